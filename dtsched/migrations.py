@@ -1,0 +1,174 @@
+"""Lays the schema in a database: alembic for the tables, then functions, triggers and grants, in one transaction.
+
+Functions are the repeatable part: each `up` lays them anew from their files, so a database at the head always has the
+functions of the installed package. Workers of the version before go on: an incompatible function gets a new name.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import LiteralString, cast
+
+import psycopg
+import sqlalchemy
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from dtsched.errors import SchemaMissing, SchemaMismatch
+from dtsched.store import unreachable
+
+CONTRACT = 1
+"""What dtsched.version() must answer. Raised by a change that programs of the version before cannot live with."""
+
+_LOCK = 7245263114  # one migration at a time per database; any number does that nothing else uses
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """Where a database stands. `revision` is None when nothing is laid; `current` says that `up` would change nothing."""
+
+    revision: str | None
+    head: str
+    contract: int
+    current: bool
+
+
+def up(dsn: str) -> Status:
+    """Lays the newest schema; without effect when it is there. Serialised against others by an advisory lock."""
+    with _connection(dsn) as connection:
+        driver = _driver(connection)
+        driver.execute("create schema if not exists dtsched")
+        command.upgrade(_config(connection), "head")
+        if _installed_digest(driver) != _digest():
+            _run_script(driver, _repeatable())
+            driver.execute(
+                """
+                insert into dtsched.installed (contract, functions_digest) values (%s, %s)
+                on conflict (one) do update
+                set contract = excluded.contract, functions_digest = excluded.functions_digest, at = now()
+                """,
+                (CONTRACT, _digest()),
+            )
+        return _status(connection)
+
+
+def down(dsn: str) -> None:
+    """Removes the schema with every job in it."""
+    with _connection(dsn) as connection:
+        _driver(connection).execute("drop schema if exists dtsched cascade")
+
+
+def status(dsn: str) -> Status:
+    with _connection(dsn) as connection:
+        return _status(connection)
+
+
+def sql() -> str:
+    """All that `up` runs on an empty database, as one script for psql, without alembic's bookkeeping."""
+    return "\n".join(
+        [
+            "begin;",
+            "create schema if not exists dtsched;",
+            (_schema() / "functions" / "now.sql").read_text(),
+            *(path.read_text() for path in sorted((_schema() / "versions").glob("*.sql"))),
+            _repeatable(),
+            "commit;",
+        ]
+    )
+
+
+def check(dsn: str) -> list[tuple[str, int, str]]:
+    """What dtsched.check() finds wrong: (invariant, job id, detail), nothing when all is well."""
+    with _connection(dsn) as connection:
+        require_current(_driver(connection).execute("select to_regprocedure('dtsched.version()')").fetchone(), connection)
+        return _driver(connection).execute("select invariant, job_id, detail from dtsched.check()").fetchall()
+
+
+def require_current(found: object, connection: sqlalchemy.Connection) -> None:
+    """Raises SchemaMissing or SchemaMismatch, each saying what to run."""
+    standing = _status(connection)
+    if found is None or standing.contract == 0:
+        raise SchemaMissing("the schema dtsched is missing here: run `dtsched migrate up`")
+    if standing.contract < CONTRACT:
+        raise SchemaMismatch(f"the schema is of contract {standing.contract}, this program needs {CONTRACT}: run `dtsched migrate up`")
+
+
+@contextmanager
+def _connection(dsn: str) -> Iterator[sqlalchemy.Connection]:
+    """One transaction, alone among migrations."""
+    engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn))
+    try:
+        with engine.begin() as connection:
+            _driver(connection).execute("select pg_advisory_xact_lock(%s)", (_LOCK,))
+            yield connection
+    except psycopg.OperationalError as error:
+        raise unreachable(error) from error
+    except sqlalchemy.exc.OperationalError as error:
+        raise unreachable(error.orig or error) from error
+    finally:
+        engine.dispose()
+
+
+def _driver(connection: sqlalchemy.Connection) -> psycopg.Connection[tuple[object, ...]]:
+    return cast("psycopg.Connection[tuple[object, ...]]", connection.connection.dbapi_connection)
+
+
+def _config(connection: sqlalchemy.Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_schema()))
+    if connection is not None:
+        driver = _driver(connection)
+        config.attributes["connection"] = connection
+        config.attributes["run_script"] = lambda script: _run_script(driver, script)
+    return config
+
+
+def _run_script(driver: psycopg.Connection[tuple[object, ...]], script: str) -> None:
+    driver.execute(cast("LiteralString", script))  # our own files, without parameters: many statements in one go
+
+
+def _schema() -> Path:
+    return Path(str(files("dtsched.schema")))
+
+
+def _repeatable() -> str:
+    functions = [path.read_text() for path in sorted((_schema() / "functions").glob("*.sql"))]
+    return "\n".join(
+        [
+            "set local check_function_bodies = off;",  # they call one another
+            *functions,
+            (_schema() / "triggers.sql").read_text(),
+            (_schema() / "grants.sql").read_text(),
+        ]
+    )
+
+
+def _digest() -> str:
+    return hashlib.sha256(_repeatable().encode()).hexdigest()
+
+
+def _installed_digest(driver: psycopg.Connection[tuple[object, ...]]) -> object:
+    row = driver.execute("select functions_digest from dtsched.installed").fetchone()
+    return row[0] if row else None
+
+
+def _status(connection: sqlalchemy.Connection) -> Status:
+    driver = _driver(connection)
+    head = ScriptDirectory.from_config(_config()).get_current_head() or ""
+    revision = contract = digest = None
+    if driver.execute("select to_regclass('dtsched.alembic_version')").fetchone() != (None,):
+        row = driver.execute("select version_num from dtsched.alembic_version").fetchone()
+        revision = cast("str", row[0]) if row else None
+    if driver.execute("select to_regclass('dtsched.installed')").fetchone() != (None,):
+        row = driver.execute("select contract, functions_digest from dtsched.installed").fetchone()
+        contract, digest = row or (None, None)
+    return Status(
+        revision=revision,
+        head=head,
+        contract=cast("int", contract or 0),
+        current=revision == head and digest == _digest(),
+    )

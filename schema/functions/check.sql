@@ -1,0 +1,56 @@
+-- Verifies what foreign keys would: one row for each thing that is wrong, none when all is well. One statement, so it reads
+-- one snapshot and may run beside live workers. Reads every unfinished job.
+create or replace function dtsched.check()
+returns table (invariant text, job_id bigint, detail text)
+language sql stable security definer
+set search_path = pg_catalog, dtsched, pg_temp
+as $$
+    select 'a ready job can be claimed', job.id, 'in neither ready nor parked'
+    from dtsched.jobs job
+    where job.state = 'ready'
+        and not exists (select from dtsched.ready entry where entry.job_id = job.id and entry.queue = job.queue)
+        and not exists (select from dtsched.parked entry where entry.job_id = job.id)
+    union all
+    select 'a scheduled job will come due', job.id, 'not in scheduled for its run_at'
+    from dtsched.jobs job
+    where job.state = 'scheduled'
+        and not exists (select from dtsched.scheduled entry where entry.job_id = job.id and entry.run_at = job.run_at)
+    union all
+    select 'a blocked job counts its open parents', job.id,
+        format('waits for %s, has %s edges', coalesce(waiting.waiting::text, 'nothing'), edges.count)
+    from dtsched.jobs job
+    left join dtsched.blocked waiting on waiting.job_id = job.id
+    left join (select edge.child_id, count(*) from dtsched.dependencies edge group by edge.child_id) edges
+        on edges.child_id = job.id
+    where job.state = 'blocked' and (waiting.waiting is null or waiting.waiting is distinct from edges.count)
+    union all
+    select 'only a blocked job waits', waiting.job_id, coalesce('its state is ' || job.state, 'there is no such job')
+    from dtsched.blocked waiting
+    left join dtsched.jobs job on job.id = waiting.job_id
+    where job.state is distinct from 'blocked'
+    union all
+    select 'a running job has exactly one lease', job.id, format('it has %s', coalesce(held.count, 0))
+    from dtsched.jobs job
+    left join (select lease.job_id, count(*) from dtsched.leases lease group by lease.job_id) held on held.job_id = job.id
+    where job.state = 'running' and held.count is distinct from 1
+    union all
+    select 'a lease belongs to a running job', lease.job_id,
+        format('lease %s, %s', lease.id, coalesce('state ' || job.state, 'no such job'))
+    from dtsched.leases lease
+    left join dtsched.jobs job on job.id = lease.job_id
+    where job.state is distinct from 'running'
+    union all
+    select 'an unfinished job holds its key', job.id, format('key %s', job.key)
+    from dtsched.jobs job
+    where job.key is not null and job.state in ('blocked', 'scheduled', 'ready', 'running')
+        and not exists (select from dtsched.keys taken where taken.key = job.key and taken.job_id = job.id)
+    union all
+    select 'a key belongs to an unfinished job', taken.job_id, format('key %s', taken.key)
+    from dtsched.keys taken
+    left join dtsched.jobs job on job.id = taken.job_id
+    where job.state is null or job.state not in ('blocked', 'scheduled', 'ready', 'running')
+    union all
+    select 'a job has finished_at exactly when it has ended', job.id, 'state ' || job.state
+    from dtsched.jobs job
+    where (job.finished_at is not null) <> (job.state in ('completed', 'failed', 'cancelled'))
+$$;

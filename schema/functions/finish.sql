@@ -1,0 +1,42 @@
+-- Ends attempts whose leases the worker holds, and returns the lease ids that were accepted. A lease that is gone (finished
+-- before, rescued, handed back) is left out and nothing happens to its job: the lease row is the right to finish.
+--
+-- p_done are completed attempts, p_results null or a JSON array as long as p_done. p_others are the rest, as
+-- [{"lease": 1, "outcome": "retry" | "fail" | "snooze" | "cancel", "delay": seconds?, "error": {"type", "message",
+-- "traceback"}?}]. A retry without a delay waits retry_delay(); one whose attempts are used up fails. A snooze gives its
+-- attempt back. A job whose cancellation was asked for while it ran ends cancelled, whatever its outcome.
+--
+-- "(worker_id = …) is true" here and below keeps the planner on leases_pkey: by leases_worker_idx it would walk the worker's
+-- dead entries, three times the cost of everything else (measured).
+-- Locks: leases by id, jobs by id, keys sorted, then what release_children and cancel_descendants take.
+create or replace function dtsched.finish(
+    p_worker uuid,
+    p_done bigint[],
+    p_results jsonb default null,
+    p_others jsonb default null
+)
+returns setof bigint
+language plpgsql security definer
+set search_path = pg_catalog, dtsched, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+begin
+    -- a SET clause would be undone before the commit, where it counts
+    if current_setting('synchronous_commit') = 'off' then
+        perform set_config('synchronous_commit', 'on', true);
+    end if;
+    if p_others is not null and p_others <> '[]' then
+        if cardinality(p_done) > 0 then  -- both take leases: one after the other would not be in id order
+            perform from dtsched.leases lease
+            where lease.id = any (p_done || array(select (other ->> 'lease')::bigint from jsonb_array_elements(p_others) other))
+                and (lease.worker_id = p_worker) is true
+            order by lease.id
+            for update;
+        end if;
+        return query select dtsched.finish_others(p_worker, p_others);
+    end if;
+    if cardinality(p_done) > 0 then
+        return query select dtsched.finish_completed(p_worker, p_done, p_results);
+    end if;
+end $$;

@@ -1,0 +1,98 @@
+-- The completed half of finish(). Results over 300 bytes go to results: in jobs they would spoil its HOT updates.
+create or replace function dtsched.finish_completed(p_worker uuid, p_leases bigint[], p_results jsonb)
+returns setof bigint
+language plpgsql
+set search_path = pg_catalog, dtsched, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+declare
+    v_results jsonb[];
+    v_leases bigint[];
+    v_jobs bigint[];
+    v_job_results jsonb[];
+    v_stopped bigint[];
+    v_keys text[];
+begin
+    if p_results is null then
+        with gone as (
+            delete from dtsched.leases lease
+            where lease.id = any (p_leases) and (lease.worker_id = p_worker) is true
+            returning lease.id, lease.job_id, lease.cancel_requested_at
+        )
+        select array_agg(gone.id), array_agg(gone.job_id order by gone.job_id),
+            array_agg(gone.job_id) filter (where gone.cancel_requested_at is not null)
+        into v_leases, v_jobs, v_stopped
+        from gone;
+    else
+        v_results := array(select nullif(result, 'null') from jsonb_array_elements(p_results) with ordinality as given (result, n)
+                           order by n);
+        if cardinality(v_results) <> cardinality(p_leases) then
+            raise exception 'finish() was given % leases and % results', cardinality(p_leases), cardinality(v_results)
+                using errcode = 'JQ001';
+        end if;
+        with done as materialized (
+            select lease_id, result from unnest(p_leases, v_results) as done (lease_id, result) order by lease_id
+        ),
+        gone as (
+            delete from dtsched.leases lease
+            using done
+            where lease.id = done.lease_id and (lease.worker_id = p_worker) is true
+            returning lease.id, lease.job_id, lease.cancel_requested_at, done.result
+        )
+        select array_agg(gone.id), array_agg(gone.job_id order by gone.job_id),
+            array_agg(gone.result order by gone.job_id),
+            array_agg(gone.job_id) filter (where gone.cancel_requested_at is not null)
+        into v_leases, v_jobs, v_job_results, v_stopped
+        from gone;
+    end if;
+    if v_leases is null then
+        return;
+    end if;
+
+    if v_job_results is null then
+        with ended as (
+            update dtsched.jobs job
+            set state = 'completed',
+                finished_at = dtsched.now(),
+                error = null
+            where job.id = any (v_jobs) and job.state = 'running'
+                and (v_stopped is null or job.id <> all (v_stopped))
+            returning job.key
+        )
+        select array_agg(ended.key::text) filter (where ended.key is not null)
+        into v_keys
+        from ended;
+    else
+        insert into dtsched.results (job_id, result)
+        select done.job_id, done.result
+        from unnest(v_jobs, v_job_results) as done (job_id, result)
+        where pg_column_size(done.result) > 300 and (v_stopped is null or done.job_id <> all (v_stopped))
+        order by done.job_id
+        on conflict on constraint results_pkey do update set result = excluded.result;
+        with ended as (
+            update dtsched.jobs job
+            set state = 'completed',
+                finished_at = dtsched.now(),
+                error = null,
+                result = case when pg_column_size(done.result) <= 300 then done.result end
+            from unnest(v_jobs, v_job_results) as done (job_id, result)
+            where job.id = done.job_id and job.state = 'running'
+                and (v_stopped is null or job.id <> all (v_stopped))
+            returning job.key
+        )
+        select array_agg(ended.key::text) filter (where ended.key is not null)
+        into v_keys
+        from ended;
+    end if;
+    if v_keys is not null then
+        perform dtsched.free_keys(v_keys, v_jobs);
+    end if;
+    if v_stopped is not null then
+        perform dtsched.end_unsuccessful(v_stopped, 'cancelled', 'cancelled while it ran');
+    end if;
+    perform dtsched.release_children(v_jobs);
+    return query select unnest(v_leases);
+end $$;

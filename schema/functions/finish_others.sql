@@ -1,0 +1,101 @@
+-- The half of finish() for attempts that did not simply succeed: retry, fail, snooze, cancel (see there).
+create or replace function dtsched.finish_others(p_worker uuid, p_others jsonb) returns setof bigint
+language plpgsql
+set search_path = pg_catalog, dtsched, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+declare
+    v_leases bigint[];
+    v_keys text[];
+    v_keyed bigint[];
+    v_unsuccessful bigint[];
+begin
+    with other as materialized (
+        select given.lease, given.outcome, given.delay, given.error
+        from jsonb_to_recordset(p_others) as given (lease bigint, outcome text, delay double precision, error jsonb)
+        order by given.lease
+    ),
+    gone as (
+        delete from dtsched.leases lease
+        using other
+        where lease.id = other.lease and (lease.worker_id = p_worker) is true
+        returning lease.id as lease_id, lease.job_id, lease.cancel_requested_at is not null as stopped,
+            other.outcome, other.delay, other.error
+    ),
+    decided as materialized (
+        select
+            gone.lease_id,
+            gone.job_id,
+            gone.error,
+            case
+                when gone.stopped or gone.outcome = 'cancel' then 'cancel'
+                when gone.outcome in ('retry', 'snooze', 'fail') then gone.outcome
+                else 'fail'
+            end as outcome,
+            case
+                when gone.stopped or gone.outcome = 'cancel' then 'cancelled'
+                when gone.outcome = 'snooze' and delayed.seconds > 0 then 'scheduled'
+                when gone.outcome = 'snooze' then 'ready'
+                when gone.outcome = 'retry' and job.attempt < job.max_attempts and delayed.seconds > 0 then 'scheduled'
+                when gone.outcome = 'retry' and job.attempt < job.max_attempts then 'ready'
+                else 'failed'
+            end as state,
+            dtsched.now() + make_interval(secs => delayed.seconds) as run_at,
+            job.started_at,
+            job.attempt
+        from gone
+        join dtsched.jobs job on job.id = gone.job_id
+        cross join lateral (
+            select greatest(0, least(coalesce(gone.delay, case gone.outcome
+                when 'snooze' then 0
+                else dtsched.retry_delay(job.backoff, job.attempt) end), 366 * 86400)) as seconds) delayed
+        order by gone.job_id
+    ),
+    changed as (
+        update dtsched.jobs job
+        set state = decided.state,
+            run_at = case when decided.state = 'scheduled' then decided.run_at else job.run_at end,
+            attempt = job.attempt - (decided.outcome = 'snooze')::integer,
+            finished_at = case when decided.state in ('failed', 'cancelled') then dtsched.now() end,
+            error = left(coalesce(decided.error ->> 'type' || ': ' || (decided.error ->> 'message'),
+                                  case decided.state when 'cancelled' then 'cancelled while it ran' end), 500)
+        from decided
+        where job.id = decided.job_id and job.state = 'running'
+        returning job.id, job.queue, job.priority, job.state, job.run_at, job.key
+    ),
+    now_ready as (
+        insert into dtsched.ready (queue, priority, job_id)
+        select changed.queue, changed.priority, changed.id from changed where changed.state = 'ready'
+    ),
+    now_scheduled as (
+        insert into dtsched.scheduled (run_at, job_id)
+        select changed.run_at, changed.id from changed where changed.state = 'scheduled'
+    ),
+    remembered as (
+        insert into dtsched.attempts
+            (job_id, attempt, lease_id, worker_id, outcome, error_type, message, traceback, started_at, finished_at)
+        select decided.job_id, decided.attempt, decided.lease_id, p_worker, decided.outcome,
+            left(decided.error ->> 'type', 200), left(decided.error ->> 'message', 10000),
+            left(decided.error ->> 'traceback', 65536), decided.started_at, dtsched.now()
+        from decided
+        where decided.outcome <> 'snooze'
+    )
+    select
+        array(select gone.lease_id from gone),
+        array_agg(changed.id) filter (where changed.state in ('failed', 'cancelled')),
+        array_agg(changed.id) filter (where changed.state in ('failed', 'cancelled') and changed.key is not null),
+        array_agg(changed.key::text) filter (where changed.state in ('failed', 'cancelled') and changed.key is not null)
+    into v_leases, v_unsuccessful, v_keyed, v_keys
+    from changed;
+
+    if v_keys is not null then
+        perform dtsched.free_keys(v_keys, v_keyed);
+    end if;
+    if v_unsuccessful is not null then
+        perform dtsched.cancel_descendants(v_unsuccessful);
+    end if;
+    return query select unnest(v_leases);
+end $$;

@@ -1,0 +1,11 @@
+-- Lets go the keys that these jobs held. Locks: the keys, sorted.
+create or replace function dtsched.free_keys(p_keys text[], p_jobs bigint[]) returns void
+language plpgsql
+set search_path = pg_catalog, dtsched, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+begin
+    perform from dtsched.keys taken where taken.key = any (p_keys) order by taken.key for update;
+    delete from dtsched.keys taken where taken.key = any (p_keys) and taken.job_id = any (p_jobs);
+end $$;

@@ -1,0 +1,38 @@
+-- One job with everything that can be said of it, its result joined in from wherever it is kept; no row when there is none.
+-- timeout is in seconds.
+create or replace function dtsched.job(p_id bigint)
+returns table (
+    id bigint,
+    queue text,
+    task text,
+    args jsonb,
+    state text,
+    priority integer,
+    run_at timestamptz,
+    attempt integer,
+    max_attempts integer,
+    timeout double precision,
+    key text,
+    limit_key text,
+    depends_on bigint[],
+    tags text[],
+    result jsonb,
+    error text,
+    progress jsonb,
+    worker_id uuid,
+    correlation_id text,
+    created_at timestamptz,
+    started_at timestamptz,
+    finished_at timestamptz
+)
+language sql stable security definer
+set search_path = pg_catalog, dtsched, pg_temp
+as $$
+    select job.id, job.queue::text, job.task::text, job.args::jsonb, job.state, job.priority::integer, job.run_at::timestamptz,
+        job.attempt, job.max_attempts::integer, extract(epoch from job.timeout)::double precision, job.key::text,
+        job.limit_key::text, job.depends_on::bigint[], job.tags::text[], coalesce(stored.result, job.result), job.error,
+        job.progress, job.worker_id, job.correlation_id::text, job.created_at, job.started_at, job.finished_at
+    from dtsched.jobs job
+    left join dtsched.results stored on stored.job_id = job.id
+    where job.id = p_id
+$$;

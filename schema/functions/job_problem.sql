@@ -1,0 +1,87 @@
+-- What is wrong with a job as submit_many() is given it, in one sentence, or null. The domains of jobs guard the same limits
+-- for a plain INSERT; this says it to a person, before anything is written.
+create or replace function dtsched.job_problem(p_job jsonb) returns text
+language plpgsql immutable
+set search_path = pg_catalog, dtsched, pg_temp
+as $$
+declare
+    v_field text;
+    v_value jsonb;
+    v_type text;
+begin
+    if jsonb_typeof(p_job) <> 'object' then
+        return format('a job must be an object, not %s', jsonb_typeof(p_job));
+    end if;
+    if p_job -> 'task' is null then
+        return 'task is missing: name the task that is to run';
+    end if;
+    for v_field, v_value in select key, value from jsonb_each(p_job) loop
+        v_type := jsonb_typeof(v_value);
+        continue when v_type = 'null' and v_field <> 'task';
+        if v_field in ('task', 'queue') then
+            if v_type <> 'string' or v_value #>> '{}' !~ '^[A-Za-z0-9._:-]+$' or octet_length(v_value #>> '{}') > 128 then
+                return format('%s must be 1 to 128 characters out of A-Z a-z 0-9 . _ : -, not %s', v_field,
+                              dtsched.shown(v_value));
+            end if;
+        elsif v_field in ('key', 'limit_key') then
+            if v_type <> 'string' or char_length(v_value #>> '{}') not between 1 and 255
+                or v_value #>> '{}' ~ '[\u0001-\u001f\u007f]' then
+                return format('%s must be 1 to 255 characters without control characters, not %s', v_field,
+                              dtsched.shown(v_value));
+            end if;
+        elsif v_field = 'correlation_id' then
+            if v_type <> 'string' or char_length(v_value #>> '{}') not between 1 and 128 then
+                return format('correlation_id must be 1 to 128 characters, not %s', dtsched.shown(v_value));
+            end if;
+        elsif v_field = 'priority' then
+            if v_type <> 'number' or v_value::text !~ '^([1-9]|10)$' then
+                return format('priority must be 1 to 10, not %s', dtsched.shown(v_value));
+            end if;
+        elsif v_field = 'max_attempts' then
+            if v_type <> 'number' or v_value::text !~ '^([1-9][0-9]{0,2}|1000)$' then
+                return format('max_attempts must be 1 to 1000, not %s', dtsched.shown(v_value));
+            end if;
+        elsif v_field = 'timeout' then
+            if v_type <> 'number' or v_value::numeric <= 0 or v_value::numeric > 366 * 86400 then
+                return format('timeout must be over 0 and at most 366 days, in seconds, not %s', dtsched.shown(v_value));
+            end if;
+        elsif v_field = 'delay' then
+            if v_type <> 'number' or v_value::numeric < 0 or v_value::numeric > 366 * 86400 then
+                return format('delay must be 0 to 366 days, in seconds, not %s', dtsched.shown(v_value));
+            end if;
+        elsif v_field in ('run_at', 'deadline') then
+            if v_type <> 'string' or v_value #>> '{}' ~* 'inf' then
+                return format('%s must be a finite time from 1970 to 9999, not %s', v_field, dtsched.shown(v_value));
+            end if;
+        elsif v_field = 'args' then
+            if v_type <> 'object' then
+                return format('args must be an object of named arguments, not %s', dtsched.shown(v_value));
+            elsif octet_length(v_value::text) > 1048576 then
+                return format('args must be at most 1 MiB (1048576 bytes) as text, not %s bytes: store the data elsewhere and '
+                              'pass a reference', octet_length(v_value::text));
+            end if;
+        elsif v_field = 'tags' then
+            if v_type <> 'array' or jsonb_array_length(v_value) > 20
+                or exists (select from jsonb_array_elements(v_value) tag
+                           where jsonb_typeof(tag) <> 'string' or char_length(tag #>> '{}') not between 1 and 64) then
+                return format('tags must be at most 20 strings of 1 to 64 characters, not %s', dtsched.shown(v_value));
+            end if;
+        elsif v_field = 'depends_on' then
+            if v_type <> 'array' or jsonb_array_length(v_value) > 100000
+                or exists (select from jsonb_array_elements(v_value) parent where parent::text !~ '^[1-9][0-9]{0,17}$') then
+                return format('depends_on must be at most 100000 job ids, not %s', dtsched.shown(v_value));
+            end if;
+        elsif v_field = 'backoff' then
+            if v_type <> 'object' or v_value ->> 'kind' is null or v_value ->> 'kind' not in ('fixed', 'linear', 'exponential') then
+                return format('backoff must be an object whose kind is fixed, linear or exponential, not %s',
+                              dtsched.shown(v_value));
+            end if;
+        else
+            return format('there is no field %s', dtsched.shown(to_jsonb(v_field)));
+        end if;
+    end loop;
+    if jsonb_typeof(p_job -> 'delay') = 'number' and jsonb_typeof(p_job -> 'run_at') = 'string' then
+        return 'delay and run_at exclude each other: give one';
+    end if;
+    return null;
+end $$;

@@ -1,0 +1,65 @@
+-- Takes jobs back from workers that are lost, and returns them with their new state. p_worker is who asks: only a witness,
+-- a worker whose own renewals have been unbroken for one lease of its own, gets anything done. After an outage longer than
+-- the lease, or a jump of the clock, the living therefore renew before anybody is judged. A lease is an orphan when its
+-- worker is lost or its row is missing, never by a list of workers somebody remembers.
+--
+-- Under a pinned xmin leases is full of dead index entries, so this looks only into the gaps between the living workers'
+-- ids in leases_worker_idx. Locks: workers by id and leases by id, SKIP LOCKED, then hand_back's. A finish that holds its
+-- lease wins; one that comes later finds it gone.
+create or replace function dtsched.rescue(p_worker uuid, p_limit integer default 1000)
+returns table (job_id bigint, lease_id bigint, state text)
+language plpgsql security definer
+set search_path = pg_catalog, dtsched, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+#variable_conflict use_column
+declare
+    v_now timestamptz := dtsched.now();
+    v_orphans bigint[];
+begin
+    if not exists (select from dtsched.workers witness
+                   where witness.id = p_worker and witness.lost_at is null and witness.expires_at > v_now
+                       and witness.unbroken_since <= v_now - witness.lease) then
+        return;
+    end if;
+    -- the clock went back: nobody's lease ends later than one lease from now
+    update dtsched.workers worker
+    set expires_at = v_now + worker.lease
+    where worker.id = any (array(select ahead.id from dtsched.workers ahead
+                                 where ahead.expires_at > v_now + 2 * ahead.lease
+                                 order by ahead.id for no key update skip locked));
+    update dtsched.workers worker
+    set lost_at = v_now
+    where worker.id = any (array(select expired.id from dtsched.workers expired
+                                 where expired.lost_at is null and expired.expires_at < v_now
+                                 order by expired.id for no key update skip locked));
+    delete from dtsched.workers worker
+    where worker.id = any (array(select gone.id from dtsched.workers gone
+                                 where gone.lost_at < v_now - interval '1 day'
+                                 order by gone.id for update skip locked));
+
+    v_orphans := array(
+        select orphan.id
+        from (select living.id as above,
+                  coalesce(lead(living.id) over (order by living.id), 'ffffffff-ffff-ffff-ffff-ffffffffffff') as below
+              from (select worker.id from dtsched.workers worker where worker.lost_at is null
+                    union all select '00000000-0000-0000-0000-000000000000') living) gap
+        cross join lateral (
+            select lease.id
+            from dtsched.leases lease
+            where lease.worker_id > gap.above and lease.worker_id < gap.below
+            order by lease.worker_id, lease.job_id
+            limit p_limit) orphan
+        limit p_limit);
+    if v_orphans = '{}' then
+        return;
+    end if;
+    v_orphans := array(select lease.id from dtsched.leases lease where lease.id = any (v_orphans)
+                       order by lease.id for update skip locked);
+    return query
+    select back.job_id, back.lease_id, back.state
+    from dtsched.hand_back(v_orphans, true, 'its worker was lost: no renewal within the lease') back;
+end $$;

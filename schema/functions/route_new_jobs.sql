@@ -1,0 +1,40 @@
+-- Routes the rows of one INSERT or COPY to where workers look for them, by the state each row carries: a restored dump
+-- routes only what asks for it. After-statement trigger on jobs and on each partition (a statement trigger fires only on
+-- the table that the statement names). Blocked rows are linked to their parents at commit, by link_parents.
+-- Locks: the keys it inserts, in key order; nothing that submitters share.
+create or replace function dtsched.route_new_jobs() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, dtsched, pg_temp
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_any_scheduled boolean;
+    v_any_key boolean;
+begin
+    insert into dtsched.ready (queue, priority, job_id)
+    select job.queue, job.priority, job.id
+    from new_jobs job
+    where job.state = 'ready';
+
+    select bool_or(job.state = 'scheduled'), bool_or(job.key is not null)
+    into v_any_scheduled, v_any_key
+    from new_jobs job;
+
+    if v_any_scheduled then
+        insert into dtsched.scheduled (run_at, job_id)
+        select job.run_at, job.id
+        from new_jobs job
+        where job.state = 'scheduled';
+    end if;
+    if v_any_key then
+        -- submit() has taken its keys before it inserts its jobs
+        insert into dtsched.keys (key, job_id)
+        select job.key, job.id
+        from new_jobs job
+        where job.key is not null
+            and job.state in ('blocked', 'scheduled', 'ready', 'running')
+            and not exists (select from dtsched.keys taken where taken.key = job.key and taken.job_id = job.id)
+        order by job.key;
+    end if;
+    return null;
+end $$;

@@ -1,0 +1,39 @@
+-- Submits one job and returns its id, or the id of the unfinished job that holds its key. Raises as submit_many() does.
+create or replace function dtsched.submit(
+    task text,
+    args jsonb default '{}',
+    queue text default null,
+    priority integer default null,
+    run_at timestamptz default null,
+    delay interval default null,
+    key text default null,
+    max_attempts integer default null,
+    timeout interval default null,
+    limit_key text default null,
+    depends_on bigint[] default null,
+    tags text[] default null,
+    backoff jsonb default null,
+    deadline timestamptz default null,
+    correlation_id text default null
+)
+returns bigint
+language sql volatile security definer
+set search_path = pg_catalog, dtsched, pg_temp
+as $$
+    select submitted.id
+    from dtsched.submit_many(jsonb_build_array(jsonb_strip_nulls(jsonb_build_object(
+        'queue', submit.queue,
+        'priority', submit.priority,
+        'run_at', submit.run_at,
+        'delay', extract(epoch from submit.delay),
+        'key', submit.key,
+        'max_attempts', submit.max_attempts,
+        'timeout', extract(epoch from submit.timeout),
+        'limit_key', submit.limit_key,
+        'depends_on', submit.depends_on,
+        'tags', submit.tags,
+        'backoff', submit.backoff,
+        'deadline', submit.deadline,
+        'correlation_id', submit.correlation_id
+    )) || jsonb_build_object('task', submit.task, 'args', submit.args))) submitted
+$$;

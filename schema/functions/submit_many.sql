@@ -1,0 +1,83 @@
+-- Submits an array of jobs, all or none, and returns a row for each in its order: its id, and whether it was created or is
+-- the unfinished job that holds its key already. An element is an object with the fields task, args, queue, priority,
+-- run_at (ISO 8601) or delay (seconds), max_attempts, timeout (seconds), key, limit_key, depends_on (ids), tags, backoff,
+-- deadline, correlation_id; what is missing or null is the default. p_check_tasks refuses tasks that no worker has ever
+-- declared, as long as any has been declared.
+--
+-- Raises JQ001 for what is wrong with a job and JQ002 for an unknown task, each in one sentence and before anything is
+-- written. Locks: keys in sorted order, and nothing else that submitters share.
+create or replace function dtsched.submit_many(p_jobs jsonb, p_check_tasks boolean default true)
+returns table (id bigint, created boolean, error text)
+language plpgsql security definer
+set search_path = pg_catalog, dtsched, pg_temp
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+declare
+    v_count integer;
+    v_wrong integer;
+    v_problem text;
+    v_ids bigint[];
+    v_holders bigint[];
+begin
+    if p_jobs is null or jsonb_typeof(p_jobs) <> 'array' then
+        raise exception 'submit_many() takes an array of jobs, not %', coalesce(jsonb_typeof(p_jobs), 'null')
+            using errcode = 'JQ001';
+    end if;
+    v_count := jsonb_array_length(p_jobs);
+    select given.n, given.problem
+    into v_wrong, v_problem
+    from (select given.n, dtsched.job_problem(given.job) as problem
+          from jsonb_array_elements(p_jobs) with ordinality as given (job, n)) given
+    where given.problem is not null
+    order by given.n
+    limit 1;
+    if found then
+        raise exception '%', case when v_count > 1 then format('job %s: ', v_wrong) else '' end || v_problem
+            using errcode = 'JQ001';
+    end if;
+    if p_check_tasks and exists (select from dtsched.tasks) then
+        select given.job ->> 'task'
+        into v_problem
+        from jsonb_array_elements(p_jobs) as given (job)
+        where not exists (select from dtsched.tasks task where task.name = given.job ->> 'task')
+        limit 1;
+        if found then
+            raise exception 'no worker has declared a task %; known are %', dtsched.shown(to_jsonb(v_problem)),
+                (select left(string_agg(task.name, ', ' order by task.name), 500) from dtsched.tasks task)
+                using errcode = 'JQ002', hint = 'Start a worker that knows it, or INSERT into dtsched.jobs to have it wait.';
+        end if;
+    end if;
+
+    v_ids := array(select nextval('dtsched.job_id_seq') from generate_series(1, v_count));
+    v_holders := dtsched.take_keys(array(select given.job ->> 'key' from jsonb_array_elements(p_jobs) with ordinality
+                                         as given (job, n) order by given.n), v_ids);
+    insert into dtsched.jobs (id, task, args, queue, priority, run_at, max_attempts, timeout, key, limit_key, depends_on,
+                              tags, backoff, deadline, correlation_id)
+    select
+        v_ids[given.n],
+        given.job ->> 'task',
+        coalesce(nullif(given.job -> 'args', 'null'), '{}'),
+        coalesce(given.job ->> 'queue', 'default'),
+        coalesce((given.job ->> 'priority')::smallint, 5),
+        coalesce((given.job ->> 'run_at')::timestamptz,
+                 dtsched.now() + make_interval(secs => nullif((given.job ->> 'delay')::double precision, 0))),
+        coalesce((given.job ->> 'max_attempts')::integer, 5),
+        make_interval(secs => (given.job ->> 'timeout')::double precision),
+        given.job ->> 'key',
+        given.job ->> 'limit_key',
+        case when jsonb_typeof(given.job -> 'depends_on') = 'array'
+             then array(select parent::bigint from jsonb_array_elements_text(given.job -> 'depends_on') parent) end,
+        case when jsonb_typeof(given.job -> 'tags') = 'array'
+             then array(select tag from jsonb_array_elements_text(given.job -> 'tags') tag) else '{}' end,
+        nullif(given.job -> 'backoff', 'null'),
+        (given.job ->> 'deadline')::timestamptz,
+        given.job ->> 'correlation_id'
+    from jsonb_array_elements(p_jobs) with ordinality as given (job, n)
+    where v_holders[given.n] = v_ids[given.n]
+    order by given.n;
+    return query
+    select holder.id, holder.id = v_ids[holder.n], null::text
+    from unnest(v_holders) with ordinality as holder (id, n)
+    order by holder.n;
+end $$;

@@ -1,0 +1,225 @@
+-- Takes up to p_limit entries out of a queue's lanes, priority 10 first, and returns their job ids in lane order.
+-- This is the lane cursor: it never reads again what has been consumed, and never misses a commit however late.
+--
+-- A lane is ordered by (xid, job_id), xid being the transaction that made the entry. A session that has read a lane up to
+-- a head under snapshot S knows that what may still appear below the head comes from transactions that were open in S.
+-- So the cursor holds, per queue: a head (xid, job_id) and a low mark for each of the ten lanes, and one list of the
+-- transactions that were open below any head. A call probes those that have ended since ("late"), then reads on from the
+-- heads. The cursor states facts about the lanes, not about the claimer, so it lives in a session setting: it is rolled
+-- back with an aborted claim, and harmless when a pooler hands the session to somebody else.
+--
+-- What that misses are entries this session saw locked and passed, and whose locker then gave up and fell silent. So every
+-- few seconds (dtsched.sweep, 5 s) a call takes whatever is left below the heads too, from the low marks on; an unread
+-- backlog lies ahead of the heads and is not touched by that.
+--
+-- Rules, each found by breaking it:
+--   READ COMMITTED only: an older snapshot would not see what the cursor says is not there.
+--   The snapshot is taken before any lane is read, and the head never passes its xmax (restored dumps carry foreign xids);
+--     a cursor beyond the snapshot's xmax is thrown away (a pooled client may have written anything there).
+--   The caller's own xid counts as open: it may submit after it has claimed.
+--   Ended transactions leave the list only when no lane can still hold entries of theirs.
+--   LATERAL with LIMIT for the late entries: joined otherwise, the planner walks the whole lane from its dead head.
+--
+-- Reads ready_pkey only. Locks: the entries taken, SKIP LOCKED.
+create or replace function dtsched.take_ready(p_queue text, p_limit integer) returns bigint[]
+language plpgsql
+set search_path = pg_catalog, dtsched, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+declare
+    v_setting text := 'dtsched.cursor_' || md5(p_queue);
+    v_text text := current_setting(v_setting, true);      -- queue; swept at; open; 10 x head:id:low
+    v_cursor text[];
+    v_snapshot pg_snapshot := pg_current_snapshot();
+    v_max xid8 := pg_snapshot_xmax(v_snapshot);
+    v_seconds double precision := extract(epoch from clock_timestamp());
+    v_swept double precision := v_seconds;
+    v_sweeping boolean;
+    v_heads xid8[] := array_fill('0'::xid8, array[10]);   -- index = priority
+    v_head_ids bigint[] := array_fill(0::bigint, array[10]);
+    v_lows xid8[] := v_heads;
+    v_open xid8[] := '{}';
+    v_ended xid8[];
+    v_waiting xid8[];
+    v_has_late boolean[];
+    v_has_new boolean[];
+    v_keep_ended boolean := false;
+    v_top xid8 := '0';
+    v_own xid8;
+    v_left integer := p_limit;
+    v_head xid8;
+    v_head_id bigint;
+    v_last xid8;
+    v_low xid8;
+    v_tids tid[];
+    v_ids bigint[];
+    v_late_count integer;
+    v_taken bigint[] := '{}';
+begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'claiming needs READ COMMITTED, and this transaction is %',
+            upper(current_setting('transaction_isolation'))
+            using errcode = 'invalid_transaction_state', hint = 'Claim outside of such transactions.';
+    end if;
+    if p_limit is null or p_limit <= 0 then
+        return '{}';
+    end if;
+
+    if v_text ~ '^[^;]+;[0-9.]+;[0-9,]*(;[0-9]+:[0-9]+:[0-9]+){10}$' and split_part(v_text, ';', 1) = p_queue then
+        v_cursor := string_to_array(v_text, ';');
+        v_swept := v_cursor[2]::double precision;
+        v_open := string_to_array(v_cursor[3], ',')::xid8[];
+        select array_agg(split_part(lane, ':', 1)::xid8 order by priority),
+            array_agg(split_part(lane, ':', 2)::bigint order by priority),
+            array_agg(split_part(lane, ':', 3)::xid8 order by priority)
+        into v_heads, v_head_ids, v_lows
+        from unnest(v_cursor[4:13]) with ordinality as lanes (lane, priority);
+        if exists (select from unnest(v_heads) head where head > v_max) then
+            v_open := '{}';
+            v_heads := array_fill('0'::xid8, array[10]);
+            v_head_ids := array_fill(0::bigint, array[10]);
+            v_lows := v_heads;
+        end if;
+    end if;
+    v_sweeping := v_seconds - v_swept >= coalesce(nullif(current_setting('dtsched.sweep', true), ''), '5')::double precision
+        or v_swept > v_seconds;
+
+    select coalesce(array_agg(xid) filter (where visible), '{}'), coalesce(array_agg(xid) filter (where not visible), '{}')
+    into v_ended, v_waiting
+    from (select xid, pg_visible_in_snapshot(xid, v_snapshot) as visible from unnest(v_open) xid) seen;
+
+    -- one statement finds the lanes that have anything: an empty poll is this and no more
+    select
+        array_agg(exists (
+            select from dtsched.ready entry
+            where entry.queue = p_queue and entry.priority = lane
+                and (entry.xid, entry.job_id) > (v_heads[lane], v_head_ids[lane])
+        ) order by lane),
+        array_agg(case
+            when v_sweeping then exists (
+                select from dtsched.ready entry
+                where entry.queue = p_queue and entry.priority = lane and entry.xid >= v_lows[lane]
+                    and (entry.xid, entry.job_id) <= (v_heads[lane], v_head_ids[lane]))
+            when v_ended = '{}' then false
+            else exists (
+                select from unnest(v_ended) ended (xid)
+                cross join lateral (
+                    select from dtsched.ready entry
+                    where entry.queue = p_queue and entry.priority = lane and entry.xid = ended.xid
+                        and (entry.xid, entry.job_id) <= (v_heads[lane], v_head_ids[lane])
+                    limit 1) late)
+            end order by lane)
+    into v_has_new, v_has_late
+    from generate_series(1, 10) lane;
+
+    for v_priority in reverse 10..1 loop
+        v_head := v_heads[v_priority];
+        v_head_id := v_head_ids[v_priority];
+        if v_left = 0 then
+            v_keep_ended := v_keep_ended or v_has_late[v_priority];
+        elsif v_has_late[v_priority] or v_has_new[v_priority] then
+            v_tids := '{}';
+            v_ids := '{}';
+            if v_has_late[v_priority] and v_sweeping then
+                with late as materialized (
+                    select entry.ctid as tid, entry.job_id, entry.xid
+                    from dtsched.ready entry
+                    where entry.queue = p_queue and entry.priority = v_priority and entry.xid >= v_lows[v_priority]
+                        and (entry.xid, entry.job_id) <= (v_head, v_head_id)
+                    order by entry.xid, entry.job_id
+                    limit v_left
+                    for update skip locked)
+                select coalesce(array_agg(tid), '{}'), coalesce(array_agg(job_id order by xid, job_id), '{}')
+                into v_tids, v_ids
+                from late;
+            elsif v_has_late[v_priority] then
+                with late as materialized (
+                    select entry.tid, entry.job_id, entry.xid
+                    from unnest(v_ended) ended (xid)
+                    cross join lateral (
+                        select entry.ctid as tid, entry.job_id, entry.xid
+                        from dtsched.ready entry
+                        where entry.queue = p_queue and entry.priority = v_priority and entry.xid = ended.xid
+                            and (entry.xid, entry.job_id) <= (v_head, v_head_id)
+                        order by entry.job_id
+                        limit v_left
+                        for update skip locked) entry
+                    limit v_left)
+                select coalesce(array_agg(tid), '{}'), coalesce(array_agg(job_id order by xid, job_id), '{}')
+                into v_tids, v_ids
+                from late;
+            end if;
+            v_late_count := cardinality(v_ids);
+            v_keep_ended := v_keep_ended or v_late_count = v_left;
+            v_last := null;
+            if v_late_count < v_left then
+                with new as materialized (
+                    select entry.ctid as tid, entry.job_id, entry.xid
+                    from dtsched.ready entry
+                    where entry.queue = p_queue and entry.priority = v_priority
+                        and (entry.xid, entry.job_id) > (v_head, v_head_id)
+                    order by entry.xid, entry.job_id
+                    limit v_left - v_late_count
+                    for update skip locked)
+                select v_tids || coalesce(array_agg(tid), '{}'),
+                    v_ids || coalesce(array_agg(job_id order by xid, job_id), '{}'), max(xid)
+                into v_tids, v_ids, v_last
+                from new;
+            end if;
+            if v_tids <> '{}' then
+                delete from dtsched.ready entry where entry.ctid = any (v_tids);
+            end if;
+            v_taken := v_taken || v_ids;
+            v_left := v_left - cardinality(v_ids);
+            if v_left > 0 then  -- the lane is drained: what comes is of open transactions or of later ones
+                v_head := v_max;
+                v_head_id := 0;
+            elsif v_last is not null then
+                v_head := v_last;
+                v_head_id := v_ids[cardinality(v_ids)];
+                if v_head >= v_max then
+                    v_head := v_max;
+                    v_head_id := 0;
+                end if;
+            end if;
+        elsif v_head < v_max then
+            v_head := v_max;
+            v_head_id := 0;
+        end if;
+        v_heads[v_priority] := v_head;
+        v_head_ids[v_priority] := v_head_id;
+        v_top := greatest(v_top, v_head);
+    end loop;
+
+    v_own := pg_current_xact_id_if_assigned();
+    select coalesce(array_agg(xid), '{}')
+    into v_open
+    from (select xid from unnest(v_waiting) xid
+          union select xid from unnest(v_ended) xid where v_keep_ended
+          union select xid from pg_snapshot_xip(v_snapshot) xid where xid < v_top
+          union select v_own where v_own <= v_top) below;
+
+    if v_sweeping then
+        -- the low mark stops at the first entry still there (taken by somebody who may yet give up) and at what is open
+        for v_priority in 1..10 loop
+            select entry.xid
+            into v_low
+            from dtsched.ready entry
+            where entry.queue = p_queue and entry.priority = v_priority and entry.xid >= v_lows[v_priority]
+                and (entry.xid, entry.job_id) <= (v_heads[v_priority], v_head_ids[v_priority])
+            order by entry.queue, entry.priority, entry.xid, entry.job_id
+            limit 1;
+            v_lows[v_priority] := coalesce(v_low, (select least(v_heads[v_priority], min(xid)) from unnest(v_open) xid));
+        end loop;
+        if not v_keep_ended then  -- else there is more to sweep, and the next call goes on
+            v_swept := v_seconds;
+        end if;
+    end if;
+
+    perform set_config(v_setting, p_queue || ';' || v_swept || ';' || array_to_string(v_open, ',') || ';' ||
+        (select string_agg(v_heads[lane] || ':' || v_head_ids[lane] || ':' || v_lows[lane], ';' order by lane)
+         from generate_series(1, 10) lane), false);
+    return v_taken;
+end $$;

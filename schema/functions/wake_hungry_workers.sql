@@ -1,0 +1,24 @@
+-- Notifies a queue's name, and only when a worker is hungry: NOTIFY takes a database-wide lock across the WAL flush and
+-- halves the submissions of 64 clients. A hungry worker holds a shared advisory lock on the gate and on each of its queues;
+-- trying the exclusive lock tells whether anybody does. A worker that goes hungry in between keeps polling until every
+-- transaction that may have found the gate open has ended (see hungry() and settled()).
+-- After-statement trigger on ready. Silent with dtsched.notify = off (two-phase commit forbids NOTIFY), and when the
+-- notification queue is half full: a full one would abort the submitter's commit; the slow poll stays beneath.
+create or replace function dtsched.wake_hungry_workers() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, dtsched, pg_temp
+as $$
+begin
+    -- one expression, so that nothing can come between the lock and its release
+    if (case when pg_try_advisory_lock(dtsched.gate()) then pg_advisory_unlock(dtsched.gate()) else false end) then
+        return null;
+    end if;
+    if current_setting('dtsched.notify', true) = 'off' or pg_notification_queue_usage() > 0.5 then
+        return null;
+    end if;
+    perform pg_notify('dtsched_wake', woken.queue)
+    from (select distinct entry.queue from new_entries entry) woken
+    where not case when pg_try_advisory_lock(dtsched.gate(), hashtext(woken.queue))
+                   then pg_advisory_unlock(dtsched.gate(), hashtext(woken.queue)) else false end;
+    return null;
+end $$;

@@ -1,0 +1,51 @@
+-- Rights, laid anew at each `migrate up`. Nobody but the owner touches the tables; submitters may INSERT the columns that
+-- are theirs to say, everything else goes through functions. The four roles are cluster-wide: without CREATEROLE they are
+-- left out with a warning, and the owner alone uses the schema.
+revoke all on schema dtsched from public;
+revoke all on all tables in schema dtsched from public;
+revoke all on all sequences in schema dtsched from public;
+revoke all on all functions in schema dtsched from public;
+alter default privileges in schema dtsched revoke all on functions from public;
+
+do $$
+declare
+    v_role text;
+    v_function regprocedure;
+begin
+    foreach v_role in array array['dtsched_submit', 'dtsched_worker', 'dtsched_reader', 'dtsched_operator'] loop
+        if to_regrole(v_role) is null then
+            begin
+                execute format('create role %I nologin', v_role);
+            exception
+                when duplicate_object or unique_violation then null;  -- another database of the cluster made it just now
+                when insufficient_privilege then
+                    raise warning 'role % is missing and may not be created here (no CREATEROLE): it gets no rights', v_role;
+                    continue;
+            end;
+        end if;
+        execute format('grant usage on schema dtsched to %I', v_role);
+        execute format('grant execute on function dtsched.version(), dtsched.now(), dtsched.gate() to %I', v_role);
+    end loop;
+
+    if to_regrole('dtsched_submit') is not null then
+        grant insert (queue, task, args, priority, run_at, max_attempts, timeout, key, limit_key, depends_on, tags)
+            on dtsched.jobs to dtsched_submit;
+        grant select (id) on dtsched.jobs to dtsched_submit;  -- INSERT … RETURNING id
+        grant usage on sequence dtsched.job_id_seq to dtsched_submit;
+    end if;
+    for v_role, v_function in
+        select given.role, oid::regprocedure
+        from pg_catalog.pg_proc
+        join (values
+            ('dtsched_submit', array['submit', 'submit_many']),
+            ('dtsched_worker', array['register_worker', 'renew', 'deregister_worker', 'claim', 'finish', 'work', 'release',
+                                     'reconcile', 'rescue', 'promote', 'ensure_partitions', 'hungry', 'settled', 'sated',
+                                     'parents']),
+            ('dtsched_reader', array['job', 'list_jobs', 'check']),
+            ('dtsched_operator', array['job', 'list_jobs', 'check', 'cancel', 'submit', 'submit_many'])
+        ) as given (role, functions) on proname = any (given.functions)
+        where pronamespace = 'dtsched'::regnamespace and to_regrole(given.role) is not null
+    loop
+        execute format('grant execute on function %s to %I', v_function, v_role);
+    end loop;
+end $$;

@@ -1,0 +1,24 @@
+-- The triggers, laid anew at each `migrate up`. Row triggers on jobs are inherited by its partitions; statement triggers are
+-- not, so ensure_partitions() lays route_new_jobs on each partition it makes.
+create or replace trigger place_new_job before insert on dtsched.jobs
+    for each row when (new.state = 'ready' and (new.run_at is not null or new.depends_on is not null))
+    execute function dtsched.place_new_job();
+
+create or replace trigger route_new_jobs after insert on dtsched.jobs
+    referencing new table as new_jobs
+    for each statement execute function dtsched.route_new_jobs();
+create or replace trigger route_new_jobs after insert on dtsched.jobs_default
+    referencing new table as new_jobs
+    for each statement execute function dtsched.route_new_jobs();
+
+drop trigger if exists link_parents on dtsched.jobs;
+create constraint trigger link_parents after insert on dtsched.jobs
+    deferrable initially deferred
+    for each row when (new.state = 'blocked')
+    execute function dtsched.link_parents();
+
+create or replace trigger wake_hungry_workers after insert on dtsched.ready
+    referencing new table as new_entries
+    for each statement execute function dtsched.wake_hungry_workers();
+
+select dtsched.ensure_partitions();
