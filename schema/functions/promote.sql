@@ -1,7 +1,13 @@
 -- Moves jobs whose time has come from scheduled to ready, oldest first. Returns how many moved, and in how many seconds the
 -- next one is due (null = none, 0 = more are due now). Safe to run from every worker at once. A job row that somebody else
 -- holds stays for the next round; an entry whose job is no longer scheduled for that time (cancelled, rescheduled, deleted)
--- is dropped. Reads scheduled_pkey. Locks: entries by time, then jobs by id, all SKIP LOCKED.
+-- is dropped.
+--
+-- What has been promoted is dead index at the head when xmin is pinned, so this keeps a cursor as take_ready() does: a mark
+-- (run_at, job_id) up to which the session has dealt with everything its snapshot showed. Below the mark only transactions
+-- that were open then, or began later, can have put anything: those are looked up by xid. Every few seconds (dtsched.sweep)
+-- it starts from the beginning, for entries that somebody else had locked and then let go.
+-- Reads scheduled_pkey, scheduled_xid_idx. Locks: entries by time, then jobs by id, all SKIP LOCKED.
 create or replace function dtsched.promote(p_limit integer default 1000)
 returns table (promoted integer, next_seconds double precision)
 language plpgsql security definer
@@ -13,24 +19,84 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 as $$
 declare
+    v_text text := current_setting('dtsched.promoted', true);  -- swept at;mark (microseconds);mark's id;xmax;open xids
+    v_snapshot pg_snapshot := pg_current_snapshot();
     v_now timestamptz := dtsched.now();
+    v_seconds double precision := extract(epoch from clock_timestamp());
+    v_swept double precision := v_seconds;
+    v_mark timestamptz := '-infinity';
+    v_mark_id bigint := 0;
+    v_since xid8 := '0';
+    v_open xid8[] := '{}';
     v_tids tid[];
     v_jobs bigint[];
     v_locked bigint[];
     v_held bigint[];
+    v_last timestamptz;
+    v_last_id bigint;
+    v_late_full boolean;
+    v_full boolean;
     v_promoted integer := 0;
 begin
-    with due as materialized (
-        select entry.ctid as tid, entry.job_id
-        from dtsched.scheduled entry
-        where entry.run_at <= v_now
-        order by entry.run_at, entry.job_id
-        limit p_limit
-        for update skip locked
-    )
-    select coalesce(array_agg(due.tid), '{}'), coalesce(array_agg(due.job_id), '{}')
-    into v_tids, v_jobs
-    from due;
+    if v_text ~ '^[0-9.]+;-?[0-9]+;[0-9]+;[0-9]+;[0-9,]*$' then
+        v_swept := split_part(v_text, ';', 1)::double precision;
+        v_mark := 'epoch'::timestamptz + split_part(v_text, ';', 2)::bigint * interval '1 microsecond';
+        v_mark_id := split_part(v_text, ';', 3)::bigint;
+        v_since := split_part(v_text, ';', 4)::xid8;
+        v_open := string_to_array(split_part(v_text, ';', 5), ',')::xid8[];
+        if v_mark > v_now or v_since > pg_snapshot_xmax(v_snapshot) or v_swept > v_seconds
+            or v_seconds - v_swept >= coalesce(nullif(current_setting('dtsched.sweep', true), ''), '5')::double precision then
+            v_mark := '-infinity';
+            v_swept := v_seconds;
+        end if;
+    end if;
+
+    if v_mark > '-infinity' then
+        with late as materialized (
+            select entry.tid, entry.job_id
+            from unnest(v_open) was (xid)
+            cross join lateral (
+                select entry.ctid as tid, entry.job_id
+                from dtsched.scheduled entry
+                where entry.xid = was.xid and (entry.run_at, entry.job_id) <= (v_mark, v_mark_id)
+                limit p_limit
+                for update skip locked) entry
+            limit p_limit
+        ),
+        later as materialized (
+            select entry.ctid as tid, entry.job_id
+            from dtsched.scheduled entry
+            where entry.xid >= v_since and (entry.run_at, entry.job_id) <= (v_mark, v_mark_id)
+            order by entry.xid
+            limit p_limit
+            for update skip locked
+        ),
+        found as (select tid, job_id from late union select tid, job_id from later)
+        select coalesce(array_agg(found.tid), '{}'), coalesce(array_agg(found.job_id), '{}')
+        into v_tids, v_jobs
+        from found;
+    else
+        v_tids := '{}';
+        v_jobs := '{}';
+    end if;
+    v_late_full := cardinality(v_tids) >= p_limit;
+    v_full := v_late_full;
+    if not v_late_full then
+        with due as materialized (
+            select entry.ctid as tid, entry.job_id, entry.run_at
+            from dtsched.scheduled entry
+            where (entry.run_at, entry.job_id) > (v_mark, v_mark_id) and entry.run_at <= v_now
+            order by entry.run_at, entry.job_id
+            limit p_limit - cardinality(v_tids)
+            for update skip locked
+        )
+        select v_tids || coalesce(array_agg(due.tid), '{}'), v_jobs || coalesce(array_agg(due.job_id), '{}'),
+            max(due.run_at), (array_agg(due.job_id order by due.run_at desc, due.job_id desc))[1]
+        into v_tids, v_jobs, v_last, v_last_id
+        from due;
+        v_full := cardinality(v_tids) >= p_limit;
+    end if;
+
     if v_tids <> '{}' then
         v_locked := array(
             select job.id from dtsched.jobs job where job.id = any (v_jobs) order by job.id for no key update skip locked);
@@ -54,11 +120,23 @@ begin
         from moved;
         get diagnostics v_promoted = row_count;
     end if;
+
+    -- what lies below the mark has been dealt with; it stays where it is when there is more of that, or a job's row was held
+    if not v_late_full and coalesce(v_held, '{}') = '{}' then
+        if not v_full then
+            v_last := v_now;
+            v_last_id := 9223372036854775807;
+        end if;
+        perform set_config('dtsched.promoted', concat_ws(';', v_swept,
+            (extract(epoch from v_last) * 1000000)::bigint, v_last_id, pg_snapshot_xmax(v_snapshot),
+            array_to_string(array(select pg_snapshot_xip(v_snapshot) union select pg_current_xact_id_if_assigned()), ',')),
+            false);
+    end if;
     return query
-    select v_promoted, (
-        select greatest(0, extract(epoch from entry.run_at - dtsched.now()))::double precision
+    select v_promoted, case when v_full then 0 else (
+        select greatest(0, extract(epoch from entry.run_at - dtsched.now()))
         from dtsched.scheduled entry
-        where entry.run_at > v_now or cardinality(v_jobs) = p_limit
+        where entry.run_at > v_now
         order by entry.run_at, entry.job_id
-        limit 1);
+        limit 1) end::double precision;
 end $$;

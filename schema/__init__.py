@@ -1,0 +1,1 @@
+"""What PostgreSQL knows: the migrations and the SQL functions. Installed as `dtsched.schema`."""
