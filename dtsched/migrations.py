@@ -5,31 +5,29 @@ functions of the installed package. Workers of the version before go on: an inco
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import LiteralString, cast
 
 import psycopg
 import sqlalchemy
+import sqlalchemy.exc
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from dtsched.errors import SchemaMissing, SchemaMismatch
-from dtsched.store import unreachable
-
-CONTRACT = 1
-"""What dtsched.version() must answer. Raised by a change that programs of the version before cannot live with."""
+from dtsched.store import CONTRACT, check_contract, unreachable
 
 _LOCK = 7245263114  # one migration at a time per database; any number does that nothing else uses
 
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """Where a database stands. `revision` is None when nothing is laid; `current` says that `up` would change nothing."""
+    """Where a database stands. `revision` is None when nothing is laid; `current`: `up` would change nothing."""
 
     revision: str | None
     head: str
@@ -82,23 +80,15 @@ def sql() -> str:
 
 
 def check(dsn: str) -> list[tuple[str, int, str]]:
-    """What dtsched.check() finds wrong: (invariant, job id, detail), nothing when all is well."""
+    """What dtsched.check() finds wrong: (invariant, job id, detail); nothing when all is well."""
     with _connection(dsn) as connection:
-        require_current(_driver(connection).execute("select to_regprocedure('dtsched.version()')").fetchone(), connection)
-        return _driver(connection).execute("select invariant, job_id, detail from dtsched.check()").fetchall()
-
-
-def require_current(found: object, connection: sqlalchemy.Connection) -> None:
-    """Raises SchemaMissing or SchemaMismatch, each saying what to run."""
-    standing = _status(connection)
-    if found is None or standing.contract == 0:
-        raise SchemaMissing("the schema dtsched is missing here: run `dtsched migrate up`")
-    if standing.contract < CONTRACT:
-        raise SchemaMismatch(f"the schema is of contract {standing.contract}, this program needs {CONTRACT}: run `dtsched migrate up`")
+        check_contract(_status(connection).contract)
+        rows = _driver(connection).execute("select invariant, job_id, detail from dtsched.check()").fetchall()
+        return cast("list[tuple[str, int, str]]", rows)
 
 
 @contextmanager
-def _connection(dsn: str) -> Iterator[sqlalchemy.Connection]:
+def _connection(dsn: str) -> Generator[sqlalchemy.Connection]:
     """One transaction, alone among migrations."""
     engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn))
     try:
@@ -108,7 +98,7 @@ def _connection(dsn: str) -> Iterator[sqlalchemy.Connection]:
     except psycopg.OperationalError as error:
         raise unreachable(error) from error
     except sqlalchemy.exc.OperationalError as error:
-        raise unreachable(error.orig or error) from error
+        raise unreachable(error) from error
     finally:
         engine.dispose()
 
@@ -123,7 +113,7 @@ def _config(connection: sqlalchemy.Connection | None = None) -> Config:
     if connection is not None:
         driver = _driver(connection)
         config.attributes["connection"] = connection
-        config.attributes["run_script"] = lambda script: _run_script(driver, script)
+        config.attributes["run_script"] = partial(_run_script, driver)
     return config
 
 

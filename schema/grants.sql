@@ -40,9 +40,9 @@ begin
             ('dtsched_submit', array['submit', 'submit_many']),
             ('dtsched_worker', array['register_worker', 'renew', 'deregister_worker', 'claim', 'finish', 'work', 'release',
                                      'reconcile', 'rescue', 'promote', 'ensure_partitions', 'hungry', 'settled', 'sated',
-                                     'parents']),
+                                     'parents', 'has_ready']),
             ('dtsched_reader', array['job', 'list_jobs', 'check']),
-            ('dtsched_operator', array['job', 'list_jobs', 'check', 'cancel', 'submit', 'submit_many'])
+            ('dtsched_operator', array['job', 'list_jobs', 'jobs_of_keys', 'check', 'cancel', 'submit', 'submit_many'])
         ) as given (role, functions) on proname = any (given.functions)
         where pronamespace = 'dtsched'::regnamespace and to_regrole(given.role) is not null
     loop

@@ -1,0 +1,53 @@
+# What a checkout needs is Python 3.11 or newer with pip, and make; everything else is put into .venv.
+
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+demo: $(INSTALLED) ## a database, two workers and a real workload, with a verdict at the end
+	$(BIN)/dtsched demo $(ARGS)
+
+test: $(INSTALLED) ## the whole test suite; make test ARGS='-k claim'
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(INSTALLED) ## style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(INSTALLED) ## pyright, strict
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+
+layers: $(INSTALLED) ## who may import whom
+	$(BIN)/lint-imports
+
+check: lint types layers test ## all of these
+
+lock: $(INSTALLED) ## pins what pyproject.toml asks for, newest versions first
+	$(BIN)/python -m venv build/uv && build/uv/bin/python -m pip install --quiet uv
+	build/uv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--no-header --extra embedded --group dev --output-file requirements.lock pyproject.toml
+
+clean: ## removes .venv and what was built
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .import_linter_cache
+
+# Where Python comes without ensurepip (Debian splits it off), its own pip fills the environment from outside, which
+# a ban on system-wide installs does not forbid.
+$(INSTALLED): pyproject.toml requirements.lock
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/where/it/is/python3" >&2; exit 1; }
+	@rm -f $@
+	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then options=; else options=--without-pip; fi; \
+		test -x $(BIN)/python || $(PYTHON) -m venv $$options .venv
+	@echo "installing into .venv"
+	@if $(BIN)/python -m pip --version >/dev/null 2>&1; then pip="$(BIN)/python -m pip"; \
+		else pip="$(PYTHON) -m pip --python $(BIN)/python"; fi; \
+		export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore; \
+		$$pip install --quiet --require-hashes --requirement requirements.lock && \
+		$$pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: help demo test lint types layers check lock clean
+.DEFAULT_GOAL := help

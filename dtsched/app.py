@@ -1,0 +1,326 @@
+"""An application: its tasks, how to submit them and how to work on them. The wiring of client and worker is here."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
+
+import psycopg
+
+from dtsched.client import Client, result_of
+from dtsched.context import Context
+from dtsched.errors import InvalidInput, NotFound
+from dtsched.jobs import ENDED, Job, JobState, NewJob, Retry, Submitted, check
+from dtsched.settings import Settings, load
+from dtsched.store import connect_sync, read_job_sync, submit_in, submit_in_sync
+from dtsched.tasks import TaskDefinition, TaskRegistry
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How one submission differs from its task. `at` needs a time zone; durations are seconds or like "10m"."""
+
+    delay: float | str | None = None
+    at: datetime | None = None
+    queue: str | None = None
+    priority: int | None = None
+    key: str | None = None
+    limit_key: str | None = None
+    tags: Sequence[str] | None = None
+    depends_on: Sequence["int | JobHandle[Any]"] | None = None
+    max_attempts: int | None = None
+    timeout: float | str | None = None
+    deadline: datetime | None = None
+    correlation_id: str | None = None
+
+
+class JobHandle(Generic[R]):
+    """A submitted job. `created` is False where the unfinished job with the same key was kept."""
+
+    def __init__(self, app: "App", submitted: Submitted) -> None:
+        self._app = app
+        self.id = submitted.id
+        self.created = submitted.created
+
+    def __repr__(self) -> str:
+        return f"JobHandle({self.id})"
+
+    async def job(self) -> Job:
+        return await self._app.client.get(self.id)
+
+    async def state(self) -> JobState:
+        return (await self.job()).state
+
+    async def result(self, timeout: float | None = None) -> R:
+        """What the handler returned. JobFailed when it did not complete, TimeoutError after `timeout` seconds."""
+        return cast("R", await self._app.client.result(self.id, timeout=timeout))
+
+    def result_sync(self, timeout: float | None = None) -> R:
+        return cast("R", self._app.result_sync(self.id, timeout=timeout))
+
+    async def cancel(self) -> str:
+        """cancelled, requested (it runs and is told), finished, or busy (its row is held: try again)."""
+        return (await self._app.client.cancel([self.id]))[self.id]
+
+
+class Task(Generic[P, R]):
+    """A handler and how its jobs are submitted. Calling it runs the function here and now, without a queue."""
+
+    def __init__(
+        self,
+        app: "App",
+        definition: TaskDefinition,
+        options: Options | None = None,
+        connection: "psycopg.AsyncConnection[Any] | psycopg.Connection[Any] | None" = None,
+    ) -> None:
+        self._app = app
+        self.definition = definition
+        self._options = options or Options()
+        self._connection = connection
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.definition.function(*args, **kwargs)
+
+    def options(self, **changed: Any) -> "Task[P, R]":
+        """The same task with Options of this submission."""
+        try:
+            options = replace(self._options, **changed)
+        except TypeError as error:
+            raise InvalidInput(f"task {self.definition.name}: {error}", field="options") from error
+        return Task(self._app, self.definition, options, self._connection)
+
+    def on(self, connection: "psycopg.AsyncConnection[Any] | psycopg.Connection[Any]") -> "Task[P, R]":
+        """The same task, submitted on the caller's own connection: the job exists when its transaction commits."""
+        return Task(self._app, self.definition, self._options, connection)
+
+    async def submit(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R]:
+        """InvalidInput, before anything is sent, when the arguments do not fit the handler."""
+        job = self._new_job(self.definition.bind(*args, **kwargs), self._options)
+        return (await self._submit([job]))[0]
+
+    async def submit_many(
+        self, jobs: Sequence[Mapping[str, Any] | tuple[Mapping[str, Any], Options]]
+    ) -> list[JobHandle[R]]:
+        """All or none; each job is its arguments by name, alone or with its Options."""
+        return await self._submit([self._new_job_of(job) for job in jobs])
+
+    def submit_sync(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R]:
+        job = self._new_job(self.definition.bind(*args, **kwargs), self._options)
+        return self._submit_sync([job])[0]
+
+    def submit_many_sync(
+        self, jobs: Sequence[Mapping[str, Any] | tuple[Mapping[str, Any], Options]]
+    ) -> list[JobHandle[R]]:
+        return self._submit_sync([self._new_job_of(job) for job in jobs])
+
+    async def _submit(self, jobs: list[NewJob]) -> list[JobHandle[R]]:
+        checked = [check(job) for job in jobs]
+        if self._connection is None:
+            submitted = await self._app.client.submit_many(checked, check_tasks=False)
+        elif isinstance(self._connection, psycopg.AsyncConnection):
+            submitted = await submit_in(self._connection, checked)
+        else:
+            raise InvalidInput("this connection is synchronous: use submit_sync()", field="connection")
+        return [JobHandle(self._app, one) for one in submitted]
+
+    def _submit_sync(self, jobs: list[NewJob]) -> list[JobHandle[R]]:
+        checked = [check(job) for job in jobs]
+        if self._connection is None:
+            with self._app.sync_connection() as connection:
+                submitted = submit_in_sync(connection, checked)
+        elif isinstance(self._connection, psycopg.Connection):
+            submitted = submit_in_sync(self._connection, checked)
+        else:
+            raise InvalidInput("this connection is asynchronous: await submit()", field="connection")
+        return [JobHandle(self._app, one) for one in submitted]
+
+    def _new_job_of(self, job: Mapping[str, Any] | tuple[Mapping[str, Any], Options]) -> NewJob:
+        args, options = job if isinstance(job, tuple) else (job, self._options)
+        return self._new_job(self.definition.bind(**args), options)
+
+    def _new_job(self, args: dict[str, Any], options: Options) -> NewJob:
+        definition = self.definition
+        return new_job(
+            definition.name,
+            args,
+            replace(
+                options,
+                queue=options.queue or definition.queue,
+                priority=options.priority if options.priority is not None else definition.priority,
+                max_attempts=options.max_attempts if options.max_attempts is not None else definition.max_attempts,
+            ),
+            backoff=definition.backoff,
+        )
+
+
+class App:
+    """Tasks and one database. `dsn` is a PostgreSQL DSN, or "embedded" for a server of its own whose data is kept under
+    .dtsched here; without one, DTSCHED_DSN and the other settings decide. Opened by open() or `async with`."""
+
+    def __init__(self, dsn: str | None = None) -> None:
+        self._given_dsn = dsn
+        self.tasks = TaskRegistry()
+        self._settings: Settings | None = None
+        self._client: Client | None = None
+        self._owned = ExitStack()
+        self._lock = threading.Lock()
+
+    @property
+    def settings(self) -> Settings:
+        """Read once, at the first use; an embedded server is started by then."""
+        with self._lock:
+            if self._settings is None:
+                settings = load({"dsn": self._given_dsn})
+                if settings.dsn == "embedded":
+                    settings = replace(settings, dsn=self._start_embedded())
+                self._settings = settings
+            return self._settings
+
+    @property
+    def client(self) -> Client:
+        if self._client is None:
+            raise InvalidInput("the app is not open: use `async with app`, or await app.open() first")
+        return self._client
+
+    @overload
+    def task(self, function: Callable[Concatenate[Context, P], Awaitable[R]], /) -> Task[P, R]: ...
+    @overload
+    def task(self, function: Callable[P, Awaitable[R]], /) -> Task[P, R]: ...
+    @overload
+    def task(self, function: Callable[Concatenate[Context, P], R], /) -> Task[P, R]: ...
+    @overload
+    def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
+    @overload
+    def task(
+        self,
+        *,
+        name: str | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        retry: Retry | None = None,
+        timeout: float | str | None = None,
+    ) -> "TaskDecorator": ...
+    def task(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
+        """Makes a handler of a function, async or plain, under its own name or `name`. A first parameter annotated
+        Context is given the attempt's context; the others are the job's args, decoded into their annotated types."""
+        decorator = TaskDecorator(self, options)
+        return decorator if function is None else decorator(function)
+
+    async def submit(self, task: str, args: Mapping[str, Any] | None = None, **options: Any) -> JobHandle[Any]:
+        """By name. UnknownTask when this app has no such task."""
+        bound = Task[Any, Any](self, self.tasks[task], Options(**options))
+        return (await bound.submit_many([dict(args or {})]))[0]
+
+    async def open(self) -> None:
+        """Does not wait for the database. Closing and opening again is fine."""
+        if self._client is None:
+            settings = await asyncio.to_thread(lambda: self.settings)
+            self._client = Client(settings.require_dsn())
+            await self._client.open()
+
+    async def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+        await asyncio.to_thread(self._owned.close)
+        self._settings = None
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def run_worker(self, queues: Mapping[str, int] | None = None) -> None:
+        """Works until cancelled, or told to stop by SIGTERM or SIGINT; `queues` says how many jobs of each run at once.
+        Without it: `default` and the queues that the app's tasks name, 10 each."""
+        from dtsched.runtime.worker import Worker  # submitting programs need not load the engine
+
+        settings = await asyncio.to_thread(lambda: self.settings)
+        worker = Worker(self.tasks, settings, queues or self.default_queues())
+        worker.stop_on_signals()
+        await worker.run()
+
+    def default_queues(self) -> dict[str, int]:
+        named = {definition.queue for definition in self.tasks.values() if definition.queue is not None}
+        return dict.fromkeys(sorted(named | {"default"}), 10)
+
+    def sync_connection(self) -> "psycopg.Connection[Any]":
+        """A connection of its own for a synchronous caller; leaving its `with` block closes it."""
+        return connect_sync(self.settings.require_dsn(), role="client")
+
+    def result_sync(self, job_id: int, *, timeout: float | None = None) -> Any:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self.sync_connection() as connection:
+            while (job := read_job_sync(connection, job_id)) is None or job.state not in ENDED:
+                if job is None:
+                    raise NotFound(f"there is no job {job_id}")
+                if deadline is not None and time.monotonic() > deadline:
+                    raise TimeoutError(f"job {job_id} is still {job.state} after {timeout:g} s")
+                time.sleep(_POLL_SECONDS)
+        return result_of(job)
+
+    def _start_embedded(self) -> str:
+        from dtsched import embedded, migrations  # only who asks for a server needs what starts one
+
+        cluster = self._owned.enter_context(embedded.shared(Path(".dtsched")))
+        migrations.up(cluster.dsn)
+        return cluster.dsn
+
+
+@dataclass(frozen=True)
+class TaskDecorator:
+    """What `@app.task(…)` with options is."""
+
+    app: App
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @overload
+    def __call__(self, function: Callable[Concatenate[Context, P], Awaitable[R]], /) -> Task[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, Awaitable[R]], /) -> Task[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> Task[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Task[P, R]: ...
+    def __call__(self, function: Callable[..., Any], /) -> Any:
+        definition = TaskDefinition(function, **self.options)
+        self.app.tasks.add(definition)
+        return Task[Any, Any](self.app, definition)
+
+
+def new_job(task: str, args: dict[str, Any], options: Options, *, backoff: dict[str, Any] | None = None) -> NewJob:
+    """A job out of a task's name, its args and Options."""
+    return NewJob(
+        task=task,
+        args=args,
+        queue=options.queue,
+        priority=options.priority,
+        run_at=options.at,
+        delay=options.delay,
+        max_attempts=options.max_attempts,
+        timeout=options.timeout,
+        key=options.key,
+        limit_key=options.limit_key,
+        depends_on=None
+        if options.depends_on is None
+        else [parent.id if isinstance(parent, JobHandle) else parent for parent in options.depends_on],
+        tags=None if options.tags is None else list(options.tags),
+        backoff=backoff,
+        deadline=options.deadline,
+        correlation_id=options.correlation_id,
+    )

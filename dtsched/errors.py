@@ -1,0 +1,60 @@
+"""The errors of dtsched. Each message is one sentence for a person: what was wrong, with what value, what to do."""
+
+
+class DtschedError(Exception):
+    """What all errors of dtsched are."""
+
+
+class InvalidInput(DtschedError, ValueError):
+    """Something given cannot be accepted; nothing was written. `field` names it where there is one."""
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class UnknownTask(InvalidInput):
+    """Nobody knows a task of that name."""
+
+
+class NotFound(DtschedError):
+    """There is no such job."""
+
+
+class Conflict(DtschedError):
+    """The job is in a state, or a key is held, that does not allow this."""
+
+
+class WorkerLost(DtschedError):
+    """The worker is unknown to the database, or its lease has run out: renew, and register anew if that is refused."""
+
+
+class SchemaMissing(DtschedError):
+    """The database does not have the schema dtsched."""
+
+
+class SchemaMismatch(SchemaMissing):
+    """The schema in the database is older or newer than this program."""
+
+
+class DatabaseUnreachable(DtschedError):
+    """The database does not answer, or does not let this user in."""
+
+
+class JobFailed(DtschedError):
+    """An awaited job ended failed or cancelled; `state` says which."""
+
+    def __init__(self, message: str, *, state: str) -> None:
+        super().__init__(message)
+        self.state = state
+
+
+BY_SQLSTATE: dict[str, type[DtschedError]] = {
+    "JQ001": InvalidInput,
+    "JQ002": UnknownTask,
+    "JQ003": Conflict,
+    "JQ004": NotFound,
+    "JQ005": WorkerLost,
+    "23505": Conflict,  # a key that is held, met by a plain INSERT
+}
+"""The SQLSTATEs of the schema's functions, and the error each becomes."""

@@ -1,0 +1,295 @@
+"""What a job is: the structs that travel between Python, REST and SQL, and what a handler may answer."""
+
+import math
+import re
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeAlias, cast
+from uuid import UUID
+
+import msgspec
+
+from dtsched.errors import InvalidInput
+from dtsched.settings import parse_duration
+
+JobState: TypeAlias = Literal["blocked", "scheduled", "ready", "running", "completed", "failed", "cancelled"]
+ENDED: frozenset[str] = frozenset({"completed", "failed", "cancelled"})
+
+MAX_ARGS_BYTES = 1024 * 1024
+MAX_DEPTH = 64
+MAX_SECONDS = 366 * 86400.0
+
+_NAME = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as the database has it. `timeout` in seconds; `result` is decoded JSON."""
+
+    id: int
+    queue: str
+    task: str
+    args: dict[str, Any]
+    state: JobState
+    priority: int
+    run_at: datetime | None
+    attempt: int
+    max_attempts: int
+    timeout: float | None
+    key: str | None
+    limit_key: str | None
+    depends_on: list[int] | None
+    tags: list[str]
+    result: Any
+    error: str | None
+    progress: Any
+    worker_id: UUID | None
+    correlation_id: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class NewJob(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A job to be submitted. None leaves a field to its default. `delay` and `timeout` are seconds, or like "10m"."""
+
+    task: str
+    args: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+    queue: str | None = None
+    priority: int | None = None
+    run_at: datetime | None = None
+    delay: float | str | None = None
+    max_attempts: int | None = None
+    timeout: float | str | None = None
+    key: str | None = None
+    limit_key: str | None = None
+    depends_on: list[int] | None = None
+    tags: list[str] | None = None
+    backoff: dict[str, Any] | None = None
+    deadline: datetime | None = None
+    correlation_id: str | None = None
+
+
+class Submitted(msgspec.Struct, frozen=True):
+    """`created` is False where an unfinished job with the same key was kept; `id` is then that job's."""
+
+    id: int
+    created: bool
+
+
+class ParentResult(msgspec.Struct, frozen=True):
+    """A job that this one depended on."""
+
+    job_id: int
+    state: JobState
+    result: Any
+
+
+class ErrorInfo(msgspec.Struct, frozen=True):
+    """Why an attempt did not succeed."""
+
+    type: str
+    message: str
+    traceback: str | None = None
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How an attempt ended. `result` is encoded JSON, `delay` seconds (None: the job's backoff decides)."""
+
+    lease_id: int
+    kind: Literal["complete", "retry", "fail", "snooze", "cancel"]
+    result: bytes | None = None
+    delay: float | None = None
+    error: ErrorInfo | None = None
+
+
+class Retry(Exception):
+    """As a task's policy, Retry(5, backoff="exponential"): how often and how far apart an attempt is repeated; the wait
+    is `base` seconds, doubled, added up or kept, at most `cap`, plus or minus the share `jitter`. Raised or returned by
+    a handler, Retry(after="30s"): this attempt failed, repeat it then; used up attempts fail the job all the same."""
+
+    def __init__(
+        self,
+        max_attempts: int | None = None,
+        *,
+        after: float | str | None = None,
+        backoff: Literal["exponential", "linear", "fixed"] = "exponential",
+        base: float | str = 2.0,
+        cap: float | str = 3600.0,
+        jitter: float = 0.25,
+    ) -> None:
+        super().__init__("the handler asked for another attempt")
+        self.max_attempts = max_attempts
+        self.after = None if after is None else parse_duration(after, field="after")
+        if backoff not in ("exponential", "linear", "fixed"):
+            raise InvalidInput(f"backoff must be exponential, linear or fixed, not {backoff!r}", field="backoff")
+        if not 0 <= jitter <= 1:
+            raise InvalidInput(f"jitter must be a share from 0 to 1, not {jitter!r}", field="jitter")
+        self.policy: dict[str, Any] = {
+            "kind": backoff,
+            "base": parse_duration(base, field="base"),
+            "cap": parse_duration(cap, field="cap"),
+            "jitter": jitter,
+        }
+
+
+class Snooze(Exception):
+    """Raised or returned by a handler: run this job again after `delay`; it does not cost an attempt."""
+
+    def __init__(self, delay: float | str) -> None:
+        super().__init__(f"snoozed for {delay}")
+        self.delay = parse_duration(delay, field="delay")
+
+
+class Cancel(Exception):
+    """Raised or returned by a handler: this job is not to be done any more."""
+
+    def __init__(self, reason: str = "cancelled by its handler") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def check(job: NewJob) -> NewJob:
+    """The job with durations in seconds. Raises InvalidInput with the field, before anything is sent.
+
+    The limits are those of the domains of dtsched.jobs. args are measured as compact JSON here; PostgreSQL, which
+    renders them with spaces, has the last word between the two."""
+    _check_name("task", job.task)
+    if job.queue is not None:
+        _check_name("queue", job.queue)
+    _check_integer("priority", job.priority, 1, 10)
+    _check_integer("max_attempts", job.max_attempts, 1, 1000)
+    _check_time("run_at", job.run_at)
+    _check_time("deadline", job.deadline)
+    delay = _seconds("delay", job.delay, positive=False)
+    timeout = _seconds("timeout", job.timeout, positive=True)
+    if delay is not None and job.run_at is not None:
+        raise InvalidInput("delay and run_at exclude each other: give one", field="delay")
+    _check_key("key", job.key)
+    _check_key("limit_key", job.limit_key)
+    _check_text("correlation_id", job.correlation_id, 128)
+    _check_tags(job.tags)
+    _check_parents(job.depends_on)
+    check_json(job.args, field="args")
+    if job.backoff is not None:
+        check_json(job.backoff, field="backoff")
+    return msgspec.structs.replace(job, delay=delay, timeout=timeout)
+
+
+def encode(jobs: list[NewJob]) -> bytes:
+    """The JSON document that dtsched.submit_many() takes, of jobs that check() has passed."""
+    return msgspec.json.encode(jobs)
+
+
+def check_json(value: object, *, field: str, limit: int = MAX_ARGS_BYTES) -> bytes:
+    """Encodes what is to be stored as JSON, or says what in it cannot be."""
+    _check_tree(value, field, depth=1)
+    try:
+        raw = msgspec.json.encode(value)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidInput(f"{field} cannot be stored as JSON: {error}", field=field) from error
+    if len(raw) > limit:
+        raise InvalidInput(
+            f"{field} must be at most 1 MiB ({limit} bytes) of JSON, not {len(raw)} bytes: "
+            "store the data elsewhere and pass a reference",
+            field=field,
+        )
+    return raw
+
+
+def shown(value: object) -> str:
+    """A value as an error message shows it, cut to 60 characters."""
+    text = repr(value) if not isinstance(value, str) else ascii(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _check_tree(value: object, where: str, *, depth: int) -> None:
+    """NUL, lone surrogates, NaN, infinities and deep nesting: what JSON in PostgreSQL has no place for."""
+    if depth > MAX_DEPTH:
+        raise InvalidInput(
+            f"{where.split('.')[0]} must not be nested deeper than {MAX_DEPTH} levels", field=where.split(".")[0]
+        )
+    if isinstance(value, str):
+        if _UNSTORABLE.search(value):
+            raise InvalidInput(
+                f"{where} must not hold NUL or a lone surrogate, as {shown(value)} does", field=where.split(".")[0]
+            )
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise InvalidInput(f"{where} must be a finite number, not {value!r}", field=where.split(".")[0])
+    elif isinstance(value, dict):
+        for name, item in cast("dict[object, object]", value).items():
+            _check_tree(name, f"a name in {where}", depth=depth) if isinstance(name, str) and _UNSTORABLE.search(
+                name
+            ) else None
+            _check_tree(item, f"{where}.{name}" if depth == 1 else where, depth=depth + 1)
+    elif isinstance(value, (list, tuple)):
+        for item in cast("list[object]", value):
+            _check_tree(item, where, depth=depth + 1)
+
+
+def _check_name(field: str, value: str) -> None:
+    if not _NAME.fullmatch(value):
+        raise InvalidInput(
+            f"{field} must be 1 to 128 characters out of A-Z a-z 0-9 . _ : -, not {shown(value)}", field=field
+        )
+
+
+def _check_integer(field: str, value: int | None, low: int, high: int) -> None:
+    if value is not None and not low <= value <= high:
+        raise InvalidInput(f"{field} must be {low} to {high}, not {value}", field=field)
+
+
+def _check_time(field: str, value: datetime | None) -> None:
+    if value is None:
+        return
+    if value.tzinfo is None:
+        raise InvalidInput(
+            f"{field} must carry a time zone, as in 2030-01-31T09:00:00Z, not {value.isoformat()}", field=field
+        )
+    if not _EARLIEST <= value <= _LATEST:
+        raise InvalidInput(f"{field} must be a finite time from 1970 to 9999, not {value.isoformat()}", field=field)
+
+
+def _seconds(field: str, value: float | str | None, *, positive: bool) -> float | None:
+    if value is None:
+        return None
+    seconds = parse_duration(value, field=field)
+    if seconds > MAX_SECONDS or (positive and seconds == 0):
+        raise InvalidInput(
+            f"{field} must be {'over 0 and' if positive else '0 to'} at most 366 days, not {value}", field=field
+        )
+    return seconds
+
+
+def _check_text(field: str, value: str | None, longest: int) -> None:
+    if value is not None and (not 1 <= len(value) <= longest or _CONTROL.search(value) or _UNSTORABLE.search(value)):
+        raise InvalidInput(
+            f"{field} must be 1 to {longest} characters without control characters, not {shown(value)}", field=field
+        )
+
+
+def _check_key(field: str, value: str | None) -> None:
+    _check_text(field, value, 255)
+
+
+def _check_tags(tags: list[str] | None) -> None:
+    if tags is None:
+        return
+    if len(tags) > 20:
+        raise InvalidInput(f"tags must be at most 20, not {len(tags)}", field="tags")
+    for tag in tags:
+        if not 1 <= len(tag) <= 64 or _UNSTORABLE.search(tag):
+            raise InvalidInput(f"tags must be of 1 to 64 characters, not {shown(tag)}", field="tags")
+
+
+def _check_parents(parents: list[int] | None) -> None:
+    if parents is None:
+        return
+    if len(parents) > 100_000:
+        raise InvalidInput(f"depends_on must be at most 100000 job ids, not {len(parents)}", field="depends_on")
+    for parent in parents:
+        if not 1 <= parent < 2**63:
+            raise InvalidInput(f"depends_on must be ids of jobs, not {parent}", field="depends_on")

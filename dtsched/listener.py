@@ -1,0 +1,154 @@
+"""The one LISTEN connection of a process, and what lives on its session: the locks that say "this worker is hungry".
+
+Payloads are untrusted hints: anybody in the database may send them. Whoever listens must do without as well, by a slow
+poll, because a notification sent while the connection was down is gone.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+
+from dtsched.outage import Outage
+
+_log = logging.getLogger("dtsched.listener")
+
+_PROBE_SECONDS = 10.0
+_ANSWER_SECONDS = 5.0
+# a peer that is gone without a word is noticed within 15 s
+_CONNECT: dict[str, Any] = {
+    "application_name": "dtsched listener",
+    "connect_timeout": 5,
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 14_000,
+}
+
+_Row = tuple[object, ...]
+_Connection = psycopg.AsyncConnection[_Row]
+
+
+@dataclass(frozen=True)
+class _Request:
+    """A statement for the listening session, and who waits for its single value."""
+
+    statement: LiteralString
+    parameters: tuple[object, ...]
+    answer: asyncio.Future[object]
+
+
+class Listener:
+    """Calls `channels[channel](payload)` in the event loop for each notification, and `on_change()` whenever the
+    connection has come or gone: what was sent in between is lost. `generation` counts the connections; locks of one
+    end with it."""
+
+    def __init__(
+        self, dsn: str, channels: Mapping[str, Callable[[str], None]], *, on_change: Callable[[], None] = lambda: None
+    ) -> None:
+        self._dsn = dsn
+        self._channels = channels
+        self._on_change = on_change
+        self._requests: deque[_Request] = deque()
+        self._stirred = asyncio.Event()
+        self._unwanted = False
+        self.generation = 0
+        self.connected = False
+
+    async def run(self) -> None:
+        """Listens until cancelled; an outage costs a log line and a pause."""
+        outage = Outage(_log, "listener")
+        while True:
+            try:
+                await self._listen(outage)
+            except (psycopg.Error, OSError, TimeoutError) as error:
+                await asyncio.sleep(outage.failed(error))
+
+    async def hungry(self, queues: Sequence[str]) -> int | None:
+        """From now on submissions to these queues notify. The xid to wait for with settled(); None without a
+        connection."""
+        xid = await self._ask("select dtsched.hungry(%s)", (list(queues),))
+        return xid if isinstance(xid, int) else None
+
+    async def sated(self, queues: Sequence[str]) -> None:
+        """Takes one hungry() with the same queues back."""
+        await self._ask("select dtsched.sated(%s)", (list(queues),))
+
+    def reconnect(self) -> None:
+        """Throws the connection away and opens a new one."""
+        self._unwanted = True
+        self._stirred.set()
+
+    async def _ask(self, statement: LiteralString, parameters: tuple[object, ...]) -> object:
+        """The statement's single value, run on the listening session; None when there is none to be had."""
+        return await self._request(statement, parameters) if self.connected else None
+
+    def _request(self, statement: LiteralString, parameters: tuple[object, ...] = ()) -> asyncio.Future[object]:
+        answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self._requests.append(_Request(statement, parameters, answer))
+        self._stirred.set()
+        return answer
+
+    async def _listen(self, outage: Outage) -> None:
+        async with await _Connection.connect(self._dsn, autocommit=True, **_CONNECT) as connection:
+            connection.add_notify_handler(lambda notified: self._dispatch(notified.channel, notified.payload))
+            await connection.execute("set idle_session_timeout = 0")
+            for channel in self._channels:
+                await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
+            outage.over()
+            self.generation += 1
+            self._set_connected(True)
+            try:
+                await self._serve(connection)
+            finally:
+                self._set_connected(False)
+
+    async def _serve(self, connection: _Connection) -> None:
+        """The only user of the connection from here on: dispatches notifications, runs requests, probes a silent
+        line."""
+        while not self._unwanted:
+            await self._until_stirred(connection.fileno())
+            connection.pgconn.consume_input()
+            while notified := connection.pgconn.notifies():
+                self._dispatch(notified.relname.decode(), notified.extra.decode(errors="replace"))
+            while self._requests:
+                await self._answer(connection, self._requests[0])
+                self._requests.popleft()
+        self._unwanted = False
+
+    async def _until_stirred(self, socket: int) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_reader(socket, self._stirred.set)
+        probe = loop.call_later(_PROBE_SECONDS, self._request, "select 1")
+        try:
+            await self._stirred.wait()
+        finally:
+            probe.cancel()
+            loop.remove_reader(socket)  # psycopg waits on the same socket while it runs a statement
+        self._stirred.clear()
+
+    async def _answer(self, connection: _Connection, request: _Request) -> None:
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            cursor = await connection.execute(request.statement, request.parameters)
+            row = await cursor.fetchone()
+        if not request.answer.done():
+            request.answer.set_result(row[0] if row else None)
+
+    def _dispatch(self, channel: str, payload: str) -> None:
+        receive = self._channels.get(channel)
+        if receive is not None:
+            receive(payload)
+
+    def _set_connected(self, connected: bool) -> None:
+        self.connected = connected
+        for request in self._requests:
+            if not request.answer.done():
+                request.answer.set_result(None)
+        self._requests.clear()
+        self._on_change()

@@ -1,0 +1,126 @@
+"""Settings and where each came from: flag > DTSCHED_* > .env > [tool.dtsched] in pyproject.toml > default."""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, cast
+
+from dtsched.errors import InvalidInput
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)?")
+
+_NAMES = ("dsn", "lease", "poll", "log", "log_level", "worker_name", "allow_no_key", "url", "key")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Durations in seconds. `origins` says for each name where its value came from."""
+
+    dsn: str | None = None
+    lease: float = 30.0
+    poll: float = 1.0
+    log: Literal["json", "text"] | None = None
+    log_level: str = "INFO"
+    worker_name: str | None = None
+    allow_no_key: bool = False
+    url: str | None = None
+    key: str | None = field(default=None, repr=False)
+    origins: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def require_dsn(self) -> str:
+        if self.dsn is None:
+            raise InvalidInput(
+                "no database is named: give --dsn, or set DTSCHED_DSN, to a PostgreSQL DSN or to 'embedded'",
+                field="dsn",
+            )
+        return self.dsn
+
+
+def parse_duration(value: float | str, *, field: str = "duration") -> float:
+    """Seconds. Reads 500ms, 30s, 2m, 1h, 7d; a bare number is seconds."""
+    if isinstance(value, str):
+        match = _DURATION.fullmatch(value.strip())
+        if match is None:
+            raise InvalidInput(
+                f"{field} must be a number of seconds or like 500ms, 30s, 2m, 1h, 7d, not {value[:40]!r}", field=field
+            )
+        return float(match[1]) * _SECONDS[match[2] or "s"]
+    seconds = float(value)
+    if not 0 <= seconds < float("inf"):
+        raise InvalidInput(f"{field} must be a finite number of seconds from 0 on, not {value!r}", field=field)
+    return seconds
+
+
+def load(flags: Mapping[str, str | None] | None = None, *, folder: Path | None = None) -> Settings:
+    """Reads every source; `flags` wins, `folder` (default: the current one) holds .env and pyproject.toml."""
+    folder = folder or Path.cwd()
+    sources = [
+        ("flag", {name: value for name, value in (flags or {}).items() if value is not None}),
+        ("environment", _upper_case(os.environ)),
+        (".env", _upper_case(_read_env_file(folder / ".env"))),
+        ("pyproject.toml", _read_pyproject(folder / "pyproject.toml")),
+    ]
+    values: dict[str, str] = {}
+    origins: dict[str, str] = {}
+    for name in _NAMES:
+        origins[name] = "default"
+        for origin, source in sources:
+            if source.get(name):
+                values[name], origins[name] = source[name], origin
+                break
+    return Settings(
+        dsn=values.get("dsn"),
+        lease=_lease(values.get("lease", "30s")),
+        poll=parse_duration(values.get("poll", "1s"), field="poll"),
+        log=_log(values.get("log")),
+        log_level=values.get("log_level", "INFO").upper(),
+        worker_name=values.get("worker_name"),
+        allow_no_key=values.get("allow_no_key", "").lower() in ("1", "true", "yes", "on"),
+        url=values.get("url"),
+        key=values.get("key"),
+        origins=origins,
+    )
+
+
+def _lease(value: str) -> float:
+    seconds = parse_duration(value, field="lease")
+    if not 0.5 <= seconds <= 86400:
+        raise InvalidInput(f"lease must be 500ms to 1d, not {value}", field="lease")
+    return seconds
+
+
+def _log(value: str | None) -> Literal["json", "text"] | None:
+    if value is not None and value not in ("json", "text"):
+        raise InvalidInput(f"log must be json or text, not {value[:40]!r}", field="log")
+    return value
+
+
+def _upper_case(source: Mapping[str, str]) -> dict[str, str]:
+    return {name: source[f"DTSCHED_{name.upper()}"] for name in _NAMES if f"DTSCHED_{name.upper()}" in source}
+
+
+def _read_env_file(path: Path) -> dict[str, str]:
+    """NAME=value lines, optionally quoted or after `export`; no interpolation."""
+    if not path.is_file():
+        return {}
+    values: dict[str, str] = {}
+    for line in path.read_text().splitlines():
+        name, equals, value = line.strip().removeprefix("export ").partition("=")
+        if equals and not name.startswith("#"):
+            value = value.strip()
+            quoted = len(value) >= 2 and value[0] == value[-1] and value[0] in "'\""
+            values[name.strip()] = value[1:-1] if quoted else value
+    return values
+
+
+def _read_pyproject(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    table = cast("object", tomllib.loads(path.read_text()).get("tool", {}).get("dtsched", {}))
+    if not isinstance(table, dict):
+        return {}
+    return {str(name): str(value) for name, value in cast("dict[object, object]", table).items()}

@@ -1,0 +1,413 @@
+"""How Python says what the schema's functions understand: one method per SQL function, and one place for its errors.
+
+Args and results travel as encoded JSON and are never parsed here. All connections are in autocommit: each call is one
+transaction.
+"""
+
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, LiteralString, NamedTuple, cast
+from uuid import UUID
+
+import msgspec
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import tuple_row
+from psycopg.types.json import set_json_loads
+
+from dtsched.errors import BY_SQLSTATE, DatabaseUnreachable, InvalidInput, SchemaMismatch, SchemaMissing
+from dtsched.jobs import Job, NewJob, Outcome, ParentResult, Submitted, encode
+
+CONTRACT = 1
+"""What dtsched.version() must answer. Raised by a change that programs of the version before cannot live with."""
+
+Row = tuple[Any, ...]
+Connection = psycopg.AsyncConnection[Row]
+
+_SETTINGS: dict[str, Any] = {
+    "connect_timeout": 5,
+    # a peer that is gone without a word is noticed within 15 s
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 14_000,
+}
+
+_SUBMIT: LiteralString = "select id, created from dtsched.submit_many(%s::jsonb, %s)"
+_JOB_COLUMNS: LiteralString = """id, queue, task, args, state, priority, run_at, attempt, max_attempts, timeout, key,
+    limit_key, depends_on, tags, result, error, progress, worker_id, correlation_id, created_at, started_at, finished_at"""
+_JOB: LiteralString = f"select {_JOB_COLUMNS} from dtsched.job(%s)"
+_RENEW: LiteralString = "select alive, draining, cancelled from dtsched.renew(%s)"
+_WORK: LiteralString = """select lease_id, job_id, task, args, attempt, max_attempts, timeout_seconds, correlation_id
+    from dtsched.work(%s, %s::bigint[], %s::jsonb, %s::jsonb, %s, %s, %s::text[])"""
+
+
+class Claimed(NamedTuple):
+    """A claimed job. `args` is encoded JSON."""
+
+    lease_id: int
+    job_id: int
+    task: str
+    args: bytes
+    attempt: int
+    max_attempts: int
+    timeout_seconds: float | None
+    correlation_id: str | None
+
+
+class Renewal(NamedTuple):
+    """`alive` False: this identity is lost, register anew. `cancelled` are the leases whose handlers are to stop."""
+
+    alive: bool
+    draining: bool
+    cancelled: list[int]
+
+
+class Rescued(NamedTuple):
+    job_id: int
+    lease_id: int
+    state: str
+
+
+class Promoted(NamedTuple):
+    """`next_seconds`: until the next job is due, 0 when more are due now, None when none is scheduled."""
+
+    promoted: int
+    next_seconds: float | None
+
+
+async def connect(dsn: str, *, role: str, timeout_ms: int | None = None) -> Connection:
+    """An autocommit connection; `role` is shown in pg_stat_activity, `timeout_ms` is its statement_timeout."""
+    with translated():
+        connection = await psycopg.AsyncConnection.connect(dsn, autocommit=True, **parameters(dsn, role, timeout_ms))
+    set_json_loads(as_encoded, connection)
+    return connection
+
+
+def connect_sync(dsn: str, *, role: str) -> psycopg.Connection[Row]:
+    with translated():
+        connection = psycopg.connect(dsn, autocommit=True, **parameters(dsn, role, None))
+    set_json_loads(as_encoded, connection)
+    return connection
+
+
+def as_encoded(raw: str | bytes) -> bytes:
+    """Leaves JSON as it came: whoever needs it decodes it into the type it wants."""
+    return raw.encode() if isinstance(raw, str) else raw
+
+
+def is_outage(error: BaseException) -> bool:
+    """The connection, or the database behind it, is of no use any more: open another one, later."""
+    if isinstance(error, (DatabaseUnreachable, OSError, TimeoutError, psycopg.InterfaceError)):
+        return True
+    if not isinstance(error, psycopg.OperationalError):
+        return False
+    state = error.sqlstate
+    return state is None or state == "25006" or (state[:2] in ("08", "53", "57", "58", "XX") and state != "57014")
+
+
+def is_transient(error: BaseException) -> bool:
+    """The same statement may succeed on the same connection: deadlock, serialization, lock or statement timeout."""
+    return isinstance(error, psycopg.Error) and error.sqlstate in ("40001", "40P01", "55P03", "57014")
+
+
+def unreachable(error: BaseException) -> DatabaseUnreachable:
+    """One line that says what to do; never the DSN, which may hold a password."""
+    text = " ".join(str(error).split())
+    state = getattr(error, "sqlstate", None)
+    if state in ("28P01", "28000") or "authentication failed" in text or "no password supplied" in text:
+        return DatabaseUnreachable("the database refused the user or password: check DTSCHED_DSN (or --dsn)")
+    if state == "3D000" or ("database" in text and "does not exist" in text):
+        return DatabaseUnreachable(
+            "there is no database of that name on the server: create it, or check DTSCHED_DSN (or --dsn)"
+        )
+    if state == "53300":
+        return DatabaseUnreachable(
+            "the database has no connection to spare: raise max_connections or use fewer processes"
+        )
+    return DatabaseUnreachable(
+        f"the database cannot be reached: start it, or check DTSCHED_DSN (or --dsn): {text[:200]}"
+    )
+
+
+@contextmanager
+def translated() -> Generator[None]:
+    """The schema's SQLSTATEs as errors of ours. Outages in use stay psycopg's OperationalError: loops retry them."""
+    try:
+        yield
+    except psycopg.OperationalError as error:
+        if error.sqlstate in BY_SQLSTATE:
+            raise BY_SQLSTATE[error.sqlstate](_message(error)) from error
+        if error.sqlstate is None or error.sqlstate[:2] in ("28", "3D", "53"):
+            raise unreachable(error) from error
+        raise
+    except (psycopg.errors.UndefinedFunction, psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
+        if "dtsched" in str(error):
+            raise SchemaMissing("the schema dtsched is missing or too old here: run `dtsched migrate up`") from error
+        raise
+    except psycopg.Error as error:
+        if error.sqlstate in BY_SQLSTATE:
+            raise BY_SQLSTATE[error.sqlstate](_message(error)) from error
+        if error.sqlstate is not None and error.sqlstate[:2] in ("22", "23"):
+            raise InvalidInput(_message(error)) from error
+        raise
+
+
+class Store:
+    """One method per SQL function, over one connection. Not to be used by two tasks at once."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+    async def require_contract(self) -> None:
+        """Raises SchemaMissing or SchemaMismatch unless the database speaks this program's contract."""
+        check_contract(cast("int", (await self._row("select dtsched.version()"))[0]))
+
+    async def submit_many(self, jobs: Sequence[NewJob], *, check_tasks: bool = True) -> list[Submitted]:
+        """In the order given, all or none."""
+        rows = await self._rows(_SUBMIT, encode(list(jobs)).decode(), check_tasks)
+        return [Submitted(id=row[0], created=row[1]) for row in rows]
+
+    async def job(self, job_id: int) -> Job | None:
+        rows = await self._rows(_JOB, job_id)
+        return to_job(rows[0]) if rows else None
+
+    async def list_jobs(
+        self,
+        *,
+        state: str | None = None,
+        queue: str | None = None,
+        task: str | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> list[Job]:
+        """Newest first; `before` is the id that the last page ended with."""
+        rows = await self._rows(
+            f"select {_JOB_COLUMNS} from dtsched.list_jobs(%s, %s, %s, %s, %s)", state, queue, task, before, limit
+        )
+        return [to_job(row) for row in rows]
+
+    async def jobs_of_keys(self, keys: Sequence[str]) -> dict[str, int]:
+        """The unfinished job of each key that is held."""
+        rows = await self._rows("select key, job_id from dtsched.jobs_of_keys(%s)", list(keys))
+        return {row[0]: row[1] for row in rows}
+
+    async def cancel(self, ids: Sequence[int]) -> dict[int, str]:
+        """What came of each: cancelled, requested, finished, busy or missing."""
+        rows = await self._rows("select job_id, outcome from dtsched.cancel(%s::bigint[])", _ids(ids))
+        return {row[0]: row[1] for row in rows}
+
+    async def parents(self, job_id: int) -> list[ParentResult]:
+        rows = await self._rows("select job_id, state, result from dtsched.parents(%s)", job_id)
+        return [ParentResult(job_id=row[0], state=row[1], result=_decoded(row[2])) for row in rows]
+
+    async def register_worker(
+        self,
+        worker_id: UUID,
+        name: str,
+        queues: Sequence[str],
+        tasks: Sequence[str],
+        *,
+        slots: int,
+        lease_seconds: float,
+        info: Mapping[str, object] | None = None,
+    ) -> None:
+        await self._rows(
+            "select dtsched.register_worker(%s, %s, %s::text[], %s::text[], %s, %s, %s::jsonb)",
+            worker_id,
+            name,
+            _names(queues),
+            _names(tasks),
+            slots,
+            timedelta(seconds=lease_seconds),
+            msgspec.json.encode(info or {}).decode(),
+        )
+
+    async def renew(self, worker_id: UUID) -> Renewal:
+        return Renewal._make(await self._row(_RENEW, worker_id))
+
+    async def deregister_worker(self, worker_id: UUID) -> int:
+        """How many jobs were still held, and have been handed back as started."""
+        return cast("int", (await self._row("select dtsched.deregister_worker(%s)", worker_id))[0])
+
+    async def work(
+        self, worker_id: UUID, outcomes: Sequence[Outcome], queue: str, limit: int, tasks: Sequence[str]
+    ) -> tuple[list[Claimed], list[int]]:
+        """Finishes, claims; returns the claimed jobs and the leases that were refused because they are gone."""
+        done, results, others = _split(outcomes)
+        rows = await self._rows(_WORK, worker_id, done, results, others, queue, limit, _names(tasks))
+        if outcomes and rows and rows[0][1] is None:
+            return [Claimed._make(row) for row in rows if row[1] is not None], [
+                row[0] for row in rows if row[1] is None
+            ]
+        return [Claimed._make(row) for row in rows], []
+
+    async def finish(self, worker_id: UUID, outcomes: Sequence[Outcome]) -> list[int]:
+        """The leases that were refused because they are gone."""
+        done, results, others = _split(outcomes)
+        rows = await self._rows(
+            "select dtsched.finish(%s, %s::bigint[], %s::jsonb, %s::jsonb)", worker_id, done, results, others
+        )
+        accepted = {row[0] for row in rows}
+        return [outcome.lease_id for outcome in outcomes if outcome.lease_id not in accepted]
+
+    async def release(self, worker_id: UUID, never_started: Sequence[int], started: Sequence[int]) -> list[int]:
+        """The leases that were still held."""
+        rows = await self._rows(
+            "select dtsched.release(%s, %s::bigint[], %s::bigint[])", worker_id, _ids(never_started), _ids(started)
+        )
+        return [row[0] for row in rows]
+
+    async def reconcile(self, worker_id: UUID, held: Sequence[int], below: int) -> list[int]:
+        """The leases handed back because this worker does not hold them."""
+        rows = await self._rows("select dtsched.reconcile(%s, %s::bigint[], %s)", worker_id, _ids(held), below)
+        return [row[0] for row in rows]
+
+    async def rescue(self, worker_id: UUID) -> list[Rescued]:
+        return [
+            Rescued._make(row)
+            for row in await self._rows("select job_id, lease_id, state from dtsched.rescue(%s)", worker_id)
+        ]
+
+    async def promote(self, limit: int = 1000) -> Promoted:
+        return Promoted._make(await self._row("select promoted, next_seconds from dtsched.promote(%s)", limit))
+
+    async def ensure_partitions(self) -> int:
+        return cast("int", (await self._row("select dtsched.ensure_partitions()"))[0])
+
+    async def settled(self, xid: int) -> bool:
+        """Whether all transactions from before hungry() drew this xid have ended."""
+        return bool((await self._row("select dtsched.settled(%s)", xid))[0])
+
+    async def has_ready(self, queues: Sequence[str]) -> bool:
+        """Whether any of these queues, paused ones left out, has a job to claim."""
+        row = await self._row("select dtsched.has_ready(%s::text[])", _names(queues))
+        return bool(row[0])
+
+    async def check(self) -> list[tuple[str, int, str]]:
+        """What is wrong in the tables: (invariant, job id, detail); nothing when all is well."""
+        return [
+            (row[0], row[1], row[2])
+            for row in await self._rows("select invariant, job_id, detail from dtsched.check()")
+        ]
+
+    async def _rows(self, statement: LiteralString, *parameters: object) -> list[Row]:
+        with translated():
+            async with self._connection.cursor(binary=True) as cursor:
+                await cursor.execute(statement, parameters, prepare=True)
+                return await cursor.fetchall()
+
+    async def _row(self, statement: LiteralString, *parameters: object) -> Row:
+        return (await self._rows(statement, *parameters))[0]
+
+
+async def open_store(dsn: str, *, role: str) -> Store:
+    """A store over a connection of its own."""
+    return Store(await connect(dsn, role=role))
+
+
+class SyncStore:
+    """What the renewing thread says, over a connection of its own."""
+
+    def __init__(self, connection: psycopg.Connection[Row]) -> None:
+        self._connection = connection
+
+    def renew(self, worker_id: UUID) -> Renewal:
+        with translated():
+            row = self._connection.execute(_RENEW, (worker_id,), binary=True).fetchone()
+        return Renewal._make(cast("Row", row))
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+async def submit_in(connection: psycopg.AsyncConnection[Any], jobs: Sequence[NewJob]) -> list[Submitted]:
+    """Submits on the caller's own connection, inside its transaction if it is in one."""
+    with translated():
+        async with psycopg.AsyncCursor(connection, row_factory=tuple_row) as cursor:
+            await cursor.execute(_SUBMIT, (encode(list(jobs)).decode(), False))
+            return [Submitted(id=row[0], created=row[1]) for row in await cursor.fetchall()]
+
+
+def submit_in_sync(connection: psycopg.Connection[Any], jobs: Sequence[NewJob]) -> list[Submitted]:
+    """submit_in() for a synchronous connection."""
+    with translated(), psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
+        cursor.execute(_SUBMIT, (encode(list(jobs)).decode(), False))
+        return [Submitted(id=row[0], created=row[1]) for row in cursor.fetchall()]
+
+
+def read_job_sync(connection: psycopg.Connection[Any], job_id: int) -> Job | None:
+    with translated(), psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
+        row = cursor.execute(_JOB, (job_id,)).fetchone()
+    return to_job(row) if row else None
+
+
+def check_contract(found: int) -> None:
+    if found == 0:
+        raise SchemaMissing("the schema dtsched is missing here: run `dtsched migrate up`")
+    if found < CONTRACT:
+        raise SchemaMismatch(
+            f"the schema here has contract {found} and this program needs {CONTRACT}: run `dtsched migrate up`"
+        )
+    if found > CONTRACT:
+        raise SchemaMismatch(
+            f"the schema here has contract {found} and this program knows only {CONTRACT}: upgrade dtsched"
+        )
+
+
+def to_job(row: Row) -> Job:
+    """From the columns of dtsched.job(), whose JSON arrives encoded."""
+    values = dict(zip(Job.__struct_fields__, row, strict=True))
+    for name in ("args", "result", "progress"):
+        values[name] = _decoded(values[name])
+    return Job(**values)
+
+
+def parameters(dsn: str, role: str, timeout_ms: int | None) -> dict[str, Any]:
+    """What every connection of ours adds to the user's DSN."""
+    given = conninfo_to_dict(dsn)
+    options = f"{given.get('options') or ''} -c idle_in_transaction_session_timeout=60s"
+    if timeout_ms is not None:
+        options += f" -c statement_timeout={timeout_ms}"
+    return {**_SETTINGS, "application_name": f"dtsched {role}", "options": options.strip()}
+
+
+def _message(error: psycopg.Error) -> str:
+    return error.diag.message_primary or str(error)
+
+
+def _decoded(raw: bytes | None) -> Any:
+    return None if raw is None else msgspec.json.decode(raw)
+
+
+def _ids(ids: Sequence[int]) -> str:
+    """An array literal: psycopg picks the type by the largest number, and a new type is a new prepared statement."""
+    return "{" + ",".join(map(str, ids)) + "}"
+
+
+def _names(names: Sequence[str]) -> str:
+    """Names hold no quote and no backslash."""
+    return "{" + ",".join(f'"{name}"' for name in names) + "}"
+
+
+def _split(outcomes: Sequence[Outcome]) -> tuple[str, str | None, str | None]:
+    """What finish() takes: the completed leases, their results as one JSON document, and the others as another."""
+    done = [outcome for outcome in outcomes if outcome.kind == "complete"]
+    results = None
+    if any(outcome.result is not None for outcome in done):
+        results = (b"[" + b",".join(outcome.result or b"null" for outcome in done) + b"]").decode()
+    others = None
+    if len(done) < len(outcomes):
+        others = msgspec.json.encode(
+            [
+                {"lease": outcome.lease_id, "outcome": outcome.kind, "delay": outcome.delay, "error": outcome.error}
+                for outcome in outcomes
+                if outcome.kind != "complete"
+            ]
+        ).decode()
+    return _ids([outcome.lease_id for outcome in done]), results, others

@@ -1,0 +1,170 @@
+"""Tasks by name: how a handler's arguments travel as JSON, and how often and how long it may try."""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, TypeAlias, cast, get_type_hints
+
+import msgspec
+
+from dtsched.context import Context
+from dtsched.errors import InvalidInput, UnknownTask
+from dtsched.jobs import MAX_ARGS_BYTES, Retry, check_json, shown
+from dtsched.settings import parse_duration
+
+Executor: TypeAlias = Literal["async", "thread"]
+
+_AT = re.compile(r" - at `\$(?:\.(?P<field>[^`\[.]+))?[^`]*`$")
+_FIELD = re.compile(r"field `(?P<field>[^`]+)`")
+_NAME = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+class TaskDefinition:
+    """A handler under a name. `timeout` is seconds an attempt; `queue` and the others are what its jobs get unless they
+    say otherwise. Raises InvalidInput for a signature whose arguments cannot travel as named JSON values."""
+
+    def __init__(
+        self,
+        function: Callable[..., object],
+        *,
+        name: str | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        retry: Retry | None = None,
+        timeout: float | str | None = None,
+    ) -> None:
+        self.function = function
+        self.name = name or function.__name__
+        if not _NAME.fullmatch(self.name):
+            raise InvalidInput(
+                f"a task's name must be 1 to 128 characters out of A-Z a-z 0-9 . _ : -, not {shown(self.name)}",
+                field="name",
+            )
+        self.queue = queue
+        self.priority = priority
+        self.max_attempts = retry.max_attempts if retry else None
+        self.backoff = retry.policy if retry else None
+        self.timeout = None if timeout is None else parse_duration(timeout, field="timeout")
+        self.executor: Executor = "async" if inspect.iscoroutinefunction(function) else "thread"
+        self.takes_context, self._signature, hints = _signature(self.name, function)
+        parameters = self._signature.parameters.values()
+        self._extra = next((p.name for p in parameters if p.kind is p.VAR_KEYWORD), None)
+        self._named = [p for p in parameters if p.kind is not p.VAR_KEYWORD]
+        self._positional = [p.name for p in self._named if p.kind is not p.KEYWORD_ONLY]
+        self._keywords = [p.name for p in self._named if p.kind is p.KEYWORD_ONLY]
+        self._defaults = {p.name: cast("object", p.default) for p in self._named if p.default is not p.empty}
+        try:
+            self._struct = _struct(self.name, self._named, hints, open_ended=self._extra is not None)
+            self._decode = msgspec.json.Decoder(self._struct).decode
+        except TypeError as error:
+            raise InvalidInput(
+                f"task {self.name}: its annotations cannot be read from JSON: {error}", field="annotations"
+            ) from error
+
+    def bind(self, *args: object, **kwargs: object) -> dict[str, Any]:
+        """The arguments by name, as JSON has them. InvalidInput when the handler would not take them."""
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise InvalidInput(f"task {self.name}: {error}", field="args") from error
+        named = dict(bound.arguments)
+        if self._extra is not None:
+            named.update(cast("dict[str, object]", named.pop(self._extra, {})))
+        try:
+            plain = cast("dict[str, Any]", msgspec.to_builtins(named, str_keys=True))
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise InvalidInput(f"task {self.name}: args cannot be stored as JSON: {error}", field="args") from error
+        self.decode(check_json(plain, field="args", limit=MAX_ARGS_BYTES))
+        return plain
+
+    def decode(self, raw: bytes) -> tuple[tuple[object, ...], dict[str, object]]:
+        """Positional and keyword arguments from a job's JSON. InvalidInput names the field that does not fit."""
+        try:
+            given = self._decode(raw)
+        except msgspec.ValidationError as error:
+            raise self._misfit(error) from error
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise InvalidInput(f"task {self.name}: args are not JSON: {error}", field="args") from error
+        positional = (
+            tuple(self._value(given, name) for name in self._positional)
+            if self._defaults
+            else tuple(getattr(given, name) for name in self._positional)
+        )
+        keywords = {name: self._value(given, name) for name in self._keywords}
+        if self._extra is not None:
+            every = cast("dict[str, object]", msgspec.json.decode(raw))
+            known = {*self._positional, *self._keywords}
+            keywords |= {name: value for name, value in every.items() if name not in known}
+        return positional, keywords
+
+    def _value(self, given: msgspec.Struct, name: str) -> object:
+        value = getattr(given, name)
+        return self._defaults[name] if value is msgspec.UNSET else value
+
+    def _misfit(self, error: msgspec.ValidationError) -> InvalidInput:
+        text = str(error)
+        at = _AT.search(text)
+        field = (at and at["field"]) or ((found := _FIELD.search(text)) and found["field"]) or "args"
+        return InvalidInput(f"task {self.name}: {field}: {_AT.sub('', text)}", field=field)
+
+
+class TaskRegistry(Mapping[str, TaskDefinition]):
+    """The tasks of one app."""
+
+    def __init__(self) -> None:
+        self._definitions: dict[str, TaskDefinition] = {}
+
+    def add(self, definition: TaskDefinition) -> None:
+        if definition.name in self._definitions:
+            raise InvalidInput(
+                f"there is a task {definition.name} already: give one of them another name", field="name"
+            )
+        self._definitions[definition.name] = definition
+
+    def __getitem__(self, name: str) -> TaskDefinition:
+        try:
+            return self._definitions[name]
+        except KeyError:
+            known = ", ".join(sorted(self._definitions)) or "none"
+            raise UnknownTask(f"there is no task {shown(name)}; known are: {known}", field="task") from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._definitions
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._definitions)
+
+    def __len__(self) -> int:
+        return len(self._definitions)
+
+
+def _signature(name: str, function: Callable[..., object]) -> tuple[bool, inspect.Signature, dict[str, Any]]:
+    """Whether the first parameter is the context, the signature without it, and the annotations resolved."""
+    try:
+        hints = get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise InvalidInput(f"task {name}: an annotation cannot be resolved: {error}", field="annotations") from error
+    signature = inspect.signature(function)
+    parameters = list(signature.parameters.values())
+    takes_context = bool(parameters) and hints.get(parameters[0].name) is Context
+    if takes_context:
+        parameters = parameters[1:]
+    for parameter in parameters:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.POSITIONAL_ONLY):
+            raise InvalidInput(
+                f"task {name}: arguments travel by name, so {parameter} cannot be one: name it, or use **kwargs",
+                field=parameter.name,
+            )
+        if hints.get(parameter.name) is Context:
+            raise InvalidInput(f"task {name}: the context must be its first parameter", field=parameter.name)
+    return takes_context, signature.replace(parameters=parameters), hints
+
+
+def _struct(
+    name: str, parameters: list[inspect.Parameter], hints: Mapping[str, Any], *, open_ended: bool
+) -> type[msgspec.Struct]:
+    fields: list[tuple[str, Any] | tuple[str, Any, Any]] = [
+        (p.name, hints.get(p.name, Any)) if p.default is p.empty else (p.name, hints.get(p.name, Any), msgspec.UNSET)
+        for p in parameters
+    ]
+    return msgspec.defstruct(f"Args_{name}", fields, kw_only=True, forbid_unknown_fields=not open_ended)

@@ -1,0 +1,13 @@
+-- Whether any of these queues, paused ones left out, has a job to claim. For the watchdog of a worker that claims nothing.
+-- Reads ready_pkey.
+create or replace function dtsched.has_ready(p_queues text[]) returns boolean
+language sql stable security definer
+set search_path = pg_catalog, dtsched, pg_temp
+as $$
+    select exists (
+        select
+        from unnest(p_queues) served (queue)
+        cross join lateral (select from dtsched.ready entry where entry.queue = served.queue limit 1) entry
+        where not exists (
+            select from dtsched.queues queue where queue.name = served.queue and queue.paused_at is not null))
+$$;
