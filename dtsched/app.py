@@ -170,7 +170,7 @@ class App:
 
     def __init__(self, dsn: str | None = None) -> None:
         self._given_dsn = dsn
-        self.tasks = TaskRegistry()
+        self.registry = TaskRegistry()
         self._settings: Settings | None = None
         self._client: Client | None = None
         self._owned = ExitStack()
@@ -219,7 +219,7 @@ class App:
 
     async def submit(self, task: str, args: Mapping[str, Any] | None = None, **options: Any) -> JobHandle[Any]:
         """By name. UnknownTask when this app has no such task."""
-        bound = Task[Any, Any](self, self.tasks[task], Options(**options))
+        bound = Task[Any, Any](self, self.registry[task], Options(**options))
         return (await bound.submit_many([dict(args or {})]))[0]
 
     async def open(self) -> None:
@@ -251,12 +251,12 @@ class App:
         from dtsched.runtime.worker import Worker  # submitting programs need not load the engine
 
         settings = await asyncio.to_thread(lambda: self.settings)
-        worker = Worker(self.tasks, settings, queues or self.default_queues())
+        worker = Worker(self.registry, settings, queues or self.default_queues())
         worker.stop_on_signals()
         await worker.run()
 
     def default_queues(self) -> dict[str, int]:
-        named = {definition.queue for definition in self.tasks.values() if definition.queue is not None}
+        named = {definition.queue for definition in self.registry.values() if definition.queue is not None}
         return dict.fromkeys(sorted(named | {"default"}), 10)
 
     def sync_connection(self) -> "psycopg.Connection[Any]":
@@ -299,7 +299,7 @@ class TaskDecorator:
     def __call__(self, function: Callable[P, R], /) -> Task[P, R]: ...
     def __call__(self, function: Callable[..., Any], /) -> Any:
         definition = TaskDefinition(function, **self.options)
-        self.app.tasks.add(definition)
+        self.app.registry.add(definition)
         return Task[Any, Any](self.app, definition)
 
 

@@ -103,14 +103,20 @@ def is_outage(error: BaseException) -> bool:
     if isinstance(error, (DatabaseUnreachable, OSError, TimeoutError, psycopg.InterfaceError)):
         return True
     if not isinstance(error, psycopg.OperationalError):
-        return False
+        # a server that has become a standby, or a session ended for being idle
+        return isinstance(error, psycopg.Error) and error.sqlstate in ("25006", "25P03")
     state = error.sqlstate
-    return state is None or state == "25006" or (state[:2] in ("08", "53", "57", "58", "XX") and state != "57014")
+    return state is None or (state[:2] in ("08", "53", "57", "58", "XX") and state != "57014")
 
 
 def is_transient(error: BaseException) -> bool:
     """The same statement may succeed on the same connection: deadlock, serialization, lock or statement timeout."""
     return isinstance(error, psycopg.Error) and error.sqlstate in ("40001", "40P01", "55P03", "57014")
+
+
+def is_busy(error: BaseException) -> bool:
+    """Somebody holds a row that was waited for."""
+    return isinstance(error, psycopg.Error) and error.sqlstate == "55P03"
 
 
 def unreachable(error: BaseException) -> DatabaseUnreachable:
@@ -163,6 +169,10 @@ class Store:
 
     async def close(self) -> None:
         await self._connection.close()
+
+    async def limit_lock_waits(self, seconds: float) -> None:
+        """For this session: a call that waits longer for a lock fails, see is_busy()."""
+        await self._row("select set_config('lock_timeout', %s, false)", f"{seconds * 1000:.0f}ms")
 
     async def require_contract(self) -> None:
         """Raises SchemaMissing or SchemaMismatch unless the database speaks this program's contract."""
@@ -372,6 +382,7 @@ def parameters(dsn: str, role: str, timeout_ms: int | None) -> dict[str, Any]:
     """What every connection of ours adds to the user's DSN."""
     given = conninfo_to_dict(dsn)
     options = f"{given.get('options') or ''} -c idle_in_transaction_session_timeout=60s"
+    options += r" -c default_transaction_isolation=read\ committed"  # claims refuse anything else
     if timeout_ms is not None:
         options += f" -c statement_timeout={timeout_ms}"
     return {**_SETTINGS, "application_name": f"dtsched {role}", "options": options.strip()}

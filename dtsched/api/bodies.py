@@ -1,0 +1,75 @@
+"""From the bytes of a request's body to plain JSON data of bounded depth and size, or a sentence that says why not.
+
+Duplicate members are legal JSON: the last one counts. Fractions are read as 64-bit floats, integers exactly.
+"""
+
+import re
+from itertools import accumulate
+from typing import cast
+
+import msgspec
+
+MAX_BODY_BYTES = 1024 * 1024 + 64 * 1024
+"""What args may take, and room for the rest."""
+
+MAX_DEPTH = 64
+MAX_DIGITS = 309  # as many as the largest float has
+MAX_EXPONENT = 308
+
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)  # matches without its end too: else quadratic in open quotes
+_EXPONENT = re.compile(rb"[eE][+-]?0*([0-9]+)")
+_LONG_NUMBER = re.compile(rb"[0-9.]{%d,}" % (MAX_DIGITS + 1))
+_SURROGATE = re.compile(rb"(?<!\\)(?:\\\\)*\\u[dD][89a-fA-F]")
+_NUMBER_TOO_LARGE = f"the body holds a number of over {MAX_DIGITS} digits or with an exponent over {MAX_EXPONENT}"
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+
+
+class MalformedBody(Exception):
+    """The message is one sentence that names what is wrong."""
+
+
+def parse(raw: bytes) -> dict[str, object]:
+    _refuse_what_expands(raw)
+    try:
+        value: object = msgspec.json.decode(raw)
+    except UnicodeDecodeError:
+        raise MalformedBody("the body is not valid UTF-8") from None
+    except RecursionError:  # the depth was checked, but only as far as the brackets of malformed JSON can be trusted
+        raise MalformedBody(f"the body is nested more than {MAX_DEPTH} deep") from None
+    except msgspec.MsgspecError as error:
+        raise MalformedBody(_said_plainly(raw, str(error))) from None
+    if not isinstance(value, dict):
+        raise MalformedBody('the body must be one JSON object, like {"task": "echo", "args": {"value": 1}}')
+    return cast("dict[str, object]", value)
+
+
+def _refuse_what_expands(raw: bytes) -> None:
+    """Depth and numbers: jsonb writes 1e131071 out as 131,072 digits, and a deep enough document exhausts its stack."""
+    outside_strings = _STRING.sub(b'"', raw)
+    if _depth(outside_strings) > MAX_DEPTH:
+        raise MalformedBody(f"the body is nested more than {MAX_DEPTH} deep")
+    if _LONG_NUMBER.search(outside_strings) or any(
+        len(digits) > 3 or int(digits) > MAX_EXPONENT
+        for digits in cast("list[bytes]", _EXPONENT.findall(outside_strings))
+    ):
+        raise MalformedBody(_NUMBER_TOO_LARGE)
+
+
+def _depth(outside_strings: bytes) -> int:
+    brackets = outside_strings.translate(None, _NOT_BRACKETS)
+    if brackets.count(b"[") + brackets.count(b"{") <= MAX_DEPTH:
+        return 0
+    return max(accumulate(map(_STEP.__getitem__, brackets)), default=0)
+
+
+def _said_plainly(raw: bytes, reason: str) -> str:
+    if not raw.strip():
+        return "the body is empty: send one JSON object"
+    if raw.startswith(b"\xef\xbb\xbf"):
+        return "the body begins with a byte order mark: send UTF-8 without it"
+    if _SURROGATE.search(raw):
+        return "the body is not valid JSON, or a string in it holds half of a surrogate pair"
+    if "out of range" in reason:
+        return _NUMBER_TOO_LARGE
+    return f"the body is not valid JSON: {reason.removeprefix('JSON is malformed: ')}"

@@ -1,0 +1,99 @@
+"""What every request passes before it is routed: who may call from where, and the id by which the log knows it.
+
+A page in somebody's browser can reach a server on loopback. Two things give it away: the Host header, when a name was
+rebound to 127.0.0.1 (a name that is not ours is refused), and the Origin and Sec-Fetch-Site headers of a write.
+"""
+
+import ipaddress
+import logging
+import re
+import time
+from collections.abc import Collection
+from uuid import uuid4
+
+import msgspec
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+
+from dtsched.api.problems import FORBIDDEN, MEDIA_TYPE, Refused, document
+
+REQUEST_ID = "x-request-id"
+ANY_ADDRESS = "*"
+"""Among the hosts: every IP address, but no other names. An address cannot be rebound."""
+
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+_GOOD_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
+_HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+
+_log = logging.getLogger("dtsched.api")
+
+
+class FrontDoor:
+    def __init__(self, inside: ASGIApp, *, hosts: Collection[str]) -> None:
+        self._inside = inside
+        self._hosts = frozenset(host.lower() for host in hosts)
+
+    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        given = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        request_id = _request_id(given)
+        scope["state"] = {"request_id": request_id}
+        started = time.perf_counter()
+        status = 0
+
+        async def send_marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                marked = [*message["headers"], *_HEADERS, (REQUEST_ID.encode(), request_id.encode())]
+                message = {**message, "headers": marked}
+            await send(message)
+
+        refused = self._refuse(scope["method"], given)
+        if refused is None:
+            await self._inside(scope, receive, send_marked)
+        else:
+            await _send_problem(refused, request_id, send_marked)
+        took_ms = (time.perf_counter() - started) * 1000
+        _log.info("%s %s %d in %.1f ms, request %s", scope["method"], scope["path"], status, took_ms, request_id)
+
+    def _refuse(self, method: str, given: dict[str, str]) -> Refused | None:
+        host = given.get("host", "")
+        if not self._is_ours(host):
+            return Refused(FORBIDDEN, f"the Host {host[:100]!r} is not one of this server's")
+        if method in _READS:
+            return None
+        origin = given.get("origin")
+        if origin is not None and origin.lower().partition("://")[2] != host.lower():
+            return Refused(FORBIDDEN, f"a page from the Origin {origin[:100]!r} may not change anything here")
+        if given.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+            return Refused(FORBIDDEN, "a page from another site may not change anything here")
+        return None
+
+    def _is_ours(self, host: str) -> bool:
+        match = _HOST.fullmatch(host.lower())
+        if match is None:
+            return False
+        name = match[1].strip("[]")
+        if name == "localhost" or name in self._hosts:
+            return True
+        try:
+            address = ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return address.is_loopback or ANY_ADDRESS in self._hosts
+
+
+def request_id_of(scope: Scope) -> str:
+    return str(scope["state"]["request_id"])
+
+
+def _request_id(given: dict[str, str]) -> str:
+    wished = given.get(REQUEST_ID, "")
+    return wished if _GOOD_REQUEST_ID.fullmatch(wished) else uuid4().hex
+
+
+async def _send_problem(refused: Refused, request_id: str, send: Send) -> None:
+    body = msgspec.json.encode(document(refused, request_id))
+    head = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": int(refused.kind.status), "headers": head})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

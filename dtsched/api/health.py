@@ -1,0 +1,22 @@
+"""Whether this process lives, and whether it can do anything for anybody."""
+
+from litestar import Response, get
+from msgspec import Struct
+
+from dtsched.api.database import Database
+
+
+class Health(Struct, frozen=True):
+    status: str
+
+
+@get("/livez", summary="Whether the process answers", sync_to_thread=False)
+def livez() -> Health:
+    """Never touches the database: restarting this process would not bring that back."""
+    return Health("alive")
+
+
+@get("/readyz", summary="Whether the database is there, with the schema this program needs")
+async def readyz(database: Database) -> Response[Health]:
+    await database.ask(database.client.require_contract())
+    return Response(Health("ready"))

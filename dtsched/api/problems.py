@@ -1,0 +1,196 @@
+"""Every answer that says no: problem documents of RFC 9457, with a hint. None shows SQL, a traceback or a path."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from litestar.exceptions import HTTPException
+from msgspec import UNSET, Struct, UnsetType
+
+from dtsched.api.bodies import MAX_BODY_BYTES, MalformedBody
+from dtsched.errors import (
+    Conflict,
+    InvalidInput,
+    NotFound,
+    SchemaMismatch,
+    SchemaMissing,
+    UnknownTask,
+)
+from dtsched.store import is_outage, is_transient
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class FieldError(Struct, frozen=True):
+    field: str
+    detail: str
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """`type` never changes and is what programs should look at; `instance` is the id of the request, as in the log."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    hint: str
+    errors: list[FieldError] | UnsetType = UNSET
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What problems have in common; `name` becomes the type, which is fixed."""
+
+    name: str
+    status: HTTPStatus
+    title: str
+    hint: str
+    retry_after_seconds: int | None = None
+
+
+MALFORMED = Kind(
+    "malformed-request",
+    HTTPStatus.BAD_REQUEST,
+    "The request cannot be read",
+    "GET /openapi.json describes what each route takes.",
+)
+INVALID = Kind(
+    "invalid-input",
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    "A value cannot be accepted",
+    "Nothing was written: correct it and send it again.",
+)
+UNKNOWN_TASK = Kind(
+    "unknown-task",
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    "No worker has ever declared this task",
+    "Check the name, or start a worker that knows the task and send the request again.",
+)
+NOT_FOUND = Kind("not-found", HTTPStatus.NOT_FOUND, "There is nothing here", "GET /v1/jobs lists the jobs there are.")
+METHOD = Kind(
+    "method-not-allowed",
+    HTTPStatus.METHOD_NOT_ALLOWED,
+    "This address does not take this method",
+    "The Allow header, and GET /openapi.json, say which it takes.",
+)
+CONFLICT = Kind(
+    "conflict", HTTPStatus.CONFLICT, "The job's state does not allow this", "GET the job to see the state it is in."
+)
+FORBIDDEN = Kind(
+    "forbidden",
+    HTTPStatus.FORBIDDEN,
+    "Requests from here are refused",
+    "Call the API by the address it listens on, and from a program or a page that it served itself.",
+)
+TOO_SLOW = Kind(
+    "request-timeout", HTTPStatus.REQUEST_TIMEOUT, "The request took too long to arrive", "Send the whole body at once."
+)
+TOO_LARGE = Kind(
+    "body-too-large",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "The body is too large",
+    f"A body has at most {MAX_BODY_BYTES} bytes, args 1048576: store the data elsewhere and pass a reference.",
+)
+MEDIA = Kind(
+    "unsupported-media-type",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    "The body is of a kind that is not read here",
+    "Send JSON as it is, with Content-Type: application/json and without Content-Encoding.",
+)
+BUSY = Kind(
+    "busy",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "The database could not do this in time",
+    "Send the request again after the seconds in Retry-After.",
+    retry_after_seconds=1,
+)
+UNREACHABLE = Kind(
+    "database-unreachable",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "The database cannot be reached",
+    "Send the request again after the seconds in Retry-After. GET /readyz and the log of the server say more.",
+    retry_after_seconds=1,
+)
+SCHEMA_MISSING = Kind(
+    "schema-missing",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "The database has no dtsched schema",
+    "Run `dtsched migrate up` on the database.",
+    retry_after_seconds=5,
+)
+SCHEMA_MISMATCH = Kind(
+    "schema-mismatch",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "The schema in the database is not the one this server needs",
+    "Run `dtsched migrate up` with the newest dtsched in use, and upgrade servers that are older than the schema.",
+    retry_after_seconds=5,
+)
+INTERNAL = Kind(
+    "internal-error",
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    "The server failed",
+    "This is a fault of dtsched. The log of the server has the details under the id in `instance`.",
+)
+
+
+class Refused(Exception):
+    """Ends a request with a problem. The message is one sentence for whoever sent it."""
+
+    def __init__(self, kind: Kind, detail: str, *, field: str | None = None) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.field = field
+
+
+def refusal(error: Exception) -> Refused:
+    """What may be said of an error outside. INTERNAL for all that nobody foresaw."""
+    match error:
+        case Refused():
+            return error
+        case MalformedBody():
+            return Refused(MALFORMED, str(error))
+        case InvalidInput():
+            return Refused(UNKNOWN_TASK if isinstance(error, UnknownTask) else INVALID, str(error), field=error.field)
+        case NotFound():
+            return Refused(NOT_FOUND, str(error))
+        case Conflict():
+            return Refused(CONFLICT, str(error))
+        case SchemaMissing():
+            return Refused(SCHEMA_MISMATCH if isinstance(error, SchemaMismatch) else SCHEMA_MISSING, str(error))
+        case HTTPException() if error.status_code in _FRAMEWORK:
+            kind, detail = _FRAMEWORK[error.status_code]
+            return Refused(kind, detail)
+        case _ if is_transient(error):
+            return Refused(BUSY, "the database could not do this in time, or not beside what others were doing")
+        case _ if is_outage(error):  # the message names hosts and users, and the path of a socket: it is for the log
+            return Refused(UNREACHABLE, "the database does not answer, or does not let this server in")
+        case _:
+            return Refused(INTERNAL, "something went wrong that was not foreseen")
+
+
+def document(refused: Refused, request_id: str) -> Problem:
+    kind, detail = refused.kind, str(refused)
+    return Problem(
+        type=f"urn:dtsched:problem:{kind.name}",
+        title=kind.title,
+        status=kind.status,
+        detail=detail,
+        instance=request_id,
+        hint=kind.hint,
+        errors=[FieldError(refused.field, detail)] if refused.field else UNSET,
+    )
+
+
+def headers(refused: Refused) -> dict[str, str]:
+    seconds = refused.kind.retry_after_seconds
+    return {} if seconds is None else {"retry-after": str(seconds)}
+
+
+# What the web framework refuses by itself, in sentences of ours.
+_FRAMEWORK: dict[int, tuple[Kind, str]] = {
+    400: (MALFORMED, "the request is not what this address takes"),
+    404: (NOT_FOUND, "there is no such address"),
+    405: (METHOD, "this address does not take this method"),
+    413: (TOO_LARGE, f"the body has more than {MAX_BODY_BYTES} bytes"),
+    415: (MEDIA, "the body is of a kind that is not read here"),
+}

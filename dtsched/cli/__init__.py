@@ -1,0 +1,74 @@
+"""The command line. A command's module, and with it the driver or the web framework, is imported when it is called."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NamedTuple, cast
+
+import click
+from rich_click import RichGroup
+
+from dtsched.cli.exits import exit_code
+
+
+class Entry(NamedTuple):
+    """Where a command is, and what `dtsched --help` says of it without importing that."""
+
+    module: str
+    panel: str
+    summary: str
+
+
+COMMANDS = {
+    "demo": Entry("demo", "Start here", "Run a real workload, kill a busy worker, and prove that nothing was lost."),
+    "dev": Entry("dev", "Start here", "Run a kept database of one's own, a worker and the API, until Ctrl-C."),
+    "migrate": Entry("migrate", "Run", "Lay the schema in a database, look at it, or take it away."),
+    "worker": Entry("worker", "Run", "Run the jobs of an app's tasks."),
+    "api": Entry("api", "Run", "Serve the REST API."),
+    "submit": Entry("submit", "Jobs", "Submit a job and print its id."),
+    "list": Entry("jobs", "Jobs", "List jobs, newest first."),
+    "show": Entry("jobs", "Jobs", "Show a job."),
+    "cancel": Entry("jobs", "Jobs", "Cancel jobs, and those that depend on them."),
+    "psql": Entry("psql", "More", "Open psql on the database."),
+    "bench": Entry("bench", "More", "Measure how many jobs a second this machine finishes."),
+    "version": Entry("version", "More", "Print the versions in use."),
+}
+
+
+def load(name: str) -> click.Command:
+    loaded = import_module(f"dtsched.cli.{COMMANDS[name].module}")
+    return cast(click.Command, getattr(loaded, f"{name}_command"))
+
+
+class LazyGroup(RichGroup):
+    """Lists commands from COMMANDS alone, in its order; the real one is loaded once its name has been typed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name and command else None, rest
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def root() -> None:
+    """A job queue that lives in PostgreSQL.
+
+    Settings come from flags, then DTSCHED_* variables, .env, [tool.dtsched] in pyproject.toml, then defaults.
+
+    Exit codes: 0 ok, 1 error, 2 usage or bad input, 3 not found, 4 conflict, 5 awaited job failed, 6 database
+    unreachable, 7 schema missing or old, 124 wait timed out, 130 interrupted.
+    """
+
+
+for _name, _entry in COMMANDS.items():
+    root.add_command(click.Command(_name, help=_entry.summary), panel=_entry.panel)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code; errors have been told on stderr in one line by then."""
+    with exit_code() as ended:
+        ended.code = root.main(arguments, prog_name="dtsched", standalone_mode=False) or 0
+    return ended.code

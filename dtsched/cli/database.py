@@ -1,0 +1,51 @@
+"""Which database a command talks to: reached, of the schema this program knows, or refused in one line."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from dtsched.cli.options import settings_of
+from dtsched.errors import DatabaseUnreachable
+from dtsched.settings import Settings
+from dtsched.store import Store, connect
+
+T = TypeVar("T")
+
+DATA = Path(".dtsched")
+"""Where App(dsn="embedded") keeps its data too."""
+
+
+@contextmanager
+def reachable(settings: Settings) -> Generator[str]:
+    """The DSN to connect to. The embedded server, if that is meant, runs for as long as the context lasts."""
+    if settings.dsn is None:
+        raise DatabaseUnreachable("no database is named: give --dsn or set DTSCHED_DSN, or let `dtsched dev` run one")
+    if settings.dsn != "embedded":
+        yield settings.dsn
+        return
+    from dtsched import embedded, migrations  # only who asks for a server needs what starts one
+
+    with embedded.shared(DATA) as cluster:
+        migrations.up(cluster.dsn)
+        yield cluster.dsn
+
+
+@contextmanager
+def database(dsn: str | None) -> Generator[str]:
+    with reachable(settings_of(dsn)) as target:
+        yield target
+
+
+def with_store(dsn: str | None, act: Callable[[Store], Awaitable[T]]) -> T:
+    """What `act` returns, over a connection that is closed again."""
+
+    async def connected(target: str) -> T:
+        async with await connect(target, role="cli") as connection:
+            store = Store(connection)
+            await store.require_contract()
+            return await act(store)
+
+    with database(dsn) as target:
+        return asyncio.run(connected(target))

@@ -1,0 +1,107 @@
+"""`dtsched worker`: runs the jobs of an app's tasks until it is told to stop."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib import import_module
+
+import click
+from rich_click import RichCommand
+
+from dtsched import App
+from dtsched.cli.database import reachable
+from dtsched.cli.exits import ExitCode
+from dtsched.cli.options import configure_logs, dsn_option, settings_of
+from dtsched.cli.processes import follow_parent
+from dtsched.errors import InvalidInput
+from dtsched.runtime.worker import Worker
+from dtsched.settings import Settings, parse_duration
+
+SLOTS = 10
+
+
+@click.command("worker", cls=RichCommand)
+@click.option("-A", "--app", "target", metavar="MODULE:APP", required=True, help="Such as dtsched.workers.builtin:app.")
+@click.option("-q", "--queue", "queues", metavar="NAME[:SLOTS]", multiple=True, help="Repeatable; 10 slots by default.")
+@click.option("--name", help="How the worker is called in lists. Default: the host's name.")
+@click.option("--lease", metavar="DURATION", help="How long its jobs wait if it dies. Default: 30s.")
+@click.option("--poll", metavar="DURATION", help="How long a missed wake-up can cost. Default: 1s.")
+@click.option(
+    "--grace", metavar="DURATION", default="30s", show_default=True, help="For running jobs when told to stop."
+)
+@click.option("--log", type=click.Choice(["json", "text"]), help="Default: text on a terminal, else json.")
+@click.option("--log-level", metavar="LEVEL", help="Default: INFO.")
+@dsn_option
+def worker_command(
+    target: str,
+    queues: tuple[str, ...],
+    name: str | None,
+    lease: str | None,
+    poll: str | None,
+    grace: str,
+    log: str | None,
+    log_level: str | None,
+    dsn: str | None,
+) -> int:
+    """Run the jobs of an app's tasks.
+
+    Without -q it serves `default` and the queues that the app's tasks name. SIGTERM and Ctrl-C stop it in order:
+    nothing more is claimed, running jobs get their grace, the rest is handed back. A second one ends the grace.
+    """
+    follow_parent()
+    settings = settings_of(dsn, worker_name=name, lease=lease, poll=poll, log=log, log_level=log_level)
+    configure_logs(settings)
+    app = load_app(target)
+    served = parse_queues(queues) if queues else app.default_queues()
+    grace_seconds = parse_duration(grace, field="--grace")
+    if dsn is None:
+        settings = replace(settings, dsn=app.settings.dsn)  # the app may name a database of its own
+    with reachable(settings) as database:
+        stuck = asyncio.run(serve(app, replace(settings, dsn=database), served, grace_seconds))
+    if stuck:
+        os._exit(ExitCode.ERROR)  # threads that heed nothing would keep the process from ending
+    return ExitCode.OK
+
+
+async def serve(app: App, settings: Settings, queues: dict[str, int], grace_seconds: float) -> int:
+    worker = Worker(app.registry, settings, queues, grace_seconds=grace_seconds)
+    worker.stop_on_signals()
+    try:
+        await worker.run()
+    finally:
+        await app.close()
+    return worker.stuck_slots
+
+
+def load_app(target: str) -> App:
+    """Imports from the current folder too, as `python -m` does."""
+    module_name, colon, attribute = target.partition(":")
+    if not module_name or not colon or not attribute:
+        raise InvalidInput(f"-A takes MODULE:APP, such as workers.builtin:app, not {target!r}")
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # the module is there, and imports one that is not: its traceback says where
+        raise InvalidInput(f"-A {target}: there is no module {error.name}; looked from {here} on") from error
+    app = getattr(module, attribute, None)
+    if not isinstance(app, App):
+        raise InvalidInput(f"-A {target}: the module has no App called {attribute}")
+    return app
+
+
+def parse_queues(texts: Sequence[str]) -> dict[str, int]:
+    """Names may hold colons, so it is the last one that counts: `a:b:4`."""
+    queues: dict[str, int] = {}
+    for text in texts:
+        name, colon, slots = text.rpartition(":")
+        if not (colon and slots.isdecimal()):
+            name, slots = text, str(SLOTS)
+        if not name or not 1 <= int(slots) <= 10_000 or name in queues:
+            raise InvalidInput(f"-q takes NAME or NAME:SLOTS with 1 to 10000 slots, each name once, not {text!r}")
+        queues[name] = int(slots)
+    return queues

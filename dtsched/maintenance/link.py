@@ -1,0 +1,41 @@
+"""A connection that is opened when it is wanted and thrown away when it fails."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from dtsched.store import Store, is_outage
+
+
+class Link:
+    """Serves one block at a time. `opened` counts the connections: a new one knows nothing of what was said on the
+    last."""
+
+    def __init__(self, open_store: Callable[[], Awaitable[Store]]) -> None:
+        self._open = open_store
+        self._store: Store | None = None
+        self._lock = asyncio.Lock()
+        self.opened = 0
+
+    @asynccontextmanager
+    async def store(self) -> AsyncGenerator[Store]:
+        """An outage or a cancellation inside the block closes the connection; the next block opens a new one."""
+        async with self._lock:
+            if self._store is None:
+                self._store = await self._open()
+                self.opened += 1
+            try:
+                yield self._store
+            except BaseException as error:
+                if is_outage(error) or not isinstance(error, Exception):
+                    await self._close()
+                raise
+
+    async def close(self) -> None:
+        async with self._lock:
+            await self._close()
+
+    async def _close(self) -> None:
+        if self._store is not None:
+            store, self._store = self._store, None
+            await store.close()

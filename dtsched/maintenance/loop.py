@@ -1,0 +1,47 @@
+"""The one loop helper: runs a step again and again, and survives whatever the step raises."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from dtsched.outage import Outage
+from dtsched.store import is_outage
+
+_log = logging.getLogger("dtsched.loop")
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one run of a step did, and in how many seconds it wants to run again."""
+
+    count: int
+    pause_seconds: float
+
+
+async def repeat(step: Callable[[], Awaitable[Round]], *, name: str, poke: asyncio.Event | None = None) -> None:
+    """Ends only by being cancelled. Setting `poke` cuts the pause short; it is cleared before the step runs."""
+    outage = Outage(_log, name)
+    event = poke or asyncio.Event()
+    while True:
+        event.clear()
+        try:
+            pause = (await step()).pause_seconds
+        except Exception as error:  # a loop that ends on an unforeseen error is a worker that is alive but deaf
+            if not is_outage(error) and not outage.ongoing:
+                _log.exception("%s failed", name)
+            await asyncio.sleep(outage.failed(error))
+            continue
+        outage.over()
+        if pause > 0:
+            await wait(event, pause)
+
+
+async def wait(event: asyncio.Event, seconds: float) -> None:
+    """Until the event is set, or for that long; afterwards it is set either way. Cheaper than wait_for, which makes
+    a task."""
+    timer = asyncio.get_running_loop().call_later(seconds, event.set)
+    try:
+        await event.wait()
+    finally:
+        timer.cancel()

@@ -1,0 +1,18 @@
+"""Makes jobs ready whose time has come. Every worker does this; the database lets each job go once."""
+
+from dtsched.maintenance.link import Link
+from dtsched.maintenance.loop import Round
+from dtsched.outage import jittered
+
+
+class Promote:
+    def __init__(self, link: Link, *, poll_seconds: float) -> None:
+        self._link = link
+        self._poll_seconds = poll_seconds
+
+    async def run_once(self) -> Round:
+        """Jobs promoted. Again when the next is due, at the latest after one poll."""
+        async with self._link.store() as store:
+            promoted, next_seconds = await store.promote()
+        pause = jittered(self._poll_seconds)
+        return Round(promoted, pause if next_seconds is None else min(pause, next_seconds + 0.001))

@@ -1,0 +1,29 @@
+"""One claimed job in this process: what was claimed, and whether it was told to stop."""
+
+import asyncio
+from typing import Literal, TypeAlias
+
+from dtsched.context import Context
+from dtsched.store import Claimed
+
+StopReason: TypeAlias = Literal["timeout", "cancelled", "shutdown", "lost"]
+
+
+class Attempt:
+    """`ended` says that its outcome is decided; a handler given up on may still be running then."""
+
+    __slots__ = ("claimed", "claimed_at", "context", "ended", "stop_reason", "timeout_seconds", "timer")
+
+    def __init__(self, claimed: Claimed, claimed_at: float) -> None:
+        self.claimed = claimed
+        self.claimed_at = claimed_at
+        self.context: Context | None = None
+        self.stop_reason: StopReason | None = None
+        self.ended = False
+        self.timeout_seconds: float | None = None
+        self.timer: asyncio.TimerHandle | None = None
+
+    def set_timer(self, timer: asyncio.TimerHandle | None) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+        self.timer = timer

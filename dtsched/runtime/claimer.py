@@ -1,0 +1,231 @@
+"""The one conversation with the database about jobs: what is done goes out and what comes next comes in, in one
+round trip.
+
+All queues share one connection, so between two rounds no claim of this worker is in flight. What is in its name
+then, but not in its ledger, is a claim whose answer was lost with a connection.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
+from typing import NamedTuple
+
+from dtsched.errors import WorkerLost
+from dtsched.listener import Listener
+from dtsched.maintenance.link import Link
+from dtsched.maintenance.loop import Round, wait
+from dtsched.runtime.attempt import Attempt
+from dtsched.runtime.finisher import Finisher
+from dtsched.runtime.hunger import Hunger, Wish
+from dtsched.runtime.ledger import Ledger
+from dtsched.runtime.membership import Membership
+from dtsched.runtime.slots import Slots
+from dtsched.store import Claimed, Store, is_transient
+
+_log = logging.getLogger("dtsched.claimer")
+
+_LINGER_SECONDS = 0.005
+_LONGEST_WAIT_SECONDS = 60.0
+_ANY_LEASE = 2**63 - 1
+
+
+class Served(NamedTuple):
+    """A queue that this worker serves."""
+
+    slots: Slots
+    hunger: Hunger
+
+
+class Claimer:
+    """`confirm` asks the database whether this worker is lost; `join` registers it under a new identity if it is."""
+
+    def __init__(
+        self,
+        served: Sequence[Served],
+        tasks: Sequence[str],
+        *,
+        link: Link,
+        listener: Listener,
+        ledger: Ledger,
+        membership: Membership,
+        confirm: Callable[[], Awaitable[None]],
+        join: Callable[[Store], Awaitable[None]],
+        reconcile_seconds: float,
+        stirred: asyncio.Event,
+    ) -> None:
+        self._served = served
+        self._tasks = list(tasks)
+        self._link = link
+        self._listener = listener
+        self._ledger = ledger
+        self._membership = membership
+        self._confirm = confirm
+        self._join = join
+        self._reconcile_seconds = reconcile_seconds
+        self._stirred = stirred
+        self._finisher = Finisher(ledger)
+        self._reconcile_at: float | None = None
+        self._connection = 0
+        self._unwanted = False
+        self.claimed_at = monotonic()
+
+    async def step(self) -> Round:
+        """One round, as soon as there is something to say."""
+        await self._until_due()
+        if self._unwanted:
+            self._unwanted = False
+            await self._link.close()
+        try:
+            async with self._link.store() as store:
+                return Round(await self.run_once(store), 0)
+        except WorkerLost:
+            await self._confirm()
+            return Round(0, 0.05)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            return Round(0, 0.01)
+
+    async def run_once(self, store: Store) -> int:
+        """Jobs finished, claimed and handed back."""
+        if self._membership.lost:
+            await self._join(store)
+        handed_back = await self._hand_back(store)
+        await self._reconcile(store)
+        await self._let_go_where_full()
+        served, asked = self._next_served()
+        if served is not None:
+            return handed_back + await self._work(store, served, asked)
+        if batch := self._ledger.take_outcomes():
+            return handed_back + await self._finisher.finish(store, self._membership.worker_id, batch)
+        return handed_back
+
+    def listener_changed(self) -> None:
+        """The locks that said "hungry" are gone with their connection, and perhaps notifications too."""
+        for served in self._served:
+            served.hunger.let_go()
+            served.hunger.wake()
+        self._stirred.set()
+
+    def woken(self, queue: str) -> None:
+        for served in self._served:
+            if served.slots.queue == queue:
+                served.hunger.wake()
+                self._stirred.set()
+
+    def reconnect(self) -> None:
+        """The next round goes over a new connection, which knows nothing of what this one has read."""
+        self._unwanted = True
+        self._stirred.set()
+
+    @property
+    def has_room(self) -> bool:
+        return any(served.slots.room() > 0 for served in self._served)
+
+    async def _until_due(self) -> None:
+        while True:
+            self._stirred.clear()
+            seconds = self._due_at() - monotonic()
+            if seconds <= 0:
+                return
+            await wait(self._stirred, seconds)
+
+    def _due_at(self) -> float:
+        """When the next round has something to do, as monotonic seconds."""
+        if self._unwanted or self._membership.lost or self._ledger.never_started or self._ledger.started:
+            return 0.0
+        due = monotonic() + _LONGEST_WAIT_SECONDS
+        backlogged = False
+        for slots, hunger in self._served:
+            backlogged = backlogged or slots.backlogged
+            if slots.room() > 0:
+                due = min(due, hunger.next_poll)
+            elif (check_at := hunger.check_room_at(monotonic())) is not None:
+                due = min(due, check_at)
+            if (hoarded_until := slots.hoarded_until()) is not None:
+                due = min(due, hoarded_until)
+        if (deliver_at := self._ledger.deliver_at(_LINGER_SECONDS if backlogged else 0.0)) is not None:
+            due = min(due, deliver_at)
+        if self._reconcile_at is not None:
+            due = min(due, self._reconcile_at)
+        return due
+
+    def _next_served(self) -> tuple[Served | None, int]:
+        """The queue that has been due longest, and how many jobs it wants."""
+        now = monotonic()
+        due = [(served, served.slots.room()) for served in self._served if served.hunger.next_poll <= now]
+        wanting = [(served, room) for served, room in due if room > 0]
+        return min(wanting, key=lambda one: one[0].hunger.next_poll, default=(None, 0))
+
+    async def _work(self, store: Store, served: Served, asked: int) -> int:
+        slots, hunger = served
+        hunger.claiming()
+        settled = hunger.unsettled is not None and await store.settled(hunger.unsettled)
+        batch = self._ledger.take_outcomes()
+        worker_id = self._membership.worker_id
+        try:
+            claimed, refused = await store.work(worker_id, batch, slots.queue, asked, self._tasks)
+        except Exception as error:
+            if not batch or not self._finisher.is_about_rows(error):
+                self._ledger.put_back(batch)
+                raise
+            return await self._finisher.one_by_one(store, worker_id, batch)
+        except BaseException:
+            self._ledger.put_back(batch)
+            raise
+        self._finisher.delivered(batch, refused)
+        self._begin(slots, claimed)
+        await self._act(served, hunger.claimed(asked, len(claimed), monotonic(), settled=settled))
+        return len(batch) + len(claimed)
+
+    def _begin(self, slots: Slots, claimed: Sequence[Claimed]) -> None:
+        if not claimed:
+            return
+        now = monotonic()
+        attempts = [Attempt(job, now) for job in claimed]
+        self._ledger.add(attempts)
+        if self._reconcile_at is None:
+            self._reconcile_at = now + self._reconcile_seconds
+        self.claimed_at = now
+        if slots.closed:  # told to stop while the claim was on its way
+            self._ledger.hand_back(attempts)
+        else:
+            slots.feed(attempts)
+
+    async def _act(self, served: Served, wish: Wish) -> None:
+        queues = [served.slots.queue]
+        if wish is Wish.GO_HUNGRY:
+            served.hunger.went_hungry(await self._listener.hungry(queues), monotonic())
+        elif wish is Wish.LET_GO:
+            served.hunger.let_go()
+            await self._listener.sated(queues)
+
+    async def _let_go_where_full(self) -> None:
+        for served in self._served:
+            if served.slots.room() == 0:
+                await self._act(served, served.hunger.no_room(monotonic()))
+
+    async def _hand_back(self, store: Store) -> int:
+        now = monotonic()
+        for slots, _ in self._served:
+            if (hoarded_until := slots.hoarded_until()) is not None and hoarded_until <= now:
+                self._ledger.hand_back(slots.take_back())
+        never_started, started = list(self._ledger.never_started), list(self._ledger.started)
+        if never_started or started:
+            await store.release(self._membership.worker_id, never_started, started)
+            self._ledger.settle([*never_started, *started])
+        return len(never_started) + len(started)
+
+    async def _reconcile(self, store: Store) -> None:
+        """Hands back what a lost answer left in this worker's name: after each reconnection, and now and then."""
+        now = monotonic()
+        reconnected = self._connection != self._link.opened
+        if not reconnected and (self._reconcile_at is None or self._reconcile_at > now):
+            return
+        forgotten = await store.reconcile(self._membership.worker_id, self._ledger.leases, _ANY_LEASE)
+        if forgotten:
+            _log.warning("handed back %d jobs whose claim was never answered", len(forgotten))
+        # a claim that was under way on the lost connection may still commit: look once more later
+        self._reconcile_at = now + self._reconcile_seconds if reconnected or len(self._ledger) else None
+        self._connection = self._link.opened

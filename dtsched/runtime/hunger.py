@@ -1,0 +1,114 @@
+"""When to poll a queue next, and when to be woken instead. Pure decisions; the claimer acts on them.
+
+A queue found empty three times running makes the worker hungry: it takes locks that make submissions notify.
+Submissions that began before may have missed them, so it polls on until those have ended (the xid is settled) and a
+claim made after that is empty too; then it sleeps on notifications, with a slow poll beneath. A worker with a
+backlog lets the locks go: NOTIFY under load would halve the submissions of everybody.
+"""
+
+from enum import Enum, auto
+
+from dtsched.outage import jittered
+
+_EMPTY_POLLS = 3
+_SHORTEST_SECONDS = 0.002
+_LONGEST_SECONDS = 0.25
+_FULL_CLAIMS = 2
+_FED_CLAIMS = 4
+_FULL_HOUSE_SECONDS = 0.25
+
+
+class Wish(Enum):
+    NOTHING = auto()
+    GO_HUNGRY = auto()
+    LET_GO = auto()
+
+
+class Hunger:
+    """Of one queue. Times are monotonic seconds."""
+
+    def __init__(self, poll_seconds: float) -> None:
+        self._poll_seconds = poll_seconds
+        self._empty = 0  # polls in a row that found nothing
+        self._fed = 0  # claims in a row that brought something
+        self._full = 0  # claims in a row that brought all they asked for
+        self._pause = _SHORTEST_SECONDS
+        self._woken = False
+        self._settled = False
+        self._no_room_since: float | None = None
+        self.next_poll = 0.0
+        self.xid: int | None = None
+
+    @property
+    def asleep(self) -> bool:
+        return self._settled
+
+    @property
+    def unsettled(self) -> int | None:
+        """The xid that must be settled before an empty claim may be trusted."""
+        return None if self._settled else self.xid
+
+    def check_room_at(self, now: float) -> float | None:
+        """When no_room() has to be asked; None while it would change nothing."""
+        if self.xid is None:
+            return None
+        return now if self._no_room_since is None else self._no_room_since + _FULL_HOUSE_SECONDS
+
+    def wake(self) -> None:
+        """Something may have come; also during a claim, whose snapshot may have been too early to see it."""
+        self._woken = True
+        self.next_poll = 0.0
+
+    def claiming(self) -> None:
+        self._woken = False
+        self._no_room_since = None
+
+    def claimed(self, asked: int, got: int, now: float, *, settled: bool) -> Wish:
+        """What a claim brought; `settled` as read before it."""
+        wish = self._was_fed(now, full=got >= asked) if got else self._was_empty(now, settled=settled)
+        if self._woken:
+            self.next_poll = 0.0
+        return wish
+
+    def no_room(self, now: float) -> Wish:
+        """Every slot is taken, so nothing is polled: a worker that stays like this must not be notified."""
+        if self._no_room_since is None:
+            self._no_room_since = now
+        return (
+            Wish.LET_GO if self.xid is not None and now - self._no_room_since >= _FULL_HOUSE_SECONDS else Wish.NOTHING
+        )
+
+    def went_hungry(self, xid: int | None, now: float) -> None:
+        """The locks are held since before `xid`; None: no connection holds them, so only the slow poll is left."""
+        self.xid = xid
+        self._settled = False
+        self._pause = _SHORTEST_SECONDS
+        self.next_poll = now + (_SHORTEST_SECONDS if xid is not None else jittered(self._poll_seconds))
+
+    def let_go(self) -> None:
+        """The locks are gone, given back or lost with their connection."""
+        self.xid = None
+        self._settled = False
+        self._empty = self._fed = self._full = 0
+
+    def _was_fed(self, now: float, *, full: bool) -> Wish:
+        self._empty = 0
+        self._fed += 1
+        self._full = self._full + 1 if full else 0
+        self.next_poll = now
+        backlog = self._full >= _FULL_CLAIMS or self._fed >= _FED_CLAIMS
+        return Wish.LET_GO if self.xid is not None and backlog else Wish.NOTHING
+
+    def _was_empty(self, now: float, *, settled: bool) -> Wish:
+        self._fed = self._full = 0
+        self._empty += 1
+        if self.xid is None:
+            self.next_poll = now + _SHORTEST_SECONDS * self._empty
+            return Wish.GO_HUNGRY if self._empty >= _EMPTY_POLLS else Wish.NOTHING
+        if settled or self._settled:
+            self._settled = True
+            self.next_poll = now + jittered(self._poll_seconds)
+        else:
+            self._pause = min(_LONGEST_SECONDS, self._pause * 2)
+            self.next_poll = now + self._pause
+        return Wish.NOTHING

@@ -1,0 +1,96 @@
+"""What this worker owes the database: the leases it holds, the outcomes to deliver, the leases to hand back."""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Sequence
+from time import monotonic
+
+from dtsched.jobs import Outcome
+from dtsched.runtime.attempt import Attempt
+
+_BATCH = 250
+_BATCH_BYTES = 4 * 1024 * 1024
+
+
+class Ledger:
+    """A lease is in here from its claim until the database has answered that it is over, or this identity is lost."""
+
+    def __init__(self, stirred: asyncio.Event) -> None:
+        self._stirred = stirred
+        self._attempts: dict[int, Attempt] = {}
+        self._outcomes: deque[Outcome] = deque()
+        self._outcomes_since = 0.0
+        self.never_started: set[int] = set()
+        self.started: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._attempts)
+
+    @property
+    def leases(self) -> list[int]:
+        return list(self._attempts)
+
+    def attempts_of(self, leases: Iterable[int]) -> list[Attempt]:
+        return [self._attempts[lease] for lease in leases if lease in self._attempts]
+
+    def add(self, attempts: Iterable[Attempt]) -> None:
+        for attempt in attempts:
+            self._attempts[attempt.claimed.lease_id] = attempt
+
+    def end(self, attempt: Attempt, outcome: Outcome | None) -> None:
+        """Without an outcome the job goes back, as one whose handler had started."""
+        lease_id = attempt.claimed.lease_id
+        if lease_id not in self._attempts:
+            return  # of an identity that is lost: its leases are other workers' by now
+        if outcome is None:
+            self.started.add(lease_id)
+        else:
+            self.deliver([outcome])
+        self._stirred.set()
+
+    def hand_back(self, attempts: Iterable[Attempt]) -> None:
+        """Their handlers have not started, and must not any more."""
+        self.never_started.update(attempt.claimed.lease_id for attempt in attempts)
+        self._stirred.set()
+
+    def deliver(self, outcomes: Iterable[Outcome]) -> None:
+        if not self._outcomes:
+            self._outcomes_since = monotonic()
+        self._outcomes.extend(outcomes)
+
+    def deliver_at(self, linger_seconds: float) -> float | None:
+        """At once if a good batch has gathered, else after having lingered. None: there is nothing to deliver."""
+        if not self._outcomes:
+            return None
+        return 0.0 if len(self._outcomes) >= _BATCH // 2 else self._outcomes_since + linger_seconds
+
+    def take_outcomes(self) -> list[Outcome]:
+        batch: list[Outcome] = []
+        size = 0
+        while self._outcomes and len(batch) < _BATCH and size < _BATCH_BYTES:
+            outcome = self._outcomes.popleft()
+            size += len(outcome.result or b"")
+            batch.append(outcome)
+        self._outcomes_since = monotonic()
+        return batch
+
+    def put_back(self, batch: Sequence[Outcome]) -> None:
+        """They were not delivered, or nobody knows: to be sent again. A lease is finished once, however often that
+        is tried."""
+        self._outcomes.extendleft(reversed(batch))
+
+    def settle(self, leases: Iterable[int]) -> None:
+        """The database has answered for these: taken or refused, they are no longer ours."""
+        for lease_id in leases:
+            self._attempts.pop(lease_id, None)
+            self.never_started.discard(lease_id)
+            self.started.discard(lease_id)
+
+    def drop(self) -> int:
+        """This identity is lost, and with it every lease. Returns how many jobs that were."""
+        count = len(self._attempts)
+        self._attempts.clear()
+        self._outcomes.clear()
+        self.never_started.clear()
+        self.started.clear()
+        return count

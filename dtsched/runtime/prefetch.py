@@ -1,0 +1,52 @@
+"""How many jobs to hold beyond the free slots: as many as a moment's work, so that short jobs come in batches and
+long ones are left to other workers. Pure: told what happened and when, it answers with a number."""
+
+BATCH = 250
+"""Jobs in one claim at most: claims of 100 to 250 are the knee of the measured curve."""
+
+_HORIZON_SECONDS = 0.1
+_WINDOW_SECONDS = 0.05
+_FORGET_SECONDS = 1.0
+
+
+class Prefetch:
+    """Of one queue. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._rate = 0.0  # jobs ended per second of work
+        self._worked_seconds = 0.0
+        self._ended = 0
+        self._busy_since: float | None = None
+        self._idle_since = 0.0
+
+    def busy(self, now: float) -> None:
+        """There are jobs here. A rate learnt before an idle while says nothing about what comes now."""
+        if self._busy_since is None:
+            if now - self._idle_since > _FORGET_SECONDS:
+                self._rate = 0.0
+            self._busy_since = now
+
+    def idle(self, now: float) -> None:
+        if self._busy_since is not None:
+            self._worked_seconds += now - self._busy_since
+            self._busy_since = None
+            self._idle_since = now
+
+    def measure(self, ended: int, now: float) -> None:
+        """So many jobs have ended since the last call."""
+        self._ended += ended
+        if self._busy_since is not None:
+            self._worked_seconds += now - self._busy_since
+            self._busy_since = now
+        if self._worked_seconds >= _WINDOW_SECONDS or self._ended >= BATCH or (self._rate == 0.0 and self._ended):
+            rate = self._ended / max(self._worked_seconds, 1e-6)
+            self._rate = rate if self._rate == 0.0 else (self._rate + rate) / 2
+            self._ended, self._worked_seconds = 0, 0.0
+
+    def hoarded(self) -> None:
+        """Jobs had to be given back because no slot came free for them."""
+        self._rate, self._ended, self._worked_seconds = 0.0, 0, 0.0
+
+    @property
+    def target(self) -> int:
+        return min(BATCH, int(self._rate * _HORIZON_SECONDS))

@@ -1,0 +1,74 @@
+"""What a handler returned or raised, made fit for the database: JSON without NUL and lone surrogates, bounded in size.
+
+PostgreSQL refuses NUL and lone surrogates, and one refused row would fail the whole batch it is finished with.
+"""
+
+import re
+import traceback
+from typing import cast
+
+import msgspec
+
+from dtsched.jobs import ErrorInfo
+
+MAX_RESULT_BYTES = 1024 * 1024
+_MAX_MESSAGE = 4_000
+_MAX_TRACEBACK = 32_000
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_encode = msgspec.json.Encoder().encode
+
+
+class UnstorableResult(Exception):
+    """The message says what to return instead."""
+
+
+def encode_result(value: object) -> bytes:
+    """JSON of the value; NUL and lone surrogates become U+FFFD. UnstorableResult when it is no JSON, or too large."""
+    try:
+        raw = _encode(value)
+        if b"\\u0000" in raw:
+            raw = _encode(_cleaned(msgspec.json.decode(raw)))
+    except UnicodeEncodeError:
+        raw = _encode(_cleaned(msgspec.to_builtins(value, str_keys=True)))
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+        raise UnstorableResult(f"the result cannot be stored as JSON: {error}; return plain data") from error
+    if len(raw) > MAX_RESULT_BYTES:
+        raise UnstorableResult(
+            f"the result is {len(raw)} bytes of JSON, at most {MAX_RESULT_BYTES} are stored; return a reference to it"
+        )
+    return raw
+
+
+def describe_error(error: BaseException) -> ErrorInfo:
+    """The traceback begins in the handler, not in what called it."""
+    trace = error.__traceback__
+    lines = traceback.format_exception(type(error), error, trace.tb_next if trace else None, limit=-50)
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return ErrorInfo(
+        type=storable(name)[:200],
+        message=storable(_message(error))[:_MAX_MESSAGE],
+        traceback=storable("".join(lines))[-_MAX_TRACEBACK:],
+    )
+
+
+def storable(text: str) -> str:
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as second:  # a handler may bring an exception class that is itself broken
+        return f"(its message cannot be read: {type(second).__name__})"
+
+
+def _cleaned(value: object) -> object:
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, list):
+        return [_cleaned(item) for item in cast("list[object]", value)]
+    if isinstance(value, dict):
+        return {storable(str(key)): _cleaned(item) for key, item in cast("dict[object, object]", value).items()}
+    return value

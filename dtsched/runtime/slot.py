@@ -1,0 +1,158 @@
+"""One place where handlers run, one after the other: a long-lived task, since a task for each job costs 3 to 7 µs.
+
+Telling a handler to stop cancels this task, or for one in a thread sets its context's flag. Its own CancelledError
+is told from ours by the attempt's stop reason. A handler that does not heed it is given up on: its attempt ends, its
+slot stays taken.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from time import monotonic
+from typing import cast
+
+from dtsched.context import Context
+from dtsched.errors import InvalidInput
+from dtsched.jobs import Outcome
+from dtsched.runtime import outcomes
+from dtsched.runtime.attempt import Attempt, StopReason
+from dtsched.runtime.threads import HandlerThread, Raised
+from dtsched.store import Claimed
+from dtsched.tasks import TaskRegistry
+
+_log = logging.getLogger("dtsched.slot")
+
+GIVE_UP_SECONDS = 1.0
+"""How long a handler may take to stop after it was told to."""
+
+_YIELD_SECONDS = 0.005
+
+
+class Slot:
+    """`take` brings the next attempt or None when there is none; `on_end` is called once per attempt."""
+
+    def __init__(
+        self,
+        name: str,
+        registry: TaskRegistry,
+        *,
+        take: Callable[[], Attempt | None],
+        sleep: Callable[[], Awaitable[None]],
+        leave: Callable[[], None],
+        make_context: Callable[[Claimed], Context],
+        on_end: Callable[[Attempt, Outcome | None], None],
+    ) -> None:
+        self.name = name
+        self.attempt: Attempt | None = None
+        self._registry = registry
+        self._take = take
+        self._sleep = sleep
+        self._leave = leave
+        self._make_context = make_context
+        self._on_end = on_end
+        self._thread = HandlerThread(f"dtsched-{name}")
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._work(), name=f"dtsched-{self.name}")
+
+    async def close(self, seconds: float) -> bool:
+        """Whether the slot ended in that time; one whose handler does not heed its cancellation cannot."""
+        self._closing = True
+        self._thread.close()
+        if self._task is None:
+            return True
+        self._task.cancel()
+        done, _ = await asyncio.wait([self._task], timeout=seconds)
+        return bool(done)
+
+    def stop(self, attempt: Attempt, reason: StopReason) -> None:
+        """Tells the handler of this attempt to stop, if it is still here. The first reason given is the one that
+        counts."""
+        if self.attempt is not attempt or attempt.ended or self._task is None:
+            return
+        attempt.stop_reason = attempt.stop_reason or reason
+        attempt.set_timer(asyncio.get_running_loop().call_later(GIVE_UP_SECONDS, self._give_up, attempt))
+        if attempt.context is not None:
+            attempt.context.cancel()
+        if self._registry[attempt.claimed.task].executor == "async":
+            self._task.cancel()
+
+    async def _work(self) -> None:
+        yielded_at = monotonic()
+        while not self._closing:
+            try:
+                if (attempt := self._take()) is None:
+                    await self._sleep()
+                    yielded_at = monotonic()
+                    continue
+                await self._run(attempt)
+                if monotonic() - yielded_at > _YIELD_SECONDS:
+                    await asyncio.sleep(0)  # handlers that never wait would keep the claimer from its turn
+                    yielded_at = monotonic()
+            except asyncio.CancelledError:
+                self._forget_cancellation()  # a handler cancelled its own task and returned
+
+    async def _run(self, attempt: Attempt) -> None:
+        self.attempt = attempt
+        try:
+            outcome = await self._outcome(attempt)
+        finally:
+            self.attempt = None
+            attempt.set_timer(None)
+            self._leave()
+            if attempt.stop_reason is not None:
+                self._forget_cancellation()
+        if attempt.ended:
+            _log.warning("job %d: its handler ended, after it was given up on", attempt.claimed.job_id)
+        else:
+            self._end(attempt, outcome)
+
+    async def _outcome(self, attempt: Attempt) -> Outcome | None:
+        claimed = attempt.claimed
+        definition = self._registry[claimed.task]
+        try:
+            args, kwargs = definition.decode(claimed.args)
+        except InvalidInput as error:  # the same args will never fit: no retries
+            return outcomes.failed(attempt, "InvalidInput", str(error))
+        if definition.takes_context:
+            attempt.context = self._make_context(claimed)
+            args = (attempt.context, *args)
+        timeout_seconds = claimed.timeout_seconds or definition.timeout
+        if timeout_seconds is not None:
+            attempt.timeout_seconds = timeout_seconds
+            attempt.set_timer(asyncio.get_running_loop().call_later(timeout_seconds, self.stop, attempt, "timeout"))
+        try:
+            if definition.executor == "async":
+                value = await cast("Awaitable[object]", definition.function(*args, **kwargs))
+            else:
+                value = await self._in_thread(partial(definition.function, *args, **kwargs))
+        except BaseException as error:  # SystemExit in a handler is its failure, not the worker's end
+            return outcomes.of_error(attempt, error)
+        return outcomes.of_value(attempt, value)
+
+    async def _in_thread(self, call: Callable[[], object]) -> object:
+        value = await self._thread.run(call)
+        if isinstance(value, Raised):
+            raise value.error
+        return value
+
+    def _give_up(self, attempt: Attempt) -> None:
+        if self.attempt is attempt and not attempt.ended:
+            _log.error(
+                "job %d: its handler does not stop (%s); slot %s stays taken until it ends",
+                attempt.claimed.job_id,
+                attempt.stop_reason,
+                self.name,
+            )
+            self._end(attempt, outcomes.of_stop(attempt))
+
+    def _end(self, attempt: Attempt, outcome: Outcome | None) -> None:
+        attempt.ended = True
+        self._on_end(attempt, outcome)
+
+    def _forget_cancellation(self) -> None:
+        while self._task is not None and self._task.cancelling():
+            self._task.uncancel()

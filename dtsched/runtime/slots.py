@@ -1,0 +1,125 @@
+"""The slots of one queue, the jobs that wait for one, and how many more are wanted."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from time import monotonic
+
+from dtsched.context import Context
+from dtsched.jobs import Outcome
+from dtsched.runtime.attempt import Attempt, StopReason
+from dtsched.runtime.prefetch import BATCH, Prefetch
+from dtsched.runtime.slot import Slot
+from dtsched.store import Claimed
+from dtsched.tasks import TaskRegistry
+
+HOARD_SECONDS = 1.0
+"""Jobs that have waited this long for a slot go back to where other workers can take them."""
+
+
+class Slots:
+    """`on_end` is called once per attempt, in the event loop; without an outcome the job is to be handed back."""
+
+    def __init__(
+        self,
+        queue: str,
+        size: int,
+        registry: TaskRegistry,
+        *,
+        make_context: Callable[[Claimed, str], Context],
+        on_end: Callable[[Attempt, Outcome | None], None],
+    ) -> None:
+        self.queue = queue
+        self.pending: deque[Attempt] = deque()
+        self.closed = False
+        self._slots = [
+            Slot(
+                f"{queue}-{number}",
+                registry,
+                take=self._take,
+                sleep=self._sleep,
+                leave=self._leave,
+                make_context=lambda claimed: make_context(claimed, queue),
+                on_end=on_end,
+            )
+            for number in range(size)
+        ]
+        self._free = size
+        self._left = 0  # attempts whose slots have come free since the last look
+        self._sleepers: list[asyncio.Future[None]] = []
+        self._prefetch = Prefetch()
+
+    def start(self) -> None:
+        for slot in self._slots:
+            slot.start()
+
+    def stop_accepting(self) -> list[Attempt]:
+        """Nothing that has not begun will begin here. Returns the jobs that waited."""
+        self.closed = True
+        return self.take_back()
+
+    async def close(self, seconds: float) -> int:
+        """How many slots could not be ended, because their handlers do not heed the cancellation."""
+        return (await asyncio.gather(*(slot.close(seconds) for slot in self._slots))).count(False)
+
+    @property
+    def running(self) -> list[Attempt]:
+        """Also those that were given up on and whose handlers have not ended."""
+        return [slot.attempt for slot in self._slots if slot.attempt is not None]
+
+    def stop(self, reason: StopReason, attempts: Sequence[Attempt] | None = None) -> None:
+        """Tells the handlers of these attempts to stop; of all, when none are named."""
+        for slot in self._slots:
+            if slot.attempt is not None and (attempts is None or slot.attempt in attempts):
+                slot.stop(slot.attempt, reason)
+
+    def room(self) -> int:
+        """How many more jobs are wanted. 0 while there is enough to do: claims are cheaper in batches."""
+        self._prefetch.measure(self._left, monotonic())
+        self._left = 0
+        if self.closed:
+            return 0
+        ahead = len(self.pending) - self._free
+        target = self._prefetch.target
+        return min(BATCH, target - ahead) if ahead < 0 or 2 * ahead <= target else 0
+
+    @property
+    def backlogged(self) -> bool:
+        """There is so much waiting here that outcomes may gather for a moment into a larger batch."""
+        return 2 * (len(self.pending) - self._free) > self._prefetch.target
+
+    def feed(self, attempts: Sequence[Attempt]) -> None:
+        self._prefetch.busy(monotonic())
+        self.pending.extend(attempts)
+        for sleeper in self._sleepers[: len(attempts)]:
+            if not sleeper.done():
+                sleeper.set_result(None)
+        del self._sleepers[: len(attempts)]
+
+    def hoarded_until(self) -> float | None:
+        """When the oldest job that waits here is to be given back."""
+        return self.pending[0].claimed_at + HOARD_SECONDS if self.pending else None
+
+    def take_back(self) -> list[Attempt]:
+        waiting = list(self.pending)
+        self.pending.clear()
+        if waiting:
+            self._prefetch.hoarded()
+        return waiting
+
+    def _take(self) -> Attempt | None:
+        if not self.pending or self.closed:
+            return None
+        self._free -= 1
+        return self.pending.popleft()
+
+    def _leave(self) -> None:
+        self._free += 1
+        self._left += 1
+        if self._free == len(self._slots) and not self.pending:
+            self._prefetch.idle(monotonic())
+
+    async def _sleep(self) -> None:
+        sleeper: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sleepers.append(sleeper)
+        await sleeper

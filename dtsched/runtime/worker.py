@@ -1,0 +1,256 @@
+"""A worker process: wires the parts of the engine together, starts them, and ends them in order."""
+
+import asyncio
+import logging
+import os
+import platform
+import signal
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from uuid import uuid4
+
+from dtsched.context import Context
+from dtsched.jobs import ParentResult
+from dtsched.listener import Listener
+from dtsched.maintenance.link import Link
+from dtsched.maintenance.loop import repeat
+from dtsched.maintenance.partitions import Partitions
+from dtsched.maintenance.promote import Promote
+from dtsched.maintenance.rescue import Rescue
+from dtsched.outage import first_line
+from dtsched.runtime.attempt import Attempt
+from dtsched.runtime.claimer import Claimer, Served
+from dtsched.runtime.hunger import Hunger
+from dtsched.runtime.ledger import Ledger
+from dtsched.runtime.membership import Membership
+from dtsched.runtime.renewer import Renewer
+from dtsched.runtime.slot import GIVE_UP_SECONDS
+from dtsched.runtime.slots import Slots
+from dtsched.runtime.watchdog import Watchdog
+from dtsched.settings import Settings
+from dtsched.store import Claimed, Store, SyncStore, connect_sync, is_outage, open_store
+from dtsched.tasks import TaskRegistry
+
+_log = logging.getLogger("dtsched.worker")
+
+_FAREWELL_SECONDS = 5.0
+_LOCK_SECONDS = 0.5
+
+
+class Worker:
+    """`queues` says how many jobs of each may run at once. Made and run in one event loop, once."""
+
+    def __init__(
+        self, registry: TaskRegistry, settings: Settings, queues: Mapping[str, int], *, grace_seconds: float = 30.0
+    ) -> None:
+        self._registry = registry
+        self._settings = settings
+        self._queues = dict(queues)
+        self._grace_seconds = grace_seconds
+        self._name = settings.worker_name or socket.gethostname()
+        self._stops = 0
+        self._stirred = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._hurrying = asyncio.Event()
+        dsn = settings.require_dsn()
+        self._link = Link(lambda: self._open_claiming_store(dsn))
+        self._maintenance = Link(lambda: open_store(dsn, role="maintenance"))
+        self._ledger = Ledger(self._stirred)
+        self._slots = [
+            Slots(queue, size, registry, make_context=self._context, on_end=self._ledger.end)
+            for queue, size in queues.items()
+        ]
+        self._membership = Membership(on_lost=self._lost, on_drain=self._told_to_drain, on_cancel=self._cancel)
+        self._renewer = Renewer(
+            lambda: SyncStore(connect_sync(dsn, role="renewer")),
+            worker_id=lambda: self._membership.worker_id,
+            lease_seconds=settings.lease,
+            on_answer=self._membership.answered,
+        )
+        self._listener = Listener(
+            dsn,
+            {"dtsched_wake": self._woken, "dtsched_cancel": self._cancel_announced},
+            on_change=self._listener_changed,
+        )
+        self._claimer = Claimer(
+            [Served(slots, Hunger(settings.poll)) for slots in self._slots],
+            list(registry),
+            link=self._link,
+            listener=self._listener,
+            ledger=self._ledger,
+            membership=self._membership,
+            confirm=lambda: self._membership.confirm(self._renewer.poke),
+            join=self._join,
+            reconcile_seconds=settings.lease / 5,
+            stirred=self._stirred,
+        )
+        self.stuck_slots = 0
+        """After run(): handlers that did not heed their cancellation. Only the end of the process ends them."""
+
+    def stop(self) -> None:
+        """Claims nothing more, and ends run() when what runs has ended or its grace is over. A second call ends the
+        grace."""
+        self._stops += 1
+        self._stopping.set()
+        if self._stops > 1:
+            self._hurrying.set()
+
+    def stop_on_signals(self) -> None:
+        """SIGTERM and SIGINT call stop(). For programs whose event loop is the worker's own."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self.stop)
+
+    async def run(self) -> None:
+        """Raises what connecting and registering raise; once registered it survives the database's absences."""
+        async with self._link.store() as store:
+            await store.require_contract()
+            await self._join(store)
+        for slots in self._slots:
+            slots.start()
+        self._renewer.start()
+        loops = self._start_loops()
+        _log.info("worker %s (%s) serves %s", self._name, self._membership.worker_id, self._queues)
+        try:
+            await self._stopping.wait()
+            await self._drain(self._grace_seconds)
+        except asyncio.CancelledError:
+            await self._drain(0.0)
+            raise
+        finally:
+            await self._end(loops)
+
+    def _start_loops(self) -> list[asyncio.Task[None]]:
+        lease, poll = self._settings.lease, self._settings.poll
+        steps = {
+            "claimer": self._claimer.step,
+            "promote": Promote(self._maintenance, poll_seconds=poll).run_once,
+            "rescue": Rescue(
+                self._maintenance, worker_id=lambda: self._membership.worker_id, lease_seconds=lease
+            ).run_once,
+            "partitions": Partitions(self._maintenance).run_once,
+            "watchdog": Watchdog(
+                self._maintenance, self._claimer, list(self._queues), reconnect=self._reconnect
+            ).run_once,
+        }
+        loops = [asyncio.create_task(repeat(step, name=name), name=f"dtsched-{name}") for name, step in steps.items()]
+        return [*loops, asyncio.create_task(self._listener.run(), name="dtsched-listener")]
+
+    async def _join(self, store: Store) -> None:
+        """Registers under a new id. What was held under the old one has been taken away, or will be."""
+        dropped = self._drop()
+        worker_id = uuid4()
+        await store.register_worker(
+            worker_id,
+            self._name,
+            list(self._queues),
+            list(self._registry),
+            slots=sum(self._queues.values()),
+            lease_seconds=self._settings.lease,
+            info={"host": socket.gethostname(), "pid": os.getpid(), "python": platform.python_version()},
+        )
+        self._membership.begin(worker_id)
+        if dropped:
+            _log.warning("registered anew as %s, after dropping %d jobs", worker_id, dropped)
+
+    async def _drain(self, grace_seconds: float) -> None:
+        _log.info("stopping: nothing more is claimed, %d jobs have %g s to end", len(self._running()), grace_seconds)
+        for slots in self._slots:
+            self._ledger.hand_back(slots.stop_accepting())
+        self._stirred.set()
+        await self._until(lambda: not self._running(), grace_seconds, self._hurrying)
+        for slots in self._slots:
+            slots.stop("shutdown")
+        await self._until(lambda: not self._running(), GIVE_UP_SECONDS + 0.2)
+        await self._until(lambda: not len(self._ledger), _FAREWELL_SECONDS)
+
+    async def _until(self, reached: Callable[[], bool], seconds: float, sooner: asyncio.Event | None = None) -> None:
+        """At most that long."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while not reached() and loop.time() < deadline and not (sooner and sooner.is_set()):  # noqa: ASYNC110  (once in a worker's life)
+            await asyncio.sleep(0.01)
+
+    async def _end(self, loops: Sequence[asyncio.Task[None]]) -> None:
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+        self.stuck_slots = sum(await asyncio.gather(*(slots.close(0.5) for slots in self._slots)))
+        await self._leave()
+        await self._renewer.stop()
+        await self._maintenance.close()
+        await self._link.close()
+        _log.info("worker %s ended", self._name)
+
+    async def _leave(self) -> None:
+        """Deregisters; if the database is away the leases run out by themselves."""
+        try:
+            async with asyncio.timeout(_FAREWELL_SECONDS), self._link.store() as store:
+                handed_back = await store.deregister_worker(self._membership.worker_id)
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            _log.warning("could not deregister, the leases run out by themselves: %s", first_line(error))
+        else:
+            if handed_back:
+                _log.warning("handed back %d jobs that had begun", handed_back)
+
+    def _running(self) -> list[Attempt]:
+        """Without those that were given up on: nobody waits for them."""
+        return [attempt for slots in self._slots for attempt in slots.running if not attempt.ended]
+
+    async def _open_claiming_store(self, dsn: str) -> Store:
+        """One locked job row must not keep all the others from being finished and claimed."""
+        store = await open_store(dsn, role="claimer")
+        await store.limit_lock_waits(_LOCK_SECONDS)
+        return store
+
+    def _context(self, claimed: Claimed, queue: str) -> Context:
+        return Context(
+            job_id=claimed.job_id,
+            task=claimed.task,
+            queue=queue,
+            attempt=claimed.attempt,
+            max_attempts=claimed.max_attempts,
+            worker_id=self._membership.worker_id,
+            correlation_id=claimed.correlation_id,
+            read_parents=self._parents,
+        )
+
+    async def _parents(self, job_id: int) -> list[ParentResult]:
+        async with self._maintenance.store() as store:
+            return await store.parents(job_id)
+
+    def _lost(self) -> None:
+        _log.error("worker %s was declared lost: dropping what it holds", self._membership.worker_id)
+        self._drop()
+        self._stirred.set()
+
+    def _drop(self) -> int:
+        """Forgets all that is held under this identity. Returns how many jobs that were."""
+        for slots in self._slots:
+            slots.take_back()
+            slots.stop("lost")
+        return self._ledger.drop()
+
+    def _told_to_drain(self) -> None:
+        if not self._stopping.is_set():
+            self.stop()
+
+    def _cancel(self, leases: Sequence[int]) -> None:
+        attempts = self._ledger.attempts_of(leases)
+        for slots in self._slots:
+            slots.stop("cancelled", attempts)
+
+    def _woken(self, queue: str) -> None:
+        self._claimer.woken(queue)
+
+    def _cancel_announced(self, worker_id: str) -> None:
+        if worker_id == str(self._membership.worker_id):
+            self._renewer.poke()
+
+    def _listener_changed(self) -> None:
+        self._claimer.listener_changed()
+
+    def _reconnect(self) -> None:
+        self._claimer.reconnect()
+        self._listener.reconnect()

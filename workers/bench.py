@@ -1,0 +1,9 @@
+"""Does nothing, quickly: what `dtsched bench` measures is the queue."""
+
+from dtsched import App
+
+app = App()
+
+
+@app.task(queue="bench")
+async def noop() -> None: ...
