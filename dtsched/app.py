@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast, overload
 
 import psycopg
 
 from dtsched.client import Client, result_of
 from dtsched.context import Context
 from dtsched.errors import InvalidInput, NotFound
-from dtsched.jobs import ENDED, Job, JobState, NewJob, Retry, Submitted, check
+from dtsched.jobs import ENDED, Job, JobState, NewJob, Retry, Submitted, check, shown
 from dtsched.settings import Settings, load
 from dtsched.store import connect_sync, read_job_sync, submit_in, submit_in_sync
 from dtsched.tasks import TaskDefinition, TaskRegistry
@@ -45,11 +45,29 @@ class Options:
     correlation_id: str | None = None
 
 
+class OptionValues(TypedDict, total=False):
+    """The fields of Options, as keyword arguments: a type checker sees a misspelt one."""
+
+    delay: float | str | None
+    at: datetime | None
+    queue: str | None
+    priority: int | None
+    key: str | None
+    limit_key: str | None
+    tags: Sequence[str] | None
+    depends_on: Sequence["int | JobHandle[Any]"] | None
+    max_attempts: int | None
+    timeout: float | str | None
+    deadline: datetime | None
+    correlation_id: str | None
+
+
 class JobHandle(Generic[R]):
     """A submitted job. `created` is False where the unfinished job with the same key was kept."""
 
-    def __init__(self, app: "App", submitted: Submitted) -> None:
+    def __init__(self, app: "App", definition: TaskDefinition, submitted: Submitted) -> None:
         self._app = app
+        self._definition = definition
         self.id = submitted.id
         self.created = submitted.created
 
@@ -64,10 +82,10 @@ class JobHandle(Generic[R]):
 
     async def result(self, timeout: float | None = None) -> R:
         """What the handler returned. JobFailed when it did not complete, TimeoutError after `timeout` seconds."""
-        return cast("R", await self._app.client.result(self.id, timeout=timeout))
+        return cast("R", self._definition.read_result(await self._app.client.result(self.id, timeout=timeout)))
 
     def result_sync(self, timeout: float | None = None) -> R:
-        return cast("R", self._app.result_sync(self.id, timeout=timeout))
+        return cast("R", self._definition.read_result(self._app.result_sync(self.id, timeout=timeout)))
 
     async def cancel(self) -> str:
         """cancelled, requested (it runs and is told), finished, or busy (its row is held: try again)."""
@@ -92,19 +110,15 @@ class Task(Generic[P, R]):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.definition.function(*args, **kwargs)
 
-    def options(self, **changed: Any) -> "Task[P, R]":
+    def options(self, **changed: Unpack[OptionValues]) -> "Task[P, R]":
         """The same task with Options of this submission."""
-        try:
-            options = replace(self._options, **changed)
-        except TypeError as error:
-            raise InvalidInput(f"task {self.definition.name}: {error}", field="options") from error
-        return Task(self._app, self.definition, options, self._connection)
+        return Task(self._app, self.definition, _changed(self._options, changed), self._connection)
 
     def on(self, connection: "psycopg.AsyncConnection[Any] | psycopg.Connection[Any]") -> "Task[P, R]":
         """The same task, submitted on the caller's own connection: the job exists when its transaction commits."""
         return Task(self._app, self.definition, self._options, connection)
 
-    async def submit(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R]:
+    async def submit(self, /, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R]:
         """InvalidInput, before anything is sent, when the arguments do not fit the handler."""
         job = self._new_job(self.definition.bind(*args, **kwargs), self._options)
         return (await self._submit([job]))[0]
@@ -115,7 +129,7 @@ class Task(Generic[P, R]):
         """All or none; each job is its arguments by name, alone or with its Options."""
         return await self._submit([self._new_job_of(job) for job in jobs])
 
-    def submit_sync(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R]:
+    def submit_sync(self, /, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R]:
         job = self._new_job(self.definition.bind(*args, **kwargs), self._options)
         return self._submit_sync([job])[0]
 
@@ -125,14 +139,13 @@ class Task(Generic[P, R]):
         return self._submit_sync([self._new_job_of(job) for job in jobs])
 
     async def _submit(self, jobs: list[NewJob]) -> list[JobHandle[R]]:
-        checked = [check(job) for job in jobs]
         if self._connection is None:
-            submitted = await self._app.client.submit_many(checked, check_tasks=False)
+            submitted = await self._app.client.submit_many(jobs, check_tasks=False)
         elif isinstance(self._connection, psycopg.AsyncConnection):
-            submitted = await submit_in(self._connection, checked)
+            submitted = await submit_in(self._connection, [check(job) for job in jobs])
         else:
             raise InvalidInput("this connection is synchronous: use submit_sync()", field="connection")
-        return [JobHandle(self._app, one) for one in submitted]
+        return [JobHandle(self._app, self.definition, one) for one in submitted]
 
     def _submit_sync(self, jobs: list[NewJob]) -> list[JobHandle[R]]:
         checked = [check(job) for job in jobs]
@@ -143,11 +156,12 @@ class Task(Generic[P, R]):
             submitted = submit_in_sync(self._connection, checked)
         else:
             raise InvalidInput("this connection is asynchronous: await submit()", field="connection")
-        return [JobHandle(self._app, one) for one in submitted]
+        return [JobHandle(self._app, self.definition, one) for one in submitted]
 
     def _new_job_of(self, job: Mapping[str, Any] | tuple[Mapping[str, Any], Options]) -> NewJob:
-        args, options = job if isinstance(job, tuple) else (job, self._options)
-        return self._new_job(self.definition.bind(**args), options)
+        args, options = job if isinstance(job, tuple) else (job, Options())
+        given = {name: value for name, value in vars(options).items() if value is not None}
+        return self._new_job(self.definition.bind(**_named(args)), replace(self._options, **given))
 
     def _new_job(self, args: dict[str, Any], options: Options) -> NewJob:
         definition = self.definition
@@ -156,7 +170,7 @@ class Task(Generic[P, R]):
             args,
             replace(
                 options,
-                queue=options.queue or definition.queue,
+                queue=options.queue if options.queue is not None else definition.queue,
                 priority=options.priority if options.priority is not None else definition.priority,
                 max_attempts=options.max_attempts if options.max_attempts is not None else definition.max_attempts,
             ),
@@ -217,10 +231,12 @@ class App:
         decorator = TaskDecorator(self, options)
         return decorator if function is None else decorator(function)
 
-    async def submit(self, task: str, args: Mapping[str, Any] | None = None, **options: Any) -> JobHandle[Any]:
+    async def submit(
+        self, task: str, args: Mapping[str, Any] | None = None, **options: Unpack[OptionValues]
+    ) -> JobHandle[Any]:
         """By name. UnknownTask when this app has no such task."""
-        bound = Task[Any, Any](self, self.registry[task], Options(**options))
-        return (await bound.submit_many([dict(args or {})]))[0]
+        bound = Task[Any, Any](self, self.registry[task], _changed(Options(), options))
+        return (await bound.submit_many([{} if args is None else args]))[0]
 
     async def open(self) -> None:
         """Does not wait for the database. Closing and opening again is fine."""
@@ -301,6 +317,22 @@ class TaskDecorator:
         definition = TaskDefinition(function, **self.options)
         self.app.registry.add(definition)
         return Task[Any, Any](self.app, definition)
+
+
+def _changed(options: Options, values: OptionValues) -> Options:
+    try:
+        return replace(options, **values)
+    except TypeError as error:
+        names = ", ".join(OptionValues.__annotations__)
+        raise InvalidInput(f"options are {names}: {error}", field="options") from error
+
+
+def _named(args: object) -> dict[str, Any]:
+    """Of a caller without a type checker, args may be anything."""
+    named = dict(cast("Mapping[object, Any]", args)) if isinstance(args, Mapping) else None
+    if named is None or not all(isinstance(name, str) for name in named):
+        raise InvalidInput(f"args must be an object of named arguments, not {shown(named or args)}", field="args")
+    return cast("dict[str, Any]", named)
 
 
 def new_job(task: str, args: dict[str, Any], options: Options, *, backoff: dict[str, Any] | None = None) -> NewJob:

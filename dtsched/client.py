@@ -1,6 +1,7 @@
 """Submitting and watching jobs from a program of one's own: checks first, then asks the store."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -81,11 +82,14 @@ class Client:
 
     async def wait(self, job_id: int, *, timeout: float | None = None) -> Job:
         """The job once it has ended. TimeoutError after `timeout` seconds, NotFound when there is none."""
-        async with asyncio.timeout(timeout):
-            pause = _SHORTEST_POLL
-            while (job := await self.get(job_id)).state not in ENDED:
-                await asyncio.sleep(pause)
-                pause = min(_LONGEST_POLL, pause * 1.5)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause = _SHORTEST_POLL
+        while (job := await self.get(job_id)).state not in ENDED:
+            left = pause if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"job {job_id} is still {job.state} after {timeout:g} s")
+            await asyncio.sleep(min(pause, left))
+            pause = min(_LONGEST_POLL, pause * 1.5)
         return job
 
     async def result(self, job_id: int, *, timeout: float | None = None) -> Any:

@@ -3,7 +3,7 @@
 import math
 import re
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeAlias, cast
+from typing import Annotated, Any, Literal, TypeAlias, cast
 from uuid import UUID
 
 import msgspec
@@ -21,6 +21,8 @@ MAX_SECONDS = 366 * 86400.0
 _NAME = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"')
+_AT = re.compile(r" - at .*`\$\.(?P<field>\w+)[^`]*`$")
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
 
@@ -151,11 +153,20 @@ class Cancel(Exception):
         self.reason = reason
 
 
+class _Backoff(msgspec.Struct, forbid_unknown_fields=True):
+    """What retry_delay() reads of a job's backoff."""
+
+    kind: Literal["exponential", "linear", "fixed"]
+    base: Annotated[float, msgspec.Meta(ge=0, le=MAX_SECONDS)] = 2.0
+    cap: Annotated[float, msgspec.Meta(ge=0, le=MAX_SECONDS)] = 3600.0
+    jitter: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.25
+
+
 def check(job: NewJob) -> NewJob:
     """The job with durations in seconds. Raises InvalidInput with the field, before anything is sent.
 
-    The limits are those of the domains of dtsched.jobs. args are measured as compact JSON here; PostgreSQL, which
-    renders them with spaces, has the last word between the two."""
+    The limits are those of the domains of dtsched.jobs."""
+    job = _check_types(job)
     _check_name("task", job.task)
     if job.queue is not None:
         _check_name("queue", job.queue)
@@ -173,8 +184,7 @@ def check(job: NewJob) -> NewJob:
     _check_tags(job.tags)
     _check_parents(job.depends_on)
     check_json(job.args, field="args")
-    if job.backoff is not None:
-        check_json(job.backoff, field="backoff")
+    _check_backoff(job.backoff)
     return msgspec.structs.replace(job, delay=delay, timeout=timeout)
 
 
@@ -190,9 +200,10 @@ def check_json(value: object, *, field: str, limit: int = MAX_ARGS_BYTES) -> byt
         raw = msgspec.json.encode(value)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidInput(f"{field} cannot be stored as JSON: {error}", field=field) from error
-    if len(raw) > limit:
+    size = len(raw) if len(raw) <= limit // 2 else _rendered_bytes(raw)
+    if size > limit:
         raise InvalidInput(
-            f"{field} must be at most 1 MiB ({limit} bytes) of JSON, not {len(raw)} bytes: "
+            f"{field} must be at most 1 MiB ({limit} bytes) of JSON, not {size} bytes: "
             "store the data elsewhere and pass a reference",
             field=field,
         )
@@ -221,13 +232,44 @@ def _check_tree(value: object, where: str, *, depth: int) -> None:
             raise InvalidInput(f"{where} must be a finite number, not {value!r}", field=where.split(".")[0])
     elif isinstance(value, dict):
         for name, item in cast("dict[object, object]", value).items():
-            _check_tree(name, f"a name in {where}", depth=depth) if isinstance(name, str) and _UNSTORABLE.search(
-                name
-            ) else None
+            if isinstance(name, str):
+                _check_tree(name, where, depth=depth)
             _check_tree(item, f"{where}.{name}" if depth == 1 else where, depth=depth + 1)
     elif isinstance(value, (list, tuple)):
         for item in cast("list[object]", value):
             _check_tree(item, where, depth=depth + 1)
+
+
+def _rendered_bytes(raw: bytes) -> int:
+    """The size of compact JSON as PostgreSQL renders it: with a space after each comma and colon."""
+    separators = _STRING.sub(b"", raw)
+    return len(raw) + separators.count(b",") + separators.count(b":")
+
+
+def _check_types(job: NewJob) -> NewJob:
+    """A struct takes whatever it is made of; what is read from JSON has been through this already."""
+    try:
+        return msgspec.convert(msgspec.structs.asdict(job), NewJob)
+    except msgspec.ValidationError as error:
+        found = _AT.search(str(error))
+        field = found["field"] if found else None
+        reason = _AT.sub("", str(error))
+        raise InvalidInput(
+            f"{field or 'a job'} is of a wrong type: {reason[:1].lower()}{reason[1:]}", field=field
+        ) from error
+
+
+def _check_backoff(policy: dict[str, Any] | None) -> None:
+    if policy is None:
+        return
+    try:
+        msgspec.convert(policy, _Backoff)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(
+            "backoff must be an object of kind (fixed, linear or exponential), base and cap (0 to 366 days, in "
+            f"seconds) and jitter (0 to 1), not {shown(policy)}",
+            field="backoff",
+        ) from error
 
 
 def _check_name(field: str, value: str) -> None:

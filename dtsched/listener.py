@@ -18,7 +18,7 @@ from dtsched.outage import Outage
 
 _log = logging.getLogger("dtsched.listener")
 
-_PROBE_SECONDS = 10.0
+_PROBE_SECONDS = 15.0
 _ANSWER_SECONDS = 5.0
 # a peer that is gone without a word is noticed within 15 s
 _CONNECT: dict[str, Any] = {

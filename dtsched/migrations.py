@@ -20,7 +20,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from dtsched.store import CONTRACT, check_contract, unreachable
+from dtsched.store import CONTRACT, check_contract, parameters, unreachable
 
 _LOCK = 7245263114  # one migration at a time per database; any number does that nothing else uses
 
@@ -90,7 +90,8 @@ def check(dsn: str) -> list[tuple[str, int, str]]:
 @contextmanager
 def _connection(dsn: str) -> Generator[sqlalchemy.Connection]:
     """One transaction, alone among migrations."""
-    engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn))
+    settings = parameters(dsn, "migrate", None)
+    engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn, **settings))
     try:
         with engine.begin() as connection:
             _driver(connection).execute("select pg_advisory_xact_lock(%s)", (_LOCK,))

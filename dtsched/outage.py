@@ -8,7 +8,7 @@ import time
 
 def jittered(seconds: float) -> float:
     """Spreads a fleet's rounds; never longer than asked, so that a promise of "at most one poll" holds."""
-    return seconds * random.uniform(0.8, 1.0)
+    return seconds * random.uniform(0.9, 1.0)
 
 
 def first_line(error: BaseException) -> str:

@@ -13,6 +13,7 @@ from dtsched.errors import InvalidInput
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)?")
 
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _NAMES = ("dsn", "lease", "poll", "log", "log_level", "worker_name", "allow_no_key", "url", "key")
 
 
@@ -20,7 +21,7 @@ _NAMES = ("dsn", "lease", "poll", "log", "log_level", "worker_name", "allow_no_k
 class Settings:
     """Durations in seconds. `origins` says for each name where its value came from."""
 
-    dsn: str | None = None
+    dsn: str | None = field(default=None, repr=False)  # it may hold a password
     lease: float = 30.0
     poll: float = 1.0
     log: Literal["json", "text"] | None = None
@@ -48,8 +49,9 @@ def parse_duration(value: float | str, *, field: str = "duration") -> float:
             raise InvalidInput(
                 f"{field} must be a number of seconds or like 500ms, 30s, 2m, 1h, 7d, not {value[:40]!r}", field=field
             )
-        return float(match[1]) * _SECONDS[match[2] or "s"]
-    seconds = float(value)
+        seconds = float(match[1]) * _SECONDS[match[2] or "s"]
+    else:
+        seconds = float(value)
     if not 0 <= seconds < float("inf"):
         raise InvalidInput(f"{field} must be a finite number of seconds from 0 on, not {value!r}", field=field)
     return seconds
@@ -75,9 +77,9 @@ def load(flags: Mapping[str, str | None] | None = None, *, folder: Path | None =
     return Settings(
         dsn=values.get("dsn"),
         lease=_lease(values.get("lease", "30s")),
-        poll=parse_duration(values.get("poll", "1s"), field="poll"),
+        poll=_poll(values.get("poll", "1s")),
         log=_log(values.get("log")),
-        log_level=values.get("log_level", "INFO").upper(),
+        log_level=_log_level(values.get("log_level", "INFO")),
         worker_name=values.get("worker_name"),
         allow_no_key=values.get("allow_no_key", "").lower() in ("1", "true", "yes", "on"),
         url=values.get("url"),
@@ -91,6 +93,19 @@ def _lease(value: str) -> float:
     if not 0.5 <= seconds <= 86400:
         raise InvalidInput(f"lease must be 500ms to 1d, not {value}", field="lease")
     return seconds
+
+
+def _poll(value: str) -> float:
+    seconds = parse_duration(value, field="poll")
+    if not 0.01 <= seconds <= 3600:
+        raise InvalidInput(f"poll must be 10ms to 1h, not {value}", field="poll")
+    return seconds
+
+
+def _log_level(value: str) -> str:
+    if value.upper() not in _LEVELS:
+        raise InvalidInput(f"log_level must be one of {', '.join(_LEVELS)}, not {value[:40]!r}", field="log_level")
+    return value.upper()
 
 
 def _log(value: str | None) -> Literal["json", "text"] | None:
@@ -108,7 +123,7 @@ def _read_env_file(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     values: dict[str, str] = {}
-    for line in path.read_text().splitlines():
+    for line in _read(path).splitlines():
         name, equals, value = line.strip().removeprefix("export ").partition("=")
         if equals and not name.startswith("#"):
             value = value.strip()
@@ -120,7 +135,18 @@ def _read_env_file(path: Path) -> dict[str, str]:
 def _read_pyproject(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
-    table = cast("object", tomllib.loads(path.read_text()).get("tool", {}).get("dtsched", {}))
+    try:
+        tool = cast("object", tomllib.loads(_read(path)).get("tool"))
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidInput(f"{path.name} is not TOML: {error}", field="settings") from error
+    table = cast("dict[object, object]", tool).get("dtsched") if isinstance(tool, dict) else None
     if not isinstance(table, dict):
         return {}
     return {str(name): str(value) for name, value in cast("dict[object, object]", table).items()}
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path.name} cannot be read: {error}", field="settings") from error

@@ -4,6 +4,7 @@ Args and results travel as encoded JSON and are never parsed here. All connectio
 transaction.
 """
 
+import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -35,6 +36,10 @@ _SETTINGS: dict[str, Any] = {
     "tcp_user_timeout": 14_000,
 }
 
+# a refused connection has no SQLSTATE
+_REFUSED = re.compile('authentication failed|no password supplied|role ".*" does not exist|no pg_hba.conf entry')
+_NO_DATABASE = re.compile('database ".*" does not exist')
+
 _SUBMIT: LiteralString = "select id, created from dtsched.submit_many(%s::jsonb, %s)"
 _JOB_COLUMNS: LiteralString = """id, queue, task, args, state, priority, run_at, attempt, max_attempts, timeout, key,
     limit_key, depends_on, tags, result, error, progress, worker_id, correlation_id, created_at, started_at, finished_at"""
@@ -42,6 +47,14 @@ _JOB: LiteralString = f"select {_JOB_COLUMNS} from dtsched.job(%s)"
 _RENEW: LiteralString = "select alive, draining, cancelled from dtsched.renew(%s)"
 _WORK: LiteralString = """select lease_id, job_id, task, args, attempt, max_attempts, timeout_seconds, correlation_id
     from dtsched.work(%s, %s::bigint[], %s::jsonb, %s::jsonb, %s, %s, %s::text[])"""
+
+# the claims depend on the promotion, so that they come after it and see what it made ready
+_POLL: LiteralString = """select promoted.next_seconds, served.queue, job.lease_id, job.job_id, job.task, job.args,
+        job.attempt, job.max_attempts, job.timeout_seconds, job.correlation_id
+    from dtsched.promote() promoted
+    cross join unnest(%s::text[], %s::integer[]) served (queue, room)
+    left join lateral dtsched.claim(
+        %s, served.queue, case when promoted.promoted >= 0 then served.room end, %s::text[]) job on true"""
 
 
 class Claimed(NamedTuple):
@@ -63,6 +76,13 @@ class Renewal(NamedTuple):
     alive: bool
     draining: bool
     cancelled: list[int]
+
+
+class Polled(NamedTuple):
+    """`next_seconds` is as in Promoted; `claimed` by queue."""
+
+    next_seconds: float | None
+    claimed: dict[str, list[Claimed]]
 
 
 class Rescued(NamedTuple):
@@ -121,11 +141,12 @@ def is_busy(error: BaseException) -> bool:
 
 def unreachable(error: BaseException) -> DatabaseUnreachable:
     """One line that says what to do; never the DSN, which may hold a password."""
-    text = " ".join(str(error).split())
+    # an @ in a password is taken for the end of it, and what follows for a host
+    text = re.sub(r"""[^\s"']*@""", "…@", " ".join(str(error).split()))
     state = getattr(error, "sqlstate", None)
-    if state in ("28P01", "28000") or "authentication failed" in text or "no password supplied" in text:
+    if state in ("28P01", "28000") or _REFUSED.search(text):
         return DatabaseUnreachable("the database refused the user or password: check DTSCHED_DSN (or --dsn)")
-    if state == "3D000" or ("database" in text and "does not exist" in text):
+    if state == "3D000" or _NO_DATABASE.search(text):
         return DatabaseUnreachable(
             "there is no database of that name on the server: create it, or check DTSCHED_DSN (or --dsn)"
         )
@@ -169,6 +190,14 @@ class Store:
 
     async def close(self) -> None:
         await self._connection.close()
+
+    @property
+    def usable(self) -> bool:
+        """False after an outage, or in the middle of what was given up."""
+        return self._connection.pgconn.transaction_status == psycopg.pq.TransactionStatus.IDLE
+
+    async def probe(self) -> None:
+        await self._row("select 1")
 
     async def limit_lock_waits(self, seconds: float) -> None:
         """For this session: a call that waits longer for a lock fails, see is_busy()."""
@@ -256,6 +285,16 @@ class Store:
                 row[0] for row in rows if row[1] is None
             ]
         return [Claimed._make(row) for row in rows], []
+
+    async def poll(self, worker_id: UUID, rooms: Mapping[str, int], tasks: Sequence[str]) -> Polled:
+        """Promotes, then claims for several queues: all that an idle worker has to ask, in one statement."""
+        queues, limits = _names(list(rooms)), _ids(list(rooms.values()))
+        rows = await self._rows(_POLL, queues, limits, worker_id, _names(tasks))
+        claimed: dict[str, list[Claimed]] = {queue: [] for queue in rooms}
+        for row in rows:
+            if row[2] is not None:
+                claimed[row[1]].append(Claimed._make(row[2:]))
+        return Polled(rows[0][0] if rows else None, claimed)
 
     async def finish(self, worker_id: UUID, outcomes: Sequence[Outcome]) -> list[int]:
         """The leases that were refused because they are gone."""
@@ -380,12 +419,24 @@ def to_job(row: Row) -> Job:
 
 def parameters(dsn: str, role: str, timeout_ms: int | None) -> dict[str, Any]:
     """What every connection of ours adds to the user's DSN."""
-    given = conninfo_to_dict(dsn)
+    given = parse_dsn(dsn)
     options = f"{given.get('options') or ''} -c idle_in_transaction_session_timeout=60s"
     options += r" -c default_transaction_isolation=read\ committed"  # claims refuse anything else
     if timeout_ms is not None:
         options += f" -c statement_timeout={timeout_ms}"
-    return {**_SETTINGS, "application_name": f"dtsched {role}", "options": options.strip()}
+    settings = {name: value for name, value in _SETTINGS.items() if name not in given}
+    return {**settings, "application_name": f"dtsched {role}", "options": options.strip()}
+
+
+def parse_dsn(dsn: str) -> dict[str, Any]:
+    """The driver's own complaint shows the whole DSN, and with it the password: it goes no further."""
+    try:
+        return conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:
+        raise InvalidInput(
+            "the DSN (DTSCHED_DSN or --dsn) cannot be read: write it like postgresql://user@host:5432/database",
+            field="dsn",
+        ) from None
 
 
 def _message(error: psycopg.Error) -> str:
@@ -393,7 +444,12 @@ def _message(error: psycopg.Error) -> str:
 
 
 def _decoded(raw: bytes | None) -> Any:
-    return None if raw is None else msgspec.json.decode(raw)
+    """What a plain INSERT brought in and Python cannot hold (a number of 5,000 digits, 10,000 levels) stays encoded: one
+    such row must not hide the others."""
+    try:
+        return None if raw is None else msgspec.json.decode(raw)
+    except (msgspec.MsgspecError, RecursionError):
+        return msgspec.Raw(raw or b"null")
 
 
 def _ids(ids: Sequence[int]) -> str:

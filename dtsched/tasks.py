@@ -3,20 +3,22 @@
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, TypeAlias, cast, get_type_hints
+from functools import reduce
+from types import UnionType
+from typing import Any, Literal, TypeAlias, Union, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from dtsched.context import Context
-from dtsched.errors import InvalidInput, UnknownTask
-from dtsched.jobs import MAX_ARGS_BYTES, Retry, check_json, shown
+from dtsched.errors import DtschedError, InvalidInput, UnknownTask
+from dtsched.jobs import Cancel, NewJob, Retry, Snooze, check, check_json, shown
 from dtsched.settings import parse_duration
 
 Executor: TypeAlias = Literal["async", "thread"]
 
 _AT = re.compile(r" - at `\$(?:\.(?P<field>[^`\[.]+))?[^`]*`$")
 _FIELD = re.compile(r"field `(?P<field>[^`]+)`")
-_NAME = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_OUTCOMES = (Retry, Snooze, Cancel)
 
 
 class TaskDefinition:
@@ -34,17 +36,22 @@ class TaskDefinition:
         timeout: float | str | None = None,
     ) -> None:
         self.function = function
-        self.name = name or function.__name__
-        if not _NAME.fullmatch(self.name):
-            raise InvalidInput(
-                f"a task's name must be 1 to 128 characters out of A-Z a-z 0-9 . _ : -, not {shown(self.name)}",
-                field="name",
-            )
+        self.name = name if name is not None else function.__name__
         self.queue = queue
         self.priority = priority
         self.max_attempts = retry.max_attempts if retry else None
         self.backoff = retry.policy if retry else None
         self.timeout = None if timeout is None else parse_duration(timeout, field="timeout")
+        check(
+            NewJob(
+                task=self.name,
+                queue=queue,
+                priority=priority,
+                max_attempts=self.max_attempts,
+                backoff=self.backoff,
+                timeout=self.timeout,
+            )
+        )
         self.executor: Executor = "async" if inspect.iscoroutinefunction(function) else "thread"
         self.takes_context, self._signature, hints = _signature(self.name, function)
         parameters = self._signature.parameters.values()
@@ -53,15 +60,18 @@ class TaskDefinition:
         self._positional = [p.name for p in self._named if p.kind is not p.KEYWORD_ONLY]
         self._keywords = [p.name for p in self._named if p.kind is p.KEYWORD_ONLY]
         self._defaults = {p.name: cast("object", p.default) for p in self._named if p.default is not p.empty}
+        self._result_type = _result_type(hints.get("return", Any))
+        self._extra_type = hints.get(self._extra, Any) if self._extra is not None else Any
         try:
-            self._struct = _struct(self.name, self._named, hints, open_ended=self._extra is not None)
-            self._decode = msgspec.json.Decoder(self._struct).decode
+            struct = _struct(self.name, self._named, hints, open_ended=self._extra is not None)
+            self._decode = msgspec.json.Decoder(struct).decode
+            msgspec.json.Decoder(self._extra_type)
         except TypeError as error:
             raise InvalidInput(
                 f"task {self.name}: its annotations cannot be read from JSON: {error}", field="annotations"
             ) from error
 
-    def bind(self, *args: object, **kwargs: object) -> dict[str, Any]:
+    def bind(self, /, *args: object, **kwargs: object) -> dict[str, Any]:
         """The arguments by name, as JSON has them. InvalidInput when the handler would not take them."""
         try:
             bound = self._signature.bind(*args, **kwargs)
@@ -74,7 +84,7 @@ class TaskDefinition:
             plain = cast("dict[str, Any]", msgspec.to_builtins(named, str_keys=True))
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise InvalidInput(f"task {self.name}: args cannot be stored as JSON: {error}", field="args") from error
-        self.decode(check_json(plain, field="args", limit=MAX_ARGS_BYTES))
+        self.decode(check_json(plain, field="args"))
         return plain
 
     def decode(self, raw: bytes) -> tuple[tuple[object, ...], dict[str, object]]:
@@ -94,8 +104,21 @@ class TaskDefinition:
         if self._extra is not None:
             every = cast("dict[str, object]", msgspec.json.decode(raw))
             known = {*self._positional, *self._keywords}
-            keywords |= {name: value for name, value in every.items() if name not in known}
+            keywords |= {name: self._extra_value(name, value) for name, value in every.items() if name not in known}
         return positional, keywords
+
+    def read_result(self, value: object) -> object:
+        """A job's result, out of plain JSON, in the type that the handler's annotation promises."""
+        try:
+            return msgspec.convert(value, self._result_type, str_keys=True)
+        except msgspec.ValidationError as error:
+            raise DtschedError(f"task {self.name}: the result is not what its annotation says: {error}") from error
+
+    def _extra_value(self, name: str, value: object) -> object:
+        try:
+            return msgspec.convert(value, self._extra_type, str_keys=True)
+        except msgspec.ValidationError as error:
+            raise InvalidInput(f"task {self.name}: {name}: {error}", field=name) from error
 
     def _value(self, given: msgspec.Struct, name: str) -> object:
         value = getattr(given, name)
@@ -168,3 +191,16 @@ def _struct(
         for p in parameters
     ]
     return msgspec.defstruct(f"Args_{name}", fields, kw_only=True, forbid_unknown_fields=not open_ended)
+
+
+def _result_type(annotation: Any) -> Any:
+    """What results are read as: the annotation without the outcomes a handler may return instead of one. Any, when that
+    is nothing that could be read from JSON."""
+    parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    promised = [part for part in parts if part not in _OUTCOMES]
+    try:
+        wanted = reduce(lambda one, other: one | other, promised)
+        msgspec.json.Decoder(wanted)
+    except TypeError:
+        return Any
+    return wanted

@@ -5,7 +5,6 @@ revoke all on schema dtsched from public;
 revoke all on all tables in schema dtsched from public;
 revoke all on all sequences in schema dtsched from public;
 revoke all on all functions in schema dtsched from public;
-alter default privileges in schema dtsched revoke all on functions from public;
 
 do $$
 declare

@@ -12,7 +12,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Receive, Scope, Send
 
-from dtsched.api.database import Database
+from dtsched.api.database import Database, Questions
 from dtsched.api.front_door import FrontDoor, request_id_of
 from dtsched.api.health import livez, readyz
 from dtsched.api.jobs import cancel_job, get_job, get_result, list_jobs, submit_job
@@ -40,29 +40,29 @@ class Api(Litestar):
 
 def create_app(settings: Settings, *, hosts: Collection[str] = ()) -> Litestar:
     """`hosts` are the names, besides those of loopback, by which requests may call this server."""
-    database = Database(Client(settings.require_dsn(), role="api"))
+    questions = Questions(Client(settings.require_dsn(), role="api"))
 
     @asynccontextmanager
     async def connected(_: Litestar) -> AsyncGenerator[None]:
-        await database.open()
+        await questions.open()
         try:
             yield
         finally:
-            await database.close()
+            await questions.close()
 
-    def the_database() -> Database:
-        return database
+    def database() -> Database:
+        return Database(questions)
 
     app = Api(
         route_handlers=[livez, readyz, submit_job, list_jobs, get_job, get_result, cancel_job],
-        dependencies={"database": Provide(the_database, sync_to_thread=False)},
+        dependencies={"database": Provide(database, sync_to_thread=False)},
         lifespan=[connected],
         exception_handlers={Exception: _answer},
         openapi_config=OpenAPIConfig(
             title="dtsched",
             version=version("dtsched"),
-            path="/",
-            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+            path="/openapi.json",
+            render_plugins=[JsonRenderPlugin(path="/")],  # no documentation page: they load scripts from a CDN
         ),
         logging_config=None,
     )

@@ -10,14 +10,14 @@ from dtsched.errors import DatabaseUnreachable
 T = TypeVar("T")
 
 ANSWER_SECONDS = 4.0
-"""Under the five seconds that no request takes longer than, whatever has become of the database."""
+"""Of all questions of one request, so that none takes five seconds, whatever has become of the database."""
 
 _CLOSE_SECONDS = 0.5
 
 
-class Database:
-    """A database that has gone silent does not even notice that a question is withdrawn. So questions run in tasks of
-    their own: those that came too late are kept here until they have ended."""
+class Questions:
+    """All that are under way. A database that went silent does not even notice that a question is withdrawn; so each
+    runs in a task of its own, and those given up are kept here until they have ended."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -31,12 +31,11 @@ class Database:
         if self._given_up:
             await asyncio.wait(self._given_up, timeout=_CLOSE_SECONDS)
 
-    async def ask(self, question: Coroutine[Any, Any, T]) -> T:
-        """The answer of one of the client's methods. DatabaseUnreachable after ANSWER_SECONDS: what was asked may yet
-        be done."""
+    async def ask(self, question: Coroutine[Any, Any, T], seconds: float) -> T:
+        """DatabaseUnreachable when the time is up: what was asked for may be done all the same."""
         asking = asyncio.create_task(question)
         try:
-            await asyncio.wait({asking}, timeout=ANSWER_SECONDS)
+            await asyncio.wait({asking}, timeout=seconds)
             if asking.done():
                 return asking.result()
         finally:
@@ -44,9 +43,25 @@ class Database:
                 asking.cancel()
                 self._given_up.add(asking)
                 asking.add_done_callback(self._forget)
-        raise DatabaseUnreachable(f"the database did not answer within {ANSWER_SECONDS:g} s")
+        raise DatabaseUnreachable(f"the database did not answer within {seconds:.1f} s")
 
     def _forget(self, asked: asyncio.Task[Any]) -> None:
         self._given_up.discard(asked)
         if not asked.cancelled():
-            asked.exception()  # fetched, so that asyncio does not complain: whoever asked has been told already
+            asked.exception()  # fetched, or asyncio complains: whoever asked has been told already
+
+
+class Database:
+    """What one request may ask."""
+
+    def __init__(self, questions: Questions) -> None:
+        self.client = questions.client
+        self._questions = questions
+        self._deadline: float | None = None
+
+    async def ask(self, question: Coroutine[Any, Any, T]) -> T:
+        """The answer of one of the client's methods."""
+        now = asyncio.get_running_loop().time()
+        if self._deadline is None:
+            self._deadline = now + ANSWER_SECONDS
+        return await self._questions.ask(question, max(0.0, self._deadline - now))

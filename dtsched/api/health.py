@@ -1,6 +1,7 @@
 """Whether this process lives, and whether it can do anything for anybody."""
 
 from litestar import Response, get
+from litestar.di import NamedDependency
 from msgspec import Struct
 
 from dtsched.api.database import Database
@@ -17,6 +18,6 @@ def livez() -> Health:
 
 
 @get("/readyz", summary="Whether the database is there, with the schema this program needs")
-async def readyz(database: Database) -> Response[Health]:
+async def readyz(database: NamedDependency[Database]) -> Response[Health]:
     await database.ask(database.client.require_contract())
     return Response(Health("ready"))

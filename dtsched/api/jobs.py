@@ -3,6 +3,8 @@
 from typing import Any
 
 from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -11,6 +13,7 @@ from dtsched.api.problems import BUSY, Refused
 from dtsched.api.requests import ApiRequest, Parents, job_id_of, page_of, submission_of
 from dtsched.errors import Conflict, InvalidInput, NotFound
 from dtsched.jobs import ENDED, Job, JobState
+from dtsched.store import is_outage, is_transient
 
 
 class Jobs(Struct, frozen=True):
@@ -28,21 +31,33 @@ class Result(Struct, frozen=True):
     error: str | None
 
 
+class Accepted(Struct, frozen=True):
+    """A job that was submitted, but could not be read back any more."""
+
+    id: int
+
+
 @post("/v1/jobs", summary="Submit a job")
-async def submit_job(request: ApiRequest, database: Database) -> Response[Job]:
+async def submit_job(request: ApiRequest, database: NamedDependency[Database]) -> Response[Job | Accepted]:
     job, parents = await submission_of(request)
     if parents is not None:
         job = replace(job, depends_on=await _ids_of(parents, database))
     (submitted,) = await database.ask(database.client.submit_many([job]))
+    try:
+        shown: Job | Accepted = await database.ask(database.client.get(submitted.id))
+    except Exception as error:
+        if not is_outage(error) and not is_transient(error):
+            raise
+        shown = Accepted(submitted.id)  # it is committed: a 503 would have it submitted again
     return Response(
-        await database.ask(database.client.get(submitted.id)),
+        shown,
         status_code=201 if submitted.created else 200,
         headers={"location": f"/v1/jobs/{submitted.id}"},
     )
 
 
 @get("/v1/jobs", summary="List jobs, newest first")
-async def list_jobs(request: ApiRequest, database: Database) -> Jobs:
+async def list_jobs(request: ApiRequest, database: NamedDependency[Database]) -> Jobs:
     page = page_of(request)
     jobs = await database.ask(
         database.client.list_jobs(
@@ -53,12 +68,12 @@ async def list_jobs(request: ApiRequest, database: Database) -> Jobs:
 
 
 @get("/v1/jobs/{job_id:str}", summary="Get a job")
-async def get_job(job_id: str, database: Database) -> Job:
+async def get_job(job_id: FromPath[str], database: NamedDependency[Database]) -> Job:
     return await database.ask(database.client.get(job_id_of(job_id)))
 
 
 @get("/v1/jobs/{job_id:str}/result", summary="Get what came of a job")
-async def get_result(job_id: str, database: Database) -> Response[Result]:
+async def get_result(job_id: FromPath[str], database: NamedDependency[Database]) -> Response[Result]:
     job = await database.ask(database.client.get(job_id_of(job_id)))
     ended = job.state in ENDED
     return Response(
@@ -69,7 +84,7 @@ async def get_result(job_id: str, database: Database) -> Response[Result]:
 
 
 @post("/v1/jobs/{job_id:str}/cancel", summary="Cancel a job")
-async def cancel_job(job_id: str, database: Database) -> Response[Job]:
+async def cancel_job(job_id: FromPath[str], database: NamedDependency[Database]) -> Response[Job]:
     wanted = job_id_of(job_id)
     outcome = (await database.ask(database.client.cancel([wanted])))[wanted]
     if outcome == "missing":

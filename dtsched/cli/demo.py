@@ -52,18 +52,20 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--tamper", metavar="SQL", hidden=True, help="Run before the verdict, to see that it notices.")
 @json_option
 def demo_command(dsn: str | None, wait: bool | None, tamper: str | None, as_json: bool) -> int:
-    """Run a real workload, kill a busy worker, and prove from the tables that nothing was lost.
+    """Run a real workload, kill a busy worker, and prove that nothing was lost.
 
     One job for each file of the installed Python's library hashes it and counts its lines and words; the last job sums.
-    Some jobs fail and are retried, some are delayed, one is cancelled. Exit code 0 only if every claim holds.
+    Some jobs fail and are retried, some are delayed, one is cancelled. The verdict is read from the tables; exit code 0
+    only if all of it holds.
     """
     began = time.monotonic()
     with termination_raises(), temporary_folder() as logs, fresh_database(dsn) as target, Family(logs) as family:
         with Display() as display:
-            report = asyncio.run(Demo(target, family, display, tamper).run(began))
+            demo = Demo(target, family, display, tamper)
+            report = asyncio.run(demo.run(began))
         print_json(report) if as_json else print_report(report)
         if wait if wait is not None else sys.stdin.isatty() and sys.stdout.isatty():
-            keep_open(family)
+            keep_open(family, demo.url)
     return ExitCode.OK if report.true else ExitCode.ERROR
 
 
@@ -75,6 +77,10 @@ class Demo:
         self._tamper = tamper
         self._port = free_port()
         self._api = Api(self._port)
+
+    @property
+    def url(self) -> str:
+        return self._api.url
 
     async def run(self, began: float) -> Report:
         async with await connect(self._dsn, role="demo") as connection:
@@ -105,7 +111,7 @@ class Demo:
         self._family.start("api", ["api", "--host", "127.0.0.1", "--port", str(self._port)], environment)
         await self._family.until("workers and API start", START_SECONDS, lambda: self._started(connection))
         registered = await read(connection, Registered, "select id, name from dtsched.workers")
-        self._display.say(f"started workers {' and '.join(WORKERS)}, lease {LEASE}, and the API on {self._api.url}")
+        self._display.say(f"started workers {' and '.join(WORKERS)}, lease {LEASE}, and the API on {self.url}")
         return {worker.id: children[worker.name] for worker in registered}
 
     async def _started(self, connection: Connection) -> bool:
@@ -229,9 +235,9 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def keep_open(family: Family) -> None:
+def keep_open(family: Family, url: str) -> None:
     api = next(child for child in family.children if child.name == "api")
-    say("The API stays open until Ctrl-C.")
+    say(f"the API on {url} stays open until Ctrl-C")
     with suppress(KeyboardInterrupt):
         api.process.wait()
 
@@ -243,9 +249,9 @@ def print_report(report: Report) -> None:
     lines = [
         f"{counts.submitted:,} submitted, {counts.finished:,} finished, "
         f"{len(verdict.lost):,} lost, {len(verdict.doubled):,} finished twice",
-        f"{counts.completed:,} completed, {counts.failed:,} failed and {counts.cancelled:,} cancelled on purpose, "
-        f"{counts.retried:,} attempts retried",
-        f"the killed worker held {len(report.victim.job_ids):,} jobs, {rescued:,} of them finished by the other one",
+        f"{counts.completed:,} completed; on purpose {counts.failed:,} failed, {counts.cancelled:,} was cancelled, and "
+        f"{counts.failed_attempts:,} attempts failed",
+        f"the killed worker held {len(report.victim.job_ids):,} jobs, {rescued:,} of which came back and ended elsewhere",
         f"{verdict.pace.jobs_per_second:,.0f} jobs/s from first claim to last finish ({verdict.pace.seconds:.1f} s, "
         f"of which the killed worker's lease is {LEASE}); {verdict.pace.busiest_second:,} in the busiest second",
         f"created to finished, {whole.jobs:,} files in one go: {in_words(whole)}",

@@ -23,9 +23,10 @@ from dtsched.errors import DatabaseUnreachable, DtschedError, InvalidInput
 @click.argument("rest", metavar="[PSQL ARGUMENT]...", nargs=-1, type=click.UNPROCESSED)
 @dsn_option
 def psql_command(rest: tuple[str, ...], dsn: str | None) -> int:
-    """Open psql on the database; what else is given goes to psql, such as -c 'select * from jobs'.
+    """Open psql on the database.
 
-    The search path begins with dtsched. The password goes to psql in its environment, where other users cannot read it.
+    What else is given goes to psql, such as -c 'select * from jobs'. The search path begins with dtsched. The password
+    goes to psql in its environment, where other users cannot read it.
     """
     program = find_psql()
     with database(dsn) as target, interrupts_left_to_psql():

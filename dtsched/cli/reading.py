@@ -11,9 +11,12 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 
 async def read(connection: Connection, kind: type[S], query: LiteralString, values: Sequence[object] = ()) -> list[S]:
-    """Rows by the names of their columns. jsonb arrives undecoded, for a field of type bytes."""
+    """Rows by the names of their columns. jsonb arrives undecoded, for a field of type bytes.
+
+    Without values a percent sign is one; psycopg takes it for a placeholder as soon as there are any.
+    """
     with translated():
-        cursor = await connection.execute(query, values)
+        cursor = await connection.execute(query, values or None)
         rows = await cursor.fetchall()
     names = [column.name for column in cursor.description or ()]
     return [msgspec.convert(dict(zip(names, row, strict=True)), kind) for row in rows]
@@ -26,5 +29,5 @@ async def read_one(connection: Connection, kind: type[S], query: LiteralString, 
 
 async def read_ids(connection: Connection, query: LiteralString, values: Sequence[object] = ()) -> list[int]:
     with translated():
-        cursor = await connection.execute(query, values)
+        cursor = await connection.execute(query, values or None)
         return [row[0] for row in await cursor.fetchall()]

@@ -1,6 +1,7 @@
 """`dtsched submit`: one job, and its result if one waits for it."""
 
 import asyncio
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -101,14 +102,14 @@ def read_args(text: str | None) -> dict[str, Any]:
     if text is None:
         return {}
     if text == "-":
-        raw = sys.stdin.buffer.read()
+        raw: str | bytes = sys.stdin.buffer.read()
     elif text.startswith("@"):
         raw = read_file(Path(text[1:]))
     else:
-        raw = text.encode(errors="surrogateescape")
+        raw = text
     try:
-        value = cast("object", msgspec.json.decode(raw))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        value = cast("object", json.loads(raw))  # reads lone surrogates too, which check() then names
+    except (ValueError, RecursionError) as error:
         raise InvalidInput(f"--args must be JSON: {error}", field="args") from error
     if not isinstance(value, dict):
         raise InvalidInput("--args must be a JSON object, from names to values", field="args")

@@ -62,15 +62,15 @@ EARLY = """
     where event.at < job.run_at and job.attempt = 1  -- a retry moves run_at
     order by 1
 """
-# Taken from the victim by rescue, and finished by somebody else afterwards.
+# Taken from the victim by rescue and ended by somebody else afterwards, unless the crash was the last attempt it had.
 RESCUED = """
     select crashed.job_id
     from dtsched.attempts crashed
     join dtsched.jobs job on job.id = crashed.job_id
     where crashed.worker_id = %s
         and crashed.outcome = 'crash'
-        and job.state = 'completed'
-        and job.worker_id <> crashed.worker_id
+        and job.state in ('completed', 'failed', 'cancelled')
+        and (job.worker_id <> crashed.worker_id or crashed.attempt >= job.max_attempts)
     order by 1
 """
 COUNTS = """
@@ -81,7 +81,7 @@ COUNTS = """
         count(*) filter (where job.state = 'completed') as completed,
         count(*) filter (where job.state = 'failed') as failed,
         count(*) filter (where job.state = 'cancelled') as cancelled,
-        (select count(*) from dtsched.attempts attempt where attempt.outcome = 'retry') as retried,
+        (select count(*) from dtsched.attempts attempt where attempt.outcome in ('retry', 'fail')) as failed_attempts,
         (select count(*) from dtsched.leases) as leases
     from dtsched.jobs job
 """
@@ -130,14 +130,14 @@ class Percentiles(Struct, frozen=True, kw_only=True):
 
 
 class Counts(Struct, frozen=True, kw_only=True):
-    """`retried` are attempts, `leases` those still held; the rest are jobs."""
+    """`failed_attempts` are those whose handler raised, `leases` those still held; the rest are jobs."""
 
     submitted: int
     finished: int
     completed: int
     failed: int
     cancelled: int
-    retried: int
+    failed_attempts: int
     leases: int
 
 
@@ -209,7 +209,7 @@ async def judge(
             *fault("finished twice", doubled),
             *fault("with a history that has gaps or ends elsewhere", await read_ids(connection, TORN)),
             *fault("started before their time", await read_ids(connection, EARLY)),
-            *fault("of the killed worker not finished by another", sorted(set(victim.job_ids) - set(rescued))),
+            *fault("of the killed worker not ended by the other", sorted(set(victim.job_ids) - set(rescued))),
             *([] if victim.job_ids else ["the killed worker held no job"]),
             *(
                 []
@@ -227,12 +227,12 @@ def fault(what: str, ids: list[int]) -> list[str]:
     if not ids:
         return []
     shown = ", ".join(map(str, ids[:5])) + (", …" if len(ids) > 5 else "")
-    return [f"{len(ids)} jobs {what}: {shown}"]
+    return [f"{len(ids)} {'job' if len(ids) == 1 else 'jobs'} {what}: {shown}"]
 
 
 async def illegal_edges(connection: Connection) -> list[str]:
     return [
-        f"job {edge.job_id} went from {edge.from_state} to {edge.to_state}"
+        f"job {edge.job_id} went from {edge.from_state or 'nothing'} to {edge.to_state or 'nothing'}"
         for edge in await read(connection, Edge, USED_EDGES)
         if (edge.from_state, edge.to_state) not in EDGES
     ]

@@ -59,20 +59,19 @@ def worker_command(
     if dsn is None:
         settings = replace(settings, dsn=app.settings.dsn)  # the app may name a database of its own
     with reachable(settings) as database:
-        stuck = asyncio.run(serve(app, replace(settings, dsn=database), served, grace_seconds))
-    if stuck:
-        os._exit(ExitCode.ERROR)  # threads that heed nothing would keep the process from ending
+        asyncio.run(serve(app, replace(settings, dsn=database), served, grace_seconds))
     return ExitCode.OK
 
 
-async def serve(app: App, settings: Settings, queues: dict[str, int], grace_seconds: float) -> int:
+async def serve(app: App, settings: Settings, queues: dict[str, int], grace_seconds: float) -> None:
     worker = Worker(app.registry, settings, queues, grace_seconds=grace_seconds)
     worker.stop_on_signals()
     try:
         await worker.run()
     finally:
         await app.close()
-    return worker.stuck_slots
+    if worker.stuck_slots:
+        os._exit(ExitCode.ERROR)  # asyncio.run() would wait for ever for handlers that heed no cancellation
 
 
 def load_app(target: str) -> App:

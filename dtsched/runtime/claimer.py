@@ -51,6 +51,7 @@ class Claimer:
         membership: Membership,
         confirm: Callable[[], Awaitable[None]],
         join: Callable[[Store], Awaitable[None]],
+        promoted: Callable[[float | None], None],
         reconcile_seconds: float,
         stirred: asyncio.Event,
     ) -> None:
@@ -62,6 +63,7 @@ class Claimer:
         self._membership = membership
         self._confirm = confirm
         self._join = join
+        self._promoted = promoted
         self._reconcile_seconds = reconcile_seconds
         self._stirred = stirred
         self._finisher = Finisher(ledger)
@@ -94,6 +96,8 @@ class Claimer:
         handed_back = await self._hand_back(store)
         await self._reconcile(store)
         await self._let_go_where_full()
+        if self._all_doze():
+            return handed_back + await self._poll(store)
         served, asked = self._next_served()
         if served is not None:
             return handed_back + await self._work(store, served, asked)
@@ -178,6 +182,28 @@ class Claimer:
         self._begin(slots, claimed)
         await self._act(served, hunger.claimed(asked, len(claimed), monotonic(), settled=settled))
         return len(batch) + len(claimed)
+
+    def _all_doze(self) -> bool:
+        """Nothing is known to be there, and it is time to make sure."""
+        return (
+            not self._ledger.has_outcomes
+            and all(hunger.dozing and slots.room() > 0 for slots, hunger in self._served)
+            and min(hunger.next_poll for _, hunger in self._served) <= monotonic()
+        )
+
+    async def _poll(self, store: Store) -> int:
+        rooms = {slots.queue: slots.room() for slots, _ in self._served}
+        for _, hunger in self._served:
+            hunger.claiming()
+        next_seconds, claimed = await store.poll(self._membership.worker_id, rooms, self._tasks)
+        self._promoted(next_seconds)
+        now = monotonic()
+        for served in self._served:
+            slots, hunger = served
+            jobs = claimed[slots.queue]
+            self._begin(slots, jobs)
+            await self._act(served, hunger.claimed(rooms[slots.queue], len(jobs), now, settled=False))
+        return sum(map(len, claimed.values()))
 
     def _begin(self, slots: Slots, claimed: Sequence[Claimed]) -> None:
         if not claimed:

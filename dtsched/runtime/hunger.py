@@ -40,8 +40,9 @@ class Hunger:
         self.xid: int | None = None
 
     @property
-    def asleep(self) -> bool:
-        return self._settled
+    def dozing(self) -> bool:
+        """It sleeps on notifications, and none has come: its next poll is a mere precaution."""
+        return self._settled and not self._woken
 
     @property
     def unsettled(self) -> int | None:

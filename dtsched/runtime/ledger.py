@@ -27,6 +27,10 @@ class Ledger:
         return len(self._attempts)
 
     @property
+    def has_outcomes(self) -> bool:
+        return bool(self._outcomes)
+
+    @property
     def leases(self) -> list[int]:
         return list(self._attempts)
 

@@ -43,7 +43,9 @@ def encode_result(value: object) -> bytes:
 def describe_error(error: BaseException) -> ErrorInfo:
     """The traceback begins in the handler, not in what called it."""
     trace = error.__traceback__
-    lines = traceback.format_exception(type(error), error, trace.tb_next if trace else None, limit=-50)
+    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("dtsched.runtime."):
+        trace = trace.tb_next
+    lines = traceback.format_exception(type(error), error, trace, limit=-50)
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     return ErrorInfo(

@@ -41,12 +41,19 @@ class Worker:
     """`queues` says how many jobs of each may run at once. Made and run in one event loop, once."""
 
     def __init__(
-        self, registry: TaskRegistry, settings: Settings, queues: Mapping[str, int], *, grace_seconds: float = 30.0
+        self,
+        registry: TaskRegistry,
+        settings: Settings,
+        queues: Mapping[str, int],
+        *,
+        grace_seconds: float = 30.0,
+        deaf_seconds: float = 15.0,
     ) -> None:
         self._registry = registry
         self._settings = settings
         self._queues = dict(queues)
         self._grace_seconds = grace_seconds
+        self._deaf_seconds = deaf_seconds
         self._name = settings.worker_name or socket.gethostname()
         self._stops = 0
         self._stirred = asyncio.Event()
@@ -55,6 +62,7 @@ class Worker:
         dsn = settings.require_dsn()
         self._link = Link(lambda: self._open_claiming_store(dsn))
         self._maintenance = Link(lambda: open_store(dsn, role="maintenance"))
+        self._promote = Promote(self._maintenance, poll_seconds=settings.poll)
         self._ledger = Ledger(self._stirred)
         self._slots = [
             Slots(queue, size, registry, make_context=self._context, on_end=self._ledger.end)
@@ -81,6 +89,7 @@ class Worker:
             membership=self._membership,
             confirm=lambda: self._membership.confirm(self._renewer.poke),
             join=self._join,
+            promoted=self._promote.done_elsewhere,
             reconcile_seconds=settings.lease / 5,
             stirred=self._stirred,
         )
@@ -120,16 +129,20 @@ class Worker:
             await self._end(loops)
 
     def _start_loops(self) -> list[asyncio.Task[None]]:
-        lease, poll = self._settings.lease, self._settings.poll
+        lease = self._settings.lease
         steps = {
             "claimer": self._claimer.step,
-            "promote": Promote(self._maintenance, poll_seconds=poll).run_once,
+            "promote": self._promote.run_once,
             "rescue": Rescue(
                 self._maintenance, worker_id=lambda: self._membership.worker_id, lease_seconds=lease
             ).run_once,
             "partitions": Partitions(self._maintenance).run_once,
             "watchdog": Watchdog(
-                self._maintenance, self._claimer, list(self._queues), reconnect=self._reconnect
+                self._maintenance,
+                self._claimer,
+                list(self._queues),
+                deaf_seconds=self._deaf_seconds,
+                reconnect=self._reconnect,
             ).run_once,
         }
         loops = [asyncio.create_task(repeat(step, name=name), name=f"dtsched-{name}") for name, step in steps.items()]
@@ -250,6 +263,8 @@ class Worker:
 
     def _listener_changed(self) -> None:
         self._claimer.listener_changed()
+        if self._listener.connected:
+            self._renewer.poke()  # cancellations may have been announced while nobody listened
 
     def _reconnect(self) -> None:
         self._claimer.reconnect()

@@ -8,6 +8,8 @@ declare
     v_field text;
     v_value jsonb;
     v_type text;
+    v_iso_time constant text :=
+        '^(19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])([T ][0-9:.]+)?( ?(Z|[+-][0-9:]+))?$';
 begin
     if jsonb_typeof(p_job) <> 'object' then
         return format('a job must be an object, not %s', jsonb_typeof(p_job));
@@ -50,8 +52,9 @@ begin
                 return format('delay must be 0 to 366 days, in seconds, not %s', dtsched.shown(v_value));
             end if;
         elsif v_field in ('run_at', 'deadline') then
-            if v_type <> 'string' or v_value #>> '{}' ~* 'inf' then
-                return format('%s must be a finite time from 1970 to 9999, not %s', v_field, dtsched.shown(v_value));
+            if v_type <> 'string' or v_value #>> '{}' !~ v_iso_time then
+                return format('%s must be a finite time from 1970 to 9999, as in 2030-01-31T09:00:00Z, not %s', v_field,
+                              dtsched.shown(v_value));
             end if;
         elsif v_field = 'args' then
             if v_type <> 'object' then
@@ -72,9 +75,15 @@ begin
                 return format('depends_on must be at most 100000 job ids, not %s', dtsched.shown(v_value));
             end if;
         elsif v_field = 'backoff' then
-            if v_type <> 'object' or v_value ->> 'kind' is null or v_value ->> 'kind' not in ('fixed', 'linear', 'exponential') then
-                return format('backoff must be an object whose kind is fixed, linear or exponential, not %s',
-                              dtsched.shown(v_value));
+            if v_type <> 'object' or v_value ->> 'kind' is null or v_value ->> 'kind' not in ('fixed', 'linear', 'exponential')
+                or exists (select from jsonb_each(v_value) part
+                           where case when part.key = 'kind' then false
+                                      when part.key not in ('base', 'cap', 'jitter') then true
+                                      when jsonb_typeof(part.value) <> 'number' then true
+                                      else part.value::numeric not between 0
+                                          and case part.key when 'jitter' then 1 else 366 * 86400 end end) then
+                return format('backoff must be an object of kind (fixed, linear or exponential), base and cap (0 to 366 days, '
+                              'in seconds) and jitter (0 to 1), not %s', dtsched.shown(v_value));
             end if;
         else
             return format('there is no field %s', dtsched.shown(to_jsonb(v_field)));

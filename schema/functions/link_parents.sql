@@ -28,7 +28,7 @@ begin
     from parent;
     v_missing := (select min(id) from (select unnest(new.depends_on) except select unnest(v_found)) as missing (id));
     if v_missing is not null then
-        raise exception 'job % depends on job %, which does not exist', new.id, v_missing
+        raise exception 'depends_on names job %, which does not exist', v_missing
             using errcode = 'JQ001', hint = 'depends_on takes ids of jobs that are in the table by the commit.';
     end if;
     if not exists (select from dtsched.jobs job where job.id = new.id and job.state = 'blocked') then

@@ -11,13 +11,13 @@ declare
     v_held bigint[] := array(
         select lease.id
         from dtsched.leases lease
-        where lease.id = any (p_never_started || p_started) and (lease.worker_id = p_worker) is true
+        where lease.id = any (coalesce(p_never_started, '{}') || coalesce(p_started, '{}')) and (lease.worker_id = p_worker) is true
         order by lease.id
         for update);
 begin
     return query
     select back.lease_id
-    from dtsched.hand_back(array(select id from unnest(v_held) id where id <> all (p_started)), false, 'released') back;
+    from dtsched.hand_back(array(select id from unnest(v_held) id where id <> all (coalesce(p_started, '{}'))), false, 'released') back;
     return query
     select back.lease_id
     from dtsched.hand_back(array(select id from unnest(v_held) id where id = any (p_started)), true,

@@ -1,7 +1,7 @@
 -- Renews, in one UPDATE of one row, all the leases a worker holds, and tells it what to stop. alive = false means that this
 -- identity has been declared lost: the worker drops what it holds and registers anew. unbroken_since is what makes it a
--- witness (see rescue). dtsched.now() stands inside the SET, where it is evaluated again after a lock wait.
--- Locks: the worker's row.
+-- witness (see rescue). The row is locked before dtsched.now() is read: an UPDATE that waits for its row computes the new
+-- values first, and would grant a lease that has run out. Locks: the worker's row.
 create or replace function dtsched.renew(p_worker uuid, p_info jsonb default null)
 returns table (alive boolean, draining boolean, cancelled bigint[])
 language plpgsql security definer
@@ -13,6 +13,7 @@ as $$
 declare
     v_draining boolean;
 begin
+    perform from dtsched.workers worker where worker.id = p_worker for no key update;
     update dtsched.workers worker
     set unbroken_since = case
             when worker.expires_at < dtsched.now() or worker.unbroken_since > dtsched.now() then dtsched.now()

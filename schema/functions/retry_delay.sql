@@ -1,17 +1,21 @@
--- Seconds to wait before the attempt after attempt number p_attempt (from 1). p_backoff is jobs.backoff,
+-- Seconds to wait before the attempt after attempt number p_attempt (from 1), at most 366 days. p_backoff is jobs.backoff,
 -- {"kind": "exponential" | "linear" | "fixed", "base": seconds, "cap": seconds, "jitter": share}; what is missing is
--- 2^n seconds, plus or minus a quarter, at most an hour.
+-- 2^n seconds, plus or minus a quarter, at most an hour. What is not a number counts as missing: raising here would make
+-- finish() fail for ever.
 create or replace function dtsched.retry_delay(p_backoff jsonb, p_attempt integer) returns double precision
 language sql volatile
 as $$
-    select least(cap, case kind
+    select greatest(0, least(cap, 31622400, case kind
             when 'fixed' then base
             when 'linear' then base * p_attempt
             else base * power(2, least(p_attempt, 40) - 1) end)
-        * (1 - jitter + 2 * jitter * random())
+        * (1 - jitter + 2 * jitter * random()))
     from (select
             coalesce(p_backoff ->> 'kind', 'exponential') as kind,
-            coalesce((p_backoff ->> 'base')::double precision, 2) as base,
-            coalesce((p_backoff ->> 'cap')::double precision, 3600) as cap,
-            coalesce((p_backoff ->> 'jitter')::double precision, 0.25) as jitter) policy
+            least(case jsonb_typeof(p_backoff -> 'base') when 'number' then (p_backoff -> 'base')::numeric else 2 end,
+                  31622400)::double precision as base,
+            least(case jsonb_typeof(p_backoff -> 'cap') when 'number' then (p_backoff -> 'cap')::numeric else 3600 end,
+                  31622400)::double precision as cap,
+            least(case jsonb_typeof(p_backoff -> 'jitter') when 'number' then (p_backoff -> 'jitter')::numeric else 0.25 end,
+                  1)::double precision as jitter) policy
 $$;

@@ -20,6 +20,10 @@ declare
     v_ids bigint[];
     v_holders bigint[];
 begin
+    -- a SET clause would be undone before the commit, where it counts
+    if current_setting('synchronous_commit') = 'off' then
+        perform set_config('synchronous_commit', 'on', true);
+    end if;
     if p_jobs is null or jsonb_typeof(p_jobs) <> 'array' then
         raise exception 'submit_many() takes an array of jobs, not %', coalesce(jsonb_typeof(p_jobs), 'null')
             using errcode = 'JQ001';

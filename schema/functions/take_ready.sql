@@ -202,7 +202,8 @@ begin
           union select v_own where v_own <= v_top) below;
 
     if v_sweeping then
-        -- the low mark stops at the first entry still there (taken by somebody who may yet give up) and at what is open
+        -- the low mark stops at the first entry still there (taken by somebody who may yet give up) and at what is open,
+        -- whichever is older: an open transaction may still put entries below one that is held
         for v_priority in 1..10 loop
             select entry.xid
             into v_low
@@ -211,7 +212,7 @@ begin
                 and (entry.xid, entry.job_id) <= (v_heads[v_priority], v_head_ids[v_priority])
             order by entry.queue, entry.priority, entry.xid, entry.job_id
             limit 1;
-            v_lows[v_priority] := coalesce(v_low, (select least(v_heads[v_priority], min(xid)) from unnest(v_open) xid));
+            v_lows[v_priority] := (select least(v_low, v_heads[v_priority], min(xid)) from unnest(v_open) xid);
         end loop;
         if not v_keep_ended then  -- else there is more to sweep, and the next call goes on
             v_swept := v_seconds;

@@ -12,12 +12,13 @@ depends_on: str | None = None
 
 def upgrade() -> None:
     schema = Path(__file__).parent.parent
-    run = op.get_context().config.attributes["run_script"]  # type: ignore[union-attr]  # set by env.py
+    config = op.get_context().config
+    if config is None:
+        raise RuntimeError("this migration runs inside dtsched.migrations only")
+    run = config.attributes["run_script"]
     run((schema / "functions" / "now.sql").read_text())
     run(Path(__file__).with_name("0001_tables.sql").read_text())
 
 
 def downgrade() -> None:
-    # the schema itself stays, with alembic's own table in it, until dtsched.migrations drops it
-    op.execute("drop schema dtsched cascade")
-    op.execute("create schema dtsched")
+    raise RuntimeError("there is nothing before the first revision: `dtsched migrate down` drops the schema")

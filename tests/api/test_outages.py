@@ -1,0 +1,203 @@
+"""A real server process whose database goes away, freezes, lacks its schema; and its own end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from dtsched import migrations
+from dtsched.embedded import Cluster
+from tests.api.conftest import ApiProcess, Serve
+from tests.conftest import Connect
+
+CONNECTIONS_OF_THE_API = """
+    select count(*) from pg_stat_activity where datname = current_database() and application_name = 'dtsched api'
+"""
+JOB = {"task": "echo", "args": {"value": 1}}
+PROGRAM_CALLS = [
+    ("GET", "/readyz"),
+    ("POST", "/v1/jobs"),
+    ("GET", "/v1/jobs/1"),
+    ("GET", "/v1/jobs"),
+    ("POST", "/v1/jobs/1/cancel"),
+]
+
+
+def test_without_its_database_the_server_says_so_in_time_and_comes_back_with_it(
+    cluster: Cluster, serve_api: Serve
+) -> None:
+    api = serve_api(cluster.dsn)
+    assert api.submit(JOB).status_code == 201
+    cluster.stop("fast")
+
+    assert_unavailable(api, "database-unreachable")
+    cluster.start()
+    assert_back_within(api, seconds=2)
+
+
+def test_a_crash_of_the_database_is_survived(cluster: Cluster, serve_api: Serve) -> None:
+    api = serve_api(cluster.dsn)
+    acknowledged: list[int] = []
+    stop = threading.Event()
+
+    def submit() -> None:
+        while not stop.is_set():
+            answer = api.submit(JOB)
+            assert answer.status_code in (201, 503)
+            if answer.status_code == 201:
+                acknowledged.append(answer.json()["id"])
+
+    submitters = [threading.Thread(target=submit) for _ in range(4)]
+    for submitter in submitters:
+        submitter.start()
+    time.sleep(0.5)
+    cluster.kill()
+    time.sleep(0.5)
+    cluster.start()
+    assert_back_within(api, seconds=2)
+    stop.set()
+    for submitter in submitters:
+        submitter.join()
+
+    with psycopg.connect(cluster.dsn) as connection:
+        kept = {row[0] for row in connection.execute("select id from dtsched.jobs")}
+    assert len(acknowledged) > 50
+    assert set(acknowledged) <= kept
+
+
+def test_a_frozen_database_does_not_freeze_the_server(cluster: Cluster, serve_api: Serve) -> None:
+    api = serve_api(cluster.dsn)
+    assert api.submit(JOB).status_code == 201
+    frozen = processes_of(cluster)
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        assert_unavailable(api, "database-unreachable")
+    finally:
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+    assert_back_within(api, seconds=2)
+
+
+def test_the_server_starts_before_its_database(cluster: Cluster, serve_api: Serve) -> None:
+    cluster.stop()
+    api = serve_api(cluster.dsn)
+    assert api.get("/livez").status_code == 200
+    assert api.get("/readyz").status_code == 503
+    cluster.start()
+    assert_back_within(api, seconds=2)
+
+
+def test_a_refused_password_is_not_shown_to_callers_but_is_in_the_log(database: str, serve_api: Serve) -> None:
+    api = serve_api(make_conninfo(database, password="canary-7f3a", user="somebody"))
+    answer = api.get("/readyz")
+    assert answer.status_code == 503
+    assert "somebody" not in answer.text
+    log = api.log.read_text()
+    assert "refused the user or password" in log
+    assert "canary-7f3a" not in answer.text + log
+
+
+def test_without_the_schema_every_answer_says_what_to_run(empty_database: str, serve_api: Serve) -> None:
+    api = serve_api(empty_database)
+    assert_unavailable(api, "schema-missing")
+    assert "dtsched migrate up" in api.get("/readyz").json()["detail"]
+    migrations.up(empty_database)
+    assert api.get("/readyz").status_code == 200
+    assert api.submit(JOB).status_code == 201
+
+
+@pytest.mark.parametrize("contract", [0, 999])
+def test_a_schema_of_another_contract_is_not_ready(
+    database: str, connect: Connect, serve_api: Serve, contract: int
+) -> None:
+    connect().execute("update dtsched.installed set contract = %s", (contract,))
+    answer = serve_api(database).get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["type"].startswith("urn:dtsched:problem:schema-")
+
+
+def test_livez_never_touches_the_database(database: str, connect: Connect, serve_api: Serve) -> None:
+    api = serve_api(database)
+    assert [api.get("/livez").json() for _ in range(5)] == [{"status": "alive"}] * 5
+    assert connect().execute("select count(*) from pg_stat_activity where application_name ~ 'dtsched'").fetchone() == (
+        0,
+    )
+    api.get("/readyz")
+    assert connect().execute("select count(*) from pg_stat_activity where application_name ~ 'dtsched'").fetchone() == (
+        1,
+    )
+
+
+def test_sigterm_ends_the_server_soon_and_in_order(database: str, serve_api: Serve) -> None:
+    api = serve_api(database)
+    with httpx.Client(base_url=api.url) as kept_alive:
+        assert kept_alive.post("/v1/jobs", json=JOB).status_code == 201
+        assert seconds_to_end(api) < 3
+    assert api.process.returncode == 0
+    assert "Traceback" not in api.log.read_text()
+
+
+def test_sigterm_ends_the_server_soon_while_its_database_is_frozen(cluster: Cluster, serve_api: Serve) -> None:
+    api = serve_api(cluster.dsn)
+    assert api.submit(JOB).status_code == 201
+    frozen = processes_of(cluster)
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        with socket.create_connection(("127.0.0.1", api.port)) as asking:
+            asking.sendall(b"GET /v1/jobs/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            time.sleep(0.3)
+            assert seconds_to_end(api) < 3
+    finally:
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+
+
+def assert_unavailable(api: ApiProcess, kind: str) -> None:
+    """Every route, each in less than five seconds; /livez at once."""
+    for method, path in PROGRAM_CALLS:
+        began = time.monotonic()
+        answer = httpx.request(
+            method, f"{api.url}{path}", json=JOB if path == "/v1/jobs" and method == "POST" else None, timeout=10
+        )
+        assert time.monotonic() - began < 5
+        assert answer.status_code == 503
+        assert int(answer.headers["retry-after"]) >= 1
+        assert answer.json()["type"] == f"urn:dtsched:problem:{kind}"
+        assert ".s.PGSQL" not in answer.text
+        assert "select" not in answer.text
+    began = time.monotonic()
+    assert api.get("/livez").status_code == 200
+    assert time.monotonic() - began < 1
+
+
+def assert_back_within(api: ApiProcess, *, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while (answer := api.submit(JOB)).status_code != 201:
+        assert time.monotonic() < deadline, answer.text
+    assert time.monotonic() < deadline
+    assert api.get("/readyz").status_code == 200
+
+
+def seconds_to_end(api: ApiProcess) -> float:
+    began = time.monotonic()
+    api.process.terminate()
+    api.process.wait(timeout=30)
+    return time.monotonic() - began
+
+
+def processes_of(cluster: Cluster) -> list[int]:
+    """The postmaster and its children."""
+    assert cluster.pid is not None
+    children = Path(f"/proc/{cluster.pid}/task/{cluster.pid}/children").read_text().split()
+    return [cluster.pid, *map(int, children)]

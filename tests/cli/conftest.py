@@ -1,0 +1,33 @@
+"""A command line in this process, pointed at the test's own database."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dtsched.cli import main
+from tests.cli.command import Ended
+
+Cli = Callable[..., Ended]
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing of the settings of whoever runs the tests, nor of this checkout."""
+    for name in list(os.environ):
+        if name.startswith(("DTSCHED_", "PG")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def cli(database: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    monkeypatch.setenv("DTSCHED_DSN", database)
+
+    def call(*arguments: str) -> Ended:
+        code = main(arguments)
+        captured = capsys.readouterr()
+        return Ended(code, captured.out, captured.err)
+
+    return call

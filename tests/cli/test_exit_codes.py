@@ -1,0 +1,192 @@
+"""Each kind of failure has its exit code, and says in one line on stderr what to do."""
+
+import signal
+import subprocess
+import time
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from dtsched.embedded import Cluster
+from tests.cli.command import Ended, run, start
+from tests.cli.conftest import Cli
+
+NOBODY = "postgresql://somebody:secret-word@127.0.0.1:1/nowhere"
+READING = (["list"], ["show", "1"], ["cancel", "1"], ["submit", "echo"], ["migrate", "status"], ["migrate", "check"])
+
+
+def assert_one_line(ended: Ended, *words: str) -> None:
+    assert len(ended.err.splitlines()) == 1, ended.err
+    assert "Traceback" not in ended.err
+    assert "secret-word" not in ended.err + ended.out
+    for word in words:
+        assert word in ended.err
+
+
+@pytest.mark.parametrize("arguments", [*READING, ["migrate", "up"]], ids=" ".join)
+def test_no_database_named_is_6(arguments: list[str]) -> None:
+    ended = run(*arguments)
+    assert ended.code == 6
+    assert_one_line(ended, "--dsn", "DTSCHED_DSN")
+
+
+@pytest.mark.parametrize("arguments", [*READING, ["migrate", "up"]], ids=" ".join)
+def test_a_database_that_does_not_answer_is_6(arguments: list[str]) -> None:
+    ended = run(*arguments, env={"DTSCHED_DSN": NOBODY})
+    assert ended.code == 6
+    assert_one_line(ended, "DTSCHED_DSN")
+
+
+def test_a_worker_without_a_database_is_6() -> None:
+    ended = run("worker", "-A", "dtsched.workers.builtin:app", "--dsn", NOBODY)
+    assert ended.code == 6
+    assert_one_line(ended, "DTSCHED_DSN")
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["migrate", "up"], ["worker", "-A", "dtsched.workers.builtin:app"]])
+def test_a_wrong_password_is_6(cluster: Cluster, arguments: list[str]) -> None:
+    """On a server of its own, which is known to ask for passwords."""
+    parts = urlsplit(cluster.dsn)
+    wrong = cluster.dsn.replace(f":{parts.password}@", ":secret-word@")
+    ended = run(*arguments, env={"DTSCHED_DSN": wrong})
+    assert ended.code == 6
+    assert_one_line(ended, "password")
+
+
+def test_a_database_that_is_not_there_is_6(database: str) -> None:
+    ended = run("list", "--dsn", urlsplit(database)._replace(path="/not_there").geturl())
+    assert ended.code == 6
+    assert_one_line(ended, "create it")
+
+
+@pytest.mark.parametrize("arguments", [*READING, ["worker", "-A", "dtsched.workers.builtin:app"]], ids=" ".join)
+def test_a_missing_schema_is_7(empty_database: str, arguments: list[str]) -> None:
+    ended = run(*arguments, env={"DTSCHED_DSN": empty_database})
+    assert ended.code == 7
+    assert "migrate up" in ended.err + ended.out
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["submit", "echo"], ["worker", "-A", "dtsched.workers.builtin:app"]])
+def test_a_schema_that_is_too_old_is_7(database: str, arguments: list[str]) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("update dtsched.installed set contract = 0")
+    ended = run(*arguments, env={"DTSCHED_DSN": database})
+    assert ended.code == 7
+    assert_one_line(ended, "migrate up")
+
+
+def test_a_schema_that_is_too_new_is_7(cli: Cli, database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("update dtsched.installed set contract = 1000")
+    ended = cli("list")
+    assert ended.code == 7
+    assert_one_line(ended, "upgrade")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["list", "--nonsense"],
+        ["show"],
+        ["show", "x"],
+        ["list", "state:lost"],
+        ["list", "color:red"],
+        ["cancel"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_2(cli: Cli, arguments: list[str]) -> None:
+    ended = cli(*arguments)
+    assert ended.code == 2
+    assert_one_line(ended)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-A", "dtsched.workers.nothing:app"],
+        ["-A", "dtsched.workers.builtin:nothing"],
+        ["-A", "dtsched.workers.builtin"],
+        ["-A", "dtsched.workers.builtin:app", "-q", "mail:0"],
+        ["-A", "dtsched.workers.builtin:app", "-q", "mail:1", "-q", "mail:2"],
+        ["-A", "dtsched.workers.builtin:app", "--lease", "soon"],
+    ],
+    ids=" ".join,
+)
+def test_a_worker_that_cannot_be_meant_is_2(cli: Cli, arguments: list[str]) -> None:
+    ended = cli("worker", *arguments)
+    assert ended.code == 2
+    assert_one_line(ended)
+
+
+def test_a_missing_job_is_3(cli: Cli) -> None:
+    assert cli("show", "12345").code == 3
+    assert cli("cancel", "12345").code == 3
+
+
+def test_a_job_that_had_ended_is_4_to_cancel(cli: Cli) -> None:
+    job_id = cli("submit", "echo").out.strip()
+    assert cli("cancel", job_id).code == 0
+    assert cli("cancel", job_id).code == 4
+
+
+def test_waiting_for_a_job_that_is_cancelled_is_5(database: str, cli: Cli) -> None:
+    waiting = start("submit", "echo", "--wait", env={"DTSCHED_DSN": database})
+    while not cli("list", "--json").json["jobs"]:
+        time.sleep(0.02)
+    assert cli("cancel", str(cli("list", "--json").json["jobs"][0]["id"])).code == 0
+    _, talk = waiting.communicate(timeout=20)
+    assert waiting.returncode == 5
+    assert "cancelled" in talk
+
+
+def test_waiting_longer_than_asked_is_124_and_the_job_goes_on(cli: Cli) -> None:
+    ended = cli("submit", "echo", "--wait-timeout", "100ms")
+    assert ended.code == 124
+    assert ended.out == ""
+    assert cli("list", "--json").json["jobs"][0]["state"] == "ready"
+
+
+def test_ctrl_c_is_130(database: str, cli: Cli) -> None:
+    waiting = start("submit", "echo", "--wait", env={"DTSCHED_DSN": database})
+    while not cli("list", "--json").json["jobs"]:
+        time.sleep(0.02)
+    time.sleep(0.1)
+    waiting.send_signal(signal.SIGINT)
+    _, talk = waiting.communicate(timeout=20)
+    assert waiting.returncode == 130
+    assert "Traceback" not in talk
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(database: str, cli: Cli) -> None:
+    for _ in range(3):
+        cli("submit", "echo", "value=" + "x" * 100_000)
+    listing = start("list", "--json", env={"DTSCHED_DSN": database})
+    assert listing.stdout is not None
+    listing.stdout.read(10)
+    listing.stdout.close()
+    assert listing.stderr is not None
+    with listing.stderr as talk:
+        assert talk.read() == ""
+    assert listing.wait(timeout=20) == 0
+
+
+def test_a_server_that_goes_away_in_the_middle_is_6(cluster: Cluster) -> None:
+    waiting = start("submit", "echo", "--wait", env={"DTSCHED_DSN": cluster.dsn})
+    wait_for_a_job(cluster.dsn)
+    cluster.stop("immediate")
+    try:
+        _, talk = waiting.communicate(timeout=20)
+    except subprocess.TimeoutExpired:
+        waiting.kill()
+        raise
+    assert waiting.returncode == 6
+    assert "Traceback" not in talk
+
+
+def wait_for_a_job(dsn: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        while connection.execute("select count(*) from dtsched.jobs").fetchone() == (0,):
+            time.sleep(0.02)

@@ -1,0 +1,110 @@
+"""The databases every test may ask for: real ones, each a fresh clone of a migrated template.
+
+Which server: `DTSCHED_TEST_DSN`, else Docker if an engine answers, else the embedded one; `DTSCHED_TEST_PG_BIN` names a
+folder of other server programs for the embedded one. See `support/servers.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from dtsched import migrations
+from dtsched.embedded import Cluster
+from tests.support.leftovers import left_behind
+from tests.support.servers import Databases, temporary_cluster, test_server
+from tests.support.skips import SkipGuard
+
+Connect = Callable[[], psycopg.Connection]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(SkipGuard())
+    config.pluginmanager.register(LeftoverGuard())
+
+
+class LeftoverGuard:
+    """Gives the run a temporary folder, by which its processes are known, and fails it if one of them outlives it."""
+
+    def __init__(self) -> None:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # pytest keeps its own folders there
+        self._folder = Path(tempfile.mkdtemp(prefix="dtsched-"))
+        self._folder.chmod(0o711)  # as root, the server and some tests run as another user
+        os.environ["TMPDIR"] = tempfile.tempdir = str(self._folder)
+        self._found: list[str] = []
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        self._found = left_behind(self._folder, patience_seconds=5)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._found:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for process in self._found:
+            terminalreporter.write_line(f"left behind: {process}", red=True)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def server() -> Generator[str]:
+    """The DSN of a superuser of the server that the whole run shares."""
+    with test_server() as dsn:
+        yield dsn
+
+
+@pytest.fixture(scope="session")
+def databases(server: str) -> Generator[Databases]:
+    with contextlib.closing(Databases(server)) as databases:
+        yield databases
+
+
+@pytest.fixture(scope="session")
+def template(databases: Databases) -> Generator[str]:
+    name = databases.create()
+    migrations.up(databases.dsn(name))
+    databases.seal(name)
+    yield name
+    databases.drop(name)
+
+
+@pytest.fixture
+def database(databases: Databases, template: str) -> Generator[str]:
+    """The DSN of a migrated database of the test's own."""
+    name = databases.clone(template)
+    yield databases.dsn(name)
+    databases.drop(name)
+
+
+@pytest.fixture
+def empty_database(databases: Databases) -> Generator[str]:
+    """The DSN of a database of the test's own that has never been migrated."""
+    name = databases.create()
+    yield databases.dsn(name)
+    databases.drop(name)
+
+
+@pytest.fixture
+def connect(database: str) -> Generator[Connect]:
+    """Opens connections to `database` in autocommit; they are closed when the test ends."""
+    with contextlib.ExitStack() as connections:
+        yield lambda: connections.enter_context(contextlib.closing(psycopg.connect(database, autocommit=True)))
+
+
+@pytest.fixture
+def cluster() -> Generator[Cluster]:
+    """A migrated server of the test's own, to be stopped, killed and started again."""
+    with temporary_cluster() as cluster:
+        migrations.up(cluster.dsn)
+        yield cluster

@@ -1,0 +1,202 @@
+"""The database stops, starts, drops connections and holds locks while workers hold jobs. Numbers are the catalogue's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from dtsched import App
+from dtsched.embedded import Cluster
+from tests.runtime.handlers import recorded
+from tests.runtime.workers import (
+    one,
+    running_worker,
+    state_of,
+    states,
+    submit,
+    until,
+    until_ended,
+    worker_process,
+)
+
+Connect = Callable[[], psycopg.Connection]
+
+TERMINATE = """select count(pg_terminate_backend(pid)) from pg_stat_activity
+    where datname = current_database() and application_name like %s"""
+
+
+@pytest.fixture
+def events(tmp_path: Path) -> Path:
+    return tmp_path / "events"
+
+
+def noting_app(*, seconds: float = 0) -> App:
+    app = App()
+
+    @app.task
+    async def note(n: int) -> int:
+        await asyncio.sleep(seconds)
+        return n
+
+    return app
+
+
+async def test_f17_jobs_survive_the_connections_of_their_worker(database: str, connect: Connect) -> None:
+    connection = connect()
+    connection.execute(
+        """insert into dtsched.jobs (task, args, max_attempts)
+        select 'note', jsonb_build_object('n', n), 100 from generate_series(1, 2000) n"""
+    )
+    async with running_worker(noting_app(seconds=0.002), database, {"default": 20}, lease=1.0):
+        while states(connection).get("completed", 0) < 1500:
+            connection.execute(TERMINATE, ("dtsched%",))
+            await asyncio.sleep(0.2)
+        await until_ended(connection)
+    # the crash cap bounds how often a claim's answer may be lost, and here they are lost on purpose
+    assert states(connection).get("completed", 0) >= 1990
+    assert connection.execute("select * from dtsched.check()").fetchall() == []
+
+
+async def test_f19_a_crash_of_the_database_loses_no_job_and_ends_no_worker(cluster: Cluster, events: Path) -> None:
+    with psycopg.connect(cluster.dsn, autocommit=True) as connection:
+        lingering = submit(connection, "linger", {"path": str(events), "seconds": 4})
+        jobs = [submit(connection, "note", {"n": n}) for n in range(200)]
+    with worker_process(cluster.dsn, lease="20s") as worker:
+        await until(lambda: len(recorded(events)) == 1)
+        cluster.stop("immediate")
+        await asyncio.sleep(1)
+        cluster.start()
+        with psycopg.connect(cluster.dsn, autocommit=True) as connection:
+            await until_ended(connection, lingering, *jobs)
+            await until_ended(connection, submit(connection, "note", {"n": 1}))
+            assert states(connection) == {"completed": 202}
+            assert one(connection, "select max(attempt) from dtsched.jobs") == 1
+            assert connection.execute("select * from dtsched.check()").fetchall() == []
+        assert worker.poll() is None
+        worker.terminate()
+        _, log = worker.communicate(timeout=20)
+    assert worker.returncode == 0
+    assert len(log.splitlines()) < 30, log
+    assert "Traceback" not in log
+
+
+async def test_f21_after_an_outage_longer_than_the_lease_the_living_keep_their_jobs(
+    cluster: Cluster, events: Path
+) -> None:
+    with psycopg.connect(cluster.dsn, autocommit=True) as connection:
+        jobs = [submit(connection, "linger", {"path": str(events), "seconds": 6}) for _ in range(4)]
+    with worker_process(cluster.dsn, queues="default:2"), worker_process(cluster.dsn, queues="default:2"):
+        await until(lambda: len(recorded(events)) == 4)
+        cluster.stop("immediate")
+        await asyncio.sleep(3)
+        cluster.start()
+        with psycopg.connect(cluster.dsn, autocommit=True) as connection:
+            await until_ended(connection, *jobs)
+            assert one(connection, "select max(attempt) from dtsched.jobs") == 1
+    assert sum("begins" in event for event in recorded(events)) == 4
+
+
+async def test_f18_a_worker_that_lost_only_its_listener_still_polls(database: str, connect: Connect) -> None:
+    connection = connect()
+    async with running_worker(noting_app(), database, poll=0.2):
+        for _ in range(10):
+            connection.execute(TERMINATE, ("dtsched listener",))
+            await until_ended(connection, submit(connection, "note", {"n": 1}), seconds=5)
+
+
+async def test_f31_a_locked_job_row_keeps_no_other_job_from_ending(database: str, connect: Connect) -> None:
+    connection, holder = connect(), connect()
+    app = noting_app(seconds=0.5)
+    async with running_worker(app, database, {"default": 2}):
+        locked = submit(connection, "note", {"n": 1})
+        await until(lambda: state_of(connection, locked) == "running")
+        with holder.transaction():
+            holder.execute("select from dtsched.jobs where id = %s for update", (locked,))
+            others = [submit(connection, "note", {"n": n}) for n in range(4)]
+            await until_ended(connection, *others, seconds=20)
+            assert state_of(connection, locked) == "running"
+        await until_ended(connection, locked, seconds=20)
+    assert states(connection) == {"completed": 5}
+    assert one(connection, "select max(attempt) from dtsched.jobs") == 1
+
+
+async def test_f33_idle_sessions_that_are_ended_come_back(database: str, connect: Connect) -> None:
+    connection = connect()
+    name = sql.Identifier(connection.info.dbname)
+    connection.execute(sql.SQL("alter database {} set idle_session_timeout = '300ms'").format(name))
+    listener = (
+        "select pid from pg_stat_activity where datname = current_database() and application_name = 'dtsched listener'"
+    )
+    async with running_worker(noting_app(), database, lease=20.0, poll=600.0):
+        await until(lambda: connection.execute(listener).fetchall())
+        before = connection.execute(listener).fetchall()
+        await asyncio.sleep(3)
+        await until_ended(connection, submit(connection, "note", {"n": 1}), seconds=10)
+        assert connection.execute(listener).fetchall() == before
+
+
+async def test_f35_a_database_that_defaults_to_serializable_is_no_obstacle(database: str, connect: Connect) -> None:
+    connection = connect()
+    name = sql.Identifier(connection.info.dbname)
+    connection.execute(sql.SQL("alter database {} set default_transaction_isolation = 'serializable'").format(name))
+    async with running_worker(noting_app(), database):
+        jobs = [submit(connection, "note", {"n": n}) for n in range(100)]
+        await until_ended(connection, *jobs)
+    assert states(connection) == {"completed": 100}
+
+
+async def test_f42_a_claim_whose_answer_was_lost_is_handed_back(database: str, connect: Connect) -> None:
+    connection = connect()
+    async with running_worker(noting_app(), database, lease=2.0):
+        await until(lambda: one(connection, "select count(*) from dtsched.workers") == 1)
+        # as if it had been claimed over a connection that broke before the answer came
+        job = submit(connection, "note", {"n": 1}, queue="aside")
+        connection.execute("select dtsched.claim((select id from dtsched.workers), 'aside', 1)")
+        assert state_of(connection, job) == "running"
+        connection.execute("update dtsched.jobs set queue = 'default' where id = %s", (job,))
+        await until_ended(connection, submit(connection, "note", {"n": 2}))
+        await until_ended(connection, job, seconds=20)
+    assert one(connection, "select attempt from dtsched.jobs where id = %s", job) == 2
+
+
+async def test_f42_an_outcome_that_is_sent_again_is_refused_and_changes_nothing(
+    database: str, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = connect()
+    async with running_worker(noting_app(seconds=1), database):
+        job = submit(connection, "note", {"n": 1})
+        await until(lambda: state_of(connection, job) == "running")
+        # as if the worker had finished it over a connection that broke before the answer came
+        connection.execute("select dtsched.finish(worker_id, array[id], '[7]') from dtsched.leases")
+        with caplog.at_level(logging.WARNING):
+            await until(lambda: "refused" in caplog.text)
+    assert one(connection, "select result from dtsched.job(%s)", job) == 7
+
+
+async def test_f29_a_deaf_worker_notices_and_reconnects(database: str, connect: Connect) -> None:
+    connection = connect()
+    connection.execute("set dtsched.notify = off")
+    async with running_worker(noting_app(), database, poll=600.0, deaf_seconds=1.0):
+        await asyncio.sleep(2)
+        await until_ended(connection, submit(connection, "note", {"n": 1}), seconds=20)
+
+
+async def test_while_the_database_is_away_a_worker_logs_little_and_spends_nothing(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running_worker(noting_app(), cluster.dsn):
+        await asyncio.sleep(0.5)
+        cluster.stop("fast")
+        caplog.clear()
+        cpu = time.process_time()
+        await asyncio.sleep(4)
+        assert (time.process_time() - cpu) / 4 < 0.1
+        assert len(caplog.records) < 12
+        cluster.start()

@@ -1,0 +1,101 @@
+"""When a queue is polled, when a worker goes hungry and when it sleeps. Decisions only; waking itself is in
+test_waking.py."""
+
+from dtsched.runtime.hunger import Hunger, Wish
+
+POLL_SECONDS = 10.0
+
+
+def starving(hunger: Hunger) -> Wish:
+    """The wish after the third empty poll."""
+    wishes = [hunger.claimed(10, 0, 0.0, settled=False) for _ in range(3)]
+    assert wishes[:2] == [Wish.NOTHING, Wish.NOTHING]
+    return wishes[2]
+
+
+def asleep() -> Hunger:
+    hunger = Hunger(POLL_SECONDS)
+    starving(hunger)
+    hunger.went_hungry(42, 0.0)
+    hunger.claimed(10, 0, 0.0, settled=True)
+    return hunger
+
+
+def test_three_empty_polls_make_hungry() -> None:
+    assert starving(Hunger(POLL_SECONDS)) is Wish.GO_HUNGRY
+
+
+def test_a_claim_that_came_back_short_is_no_reason_to_be_hungry() -> None:
+    hunger = Hunger(POLL_SECONDS)
+    for _ in range(10):
+        assert hunger.claimed(10, 0, 0.0, settled=False) is Wish.NOTHING
+        assert hunger.claimed(10, 1, 0.0, settled=False) is Wish.NOTHING
+
+
+def test_it_polls_at_doubling_pauses_until_settled() -> None:
+    hunger = Hunger(POLL_SECONDS)
+    starving(hunger)
+    hunger.went_hungry(42, 0.0)
+    assert hunger.unsettled == 42
+    pauses: list[float] = []
+    for _ in range(9):
+        hunger.claimed(10, 0, 0.0, settled=False)
+        pauses.append(hunger.next_poll)
+    assert pauses == [0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.25, 0.25, 0.25]
+
+
+def test_an_empty_claim_is_trusted_only_when_its_xid_was_settled_before() -> None:
+    hunger = Hunger(POLL_SECONDS)
+    starving(hunger)
+    hunger.went_hungry(42, 0.0)
+    hunger.claimed(10, 1, 0.0, settled=True)
+    assert hunger.unsettled == 42
+    hunger.claimed(10, 0, 0.0, settled=True)
+    assert hunger.unsettled is None
+    assert 0.9 * POLL_SECONDS <= hunger.next_poll <= POLL_SECONDS
+
+
+def test_a_sleeper_that_was_woken_polls_at_once_and_sleeps_again_if_others_were_quicker() -> None:
+    hunger = asleep()
+    hunger.wake()
+    assert hunger.next_poll == 0.0
+    hunger.claiming()
+    hunger.claimed(10, 0, 1.0, settled=False)
+    assert hunger.next_poll > 1.0 + 0.9 * POLL_SECONDS - 0.001
+
+
+def test_a_wake_up_during_a_claim_is_not_forgotten() -> None:
+    hunger = asleep()
+    hunger.claiming()
+    hunger.wake()
+    hunger.claimed(10, 0, 1.0, settled=False)
+    assert hunger.next_poll == 0.0
+
+
+def test_a_backlog_makes_it_let_go_but_a_single_job_does_not() -> None:
+    hunger = asleep()
+    assert hunger.claimed(10, 1, 0.0, settled=False) is Wish.NOTHING
+    assert hunger.claimed(10, 0, 0.0, settled=False) is Wish.NOTHING
+    assert hunger.claimed(10, 10, 0.0, settled=False) is Wish.NOTHING
+    assert hunger.claimed(10, 10, 0.0, settled=False) is Wish.LET_GO
+
+
+def test_claims_that_always_bring_something_make_it_let_go() -> None:
+    hunger = asleep()
+    wishes = [hunger.claimed(10, 1, 0.0, settled=False) for _ in range(4)]
+    assert wishes == [Wish.NOTHING] * 3 + [Wish.LET_GO]
+
+
+def test_a_worker_whose_slots_stay_taken_lets_go() -> None:
+    hunger = asleep()
+    assert hunger.no_room(1.0) is Wish.NOTHING
+    assert hunger.no_room(1.24) is Wish.NOTHING
+    assert hunger.no_room(1.25) is Wish.LET_GO
+
+
+def test_without_a_listener_there_is_only_the_slow_poll() -> None:
+    hunger = Hunger(POLL_SECONDS)
+    starving(hunger)
+    hunger.went_hungry(None, 0.0)
+    assert hunger.next_poll >= 0.9 * POLL_SECONDS
+    assert hunger.claimed(10, 0, 9.0, settled=False) is Wish.GO_HUNGRY

@@ -1,0 +1,51 @@
+"""Prefetch is bounded by time: jobs are fetched ahead for a moment of work, however long or short they are."""
+
+from dtsched.runtime.prefetch import BATCH, Prefetch
+
+
+def work(prefetch: Prefetch, *, job_seconds: float, slots: int, jobs: int) -> None:
+    """Runs jobs that all take as long, in as many slots, without a break."""
+    prefetch.busy(0.0)
+    for done in range(slots, jobs + 1, slots):
+        prefetch.measure(slots, done / slots * job_seconds)
+
+
+def test_nothing_is_fetched_ahead_before_anything_is_known() -> None:
+    assert Prefetch().target == 0
+
+
+def test_short_jobs_are_fetched_in_full_batches() -> None:
+    prefetch = Prefetch()
+    work(prefetch, job_seconds=0.0001, slots=1, jobs=1000)
+    assert prefetch.target == BATCH
+
+
+def test_long_jobs_are_hardly_fetched_ahead() -> None:
+    prefetch = Prefetch()
+    work(prefetch, job_seconds=10.0, slots=10, jobs=100)
+    assert prefetch.target == 0
+
+
+def test_jobs_in_between_are_fetched_for_a_tenth_of_a_second() -> None:
+    prefetch = Prefetch()
+    work(prefetch, job_seconds=0.1, slots=20, jobs=400)
+    assert prefetch.target == 20
+
+
+def test_jobs_that_become_long_are_noticed_within_a_few() -> None:
+    prefetch = Prefetch()
+    work(prefetch, job_seconds=0.0001, slots=1, jobs=1000)
+    for second in range(1, 12):
+        prefetch.measure(1, 1.0 + second)
+    assert prefetch.target <= 1
+
+
+def test_after_an_idle_while_it_starts_anew() -> None:
+    prefetch = Prefetch()
+    work(prefetch, job_seconds=0.0001, slots=1, jobs=1000)
+    prefetch.idle(1.0)
+    prefetch.busy(1.5)
+    assert prefetch.target == BATCH
+    prefetch.idle(2.0)
+    prefetch.busy(60.0)
+    assert prefetch.target == 0

@@ -1,0 +1,129 @@
+"""Waking: an idle worker starts a job as soon as it is committed, a busy one costs submitters no NOTIFY."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from dtsched import App
+from tests.runtime.workers import one, running_worker, submit, until, until_ended
+
+Connect = Callable[[], psycopg.Connection]
+
+NEVER_SECONDS = 600.0
+HUNGRY = "select count(*) from pg_locks where locktype = 'advisory' and mode = 'ShareLock'"
+
+
+def notifying_app(*, seconds: float = 0) -> App:
+    app = App()
+
+    @app.task
+    async def note() -> None:
+        await asyncio.sleep(seconds)
+
+    return app
+
+
+async def until_hungry(connection: psycopg.Connection) -> None:
+    """Until a worker waits for nothing but notifications."""
+    await until(lambda: one(connection, HUNGRY) > 0)
+    await asyncio.sleep(1.0)
+
+
+async def test_a_sleeping_worker_is_woken_by_a_submission(database: str, connect: Connect) -> None:
+    connection = connect()
+    async with running_worker(notifying_app(), database, poll=NEVER_SECONDS):
+        await until_hungry(connection)
+        for _ in range(5):
+            await until_ended(connection, submit(connection, "note"), seconds=5)
+
+
+async def test_a_sleeping_worker_is_woken_by_a_commit_that_began_before_it_went_hungry(
+    database: str, connect: Connect
+) -> None:
+    connection, other = connect(), connect()
+    other.autocommit = False
+    job = submit(other, "note")
+    async with running_worker(notifying_app(), database, poll=NEVER_SECONDS):
+        await until_hungry(connection)
+        other.commit()
+        await until_ended(connection, job, seconds=5)
+
+
+async def test_a_sleeping_worker_is_woken_by_a_job_that_becomes_ready_by_promotion(
+    database: str, connect: Connect
+) -> None:
+    connection = connect()
+    async with running_worker(notifying_app(), database, poll=NEVER_SECONDS):
+        await until_hungry(connection)
+        async with running_worker(App(), database, {"other": 1}):  # this one promotes
+            await until_ended(connection, submit(connection, "note", delay="100 ms"), seconds=5)
+
+
+async def test_without_a_listener_jobs_are_found_by_polling(database: str, connect: Connect) -> None:
+    connection = connect()
+    async with running_worker(notifying_app(), database, poll=0.2):
+        await until_hungry(connection)
+        for _ in range(20):
+            connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'dtsched listener'"
+            )
+            await until_ended(connection, submit(connection, "note"), seconds=5)
+
+
+async def test_a_lost_listener_comes_back_and_is_hungry_again(database: str, connect: Connect) -> None:
+    connection = connect()
+    async with running_worker(notifying_app(), database, poll=NEVER_SECONDS):
+        await until_hungry(connection)
+        connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'dtsched listener'"
+        )
+        await until(lambda: one(connection, HUNGRY) == 0)
+        await until_hungry(connection)
+        await until_ended(connection, submit(connection, "note"), seconds=5)
+
+
+async def test_foreign_and_malformed_notifications_change_nothing(database: str, connect: Connect) -> None:
+    connection = connect()
+    async with running_worker(notifying_app(), database, poll=NEVER_SECONDS):
+        await until_hungry(connection)
+        for payload in ("", "{bad", "no-such-queue", "x" * 7000, "\u202e"):
+            connection.execute(
+                "select pg_notify('dtsched_wake', %s), pg_notify('dtsched_cancel', %s)", (payload, payload)
+            )
+        await until_ended(connection, submit(connection, "note"), seconds=5)
+
+
+@pytest.mark.parametrize("slots", [1, 4])
+async def test_submitting_to_a_busy_worker_notifies_nobody(database: str, connect: Connect, slots: int) -> None:
+    connection, listening = connect(), connect()
+    listening.execute("listen dtsched_wake")
+    async with running_worker(notifying_app(seconds=0.01), database, {"default": slots}, poll=NEVER_SECONDS):
+        await until_hungry(connection)
+        connection.execute("insert into dtsched.jobs (task) select 'note' from generate_series(1, %s)", (slots * 300,))
+        await until(lambda: one(connection, HUNGRY) == 0, seconds=5)
+        list(listening.notifies(timeout=0))
+        for _ in range(100):
+            submit(connection, "note")
+            await asyncio.sleep(0.005)
+        assert one(connection, "select count(*) from dtsched.ready") > 0, "the worker was not busy throughout"
+        assert list(listening.notifies(timeout=0)) == []
+
+
+async def test_an_idle_worker_costs_next_to_nothing(database: str, connect: Connect) -> None:
+    """The best of some windows, because autovacuum's transactions are counted too."""
+    connection = connect()
+    transactions = "select xact_commit + xact_rollback from pg_stat_database where datname = current_database()"
+    costs: list[float] = []
+    async with running_worker(notifying_app(), database, {"default": 4, "mail": 4}, lease=30.0, poll=1.0):
+        await until_hungry(connection)
+        for _ in range(5):
+            before, cpu_before = one(connection, transactions), time.process_time()
+            await asyncio.sleep(4)
+            costs.append((one(connection, transactions) - before) / 4)
+            assert (time.process_time() - cpu_before) / 4 < 0.03
+    assert min(costs) <= 2.5, costs

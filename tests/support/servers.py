@@ -1,0 +1,104 @@
+"""Chooses the server the tests run on, and clones databases on it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+from collections.abc import Generator
+from pathlib import Path
+from typing import LiteralString
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from dtsched import embedded
+
+# As in the README: whichever is set decides, otherwise Docker if an engine answers, otherwise the embedded server.
+SERVER_DSN = "DTSCHED_TEST_DSN"
+BIN_DIR = "DTSCHED_TEST_PG_BIN"
+IMAGE = "postgres:18"
+# The scenarios with prepared transactions need slots for them, which a server has only if told at its start.
+SETTINGS = {"max_prepared_transactions": "10"}
+
+
+@contextlib.contextmanager
+def test_server() -> Generator[str]:
+    """The DSN of a superuser on a server of which the tests may make databases and roles."""
+    if dsn := os.environ.get(SERVER_DSN):
+        yield dsn
+    elif BIN_DIR not in os.environ and _docker_answers():
+        with _container() as dsn:
+            yield dsn
+    else:
+        with temporary_cluster() as cluster:
+            yield cluster.dsn
+
+
+def temporary_cluster() -> contextlib.AbstractContextManager[embedded.Cluster]:
+    bin_dir = os.environ.get(BIN_DIR)
+    return embedded.temporary(settings=SETTINGS, bin_dir=Path(bin_dir) if bin_dir else None)
+
+
+class Databases:
+    """Makes, clones and drops databases of one server over one connection."""
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+        self._connection = psycopg.connect(server, autocommit=True)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def dsn(self, name: str) -> str:
+        if "://" in self._server:
+            return urlsplit(self._server)._replace(path=f"/{name}").geturl()
+        return make_conninfo(self._server, dbname=name)
+
+    def create(self) -> str:
+        name = _new_name()
+        self._run("create database {}", name)
+        return name
+
+    def seal(self, name: str) -> None:
+        """A database that somebody is connected to can't be cloned."""
+        self._run("alter database {} allow_connections false", name)
+
+    def clone(self, template: str) -> str:
+        name = _new_name()
+        self._run("create database {} template {}", name, template)
+        return name
+
+    def drop(self, name: str) -> None:
+        self._run("drop database {} with (force)", name)
+
+    def _run(self, statement: LiteralString, *names: str) -> None:
+        self._connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+def _new_name() -> str:
+    return f"dtsched_test_{secrets.token_hex(6)}"
+
+
+def _docker_answers() -> bool:
+    address = urlsplit(os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock")
+    with socket.socket(socket.AF_UNIX if address.scheme == "unix" else socket.AF_INET) as engine:
+        engine.settimeout(2)
+        try:
+            engine.connect(address.path if address.scheme == "unix" else (address.hostname, address.port))
+            engine.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+            return b" 200 " in engine.recv(64)
+        except OSError:
+            return False
+
+
+@contextlib.contextmanager
+def _container() -> Generator[str]:
+    from testcontainers.postgres import PostgresContainer
+
+    command = " ".join(f"-c {name}={value}" for name, value in {"max_connections": "200", **SETTINGS}.items())
+    with PostgresContainer(IMAGE, driver=None).with_command(f"postgres {command}") as container:
+        yield container.get_connection_url()
