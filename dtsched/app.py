@@ -331,7 +331,8 @@ def _named(args: object) -> dict[str, Any]:
     """Of a caller without a type checker, args may be anything."""
     named = dict(cast("Mapping[object, Any]", args)) if isinstance(args, Mapping) else None
     if named is None or not all(isinstance(name, str) for name in named):
-        raise InvalidInput(f"args must be an object of named arguments, not {shown(named or args)}", field="args")
+        text = shown(cast("object", args))
+        raise InvalidInput(f"args must be an object of named arguments, not {text}", field="args")
     return cast("dict[str, Any]", named)
 
 

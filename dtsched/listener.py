@@ -74,7 +74,7 @@ class Listener:
         """From now on submissions to these queues notify. The xid to wait for with settled(); None without a
         connection."""
         xid = await self._ask("select dtsched.hungry(%s)", (list(queues),))
-        return xid if isinstance(xid, int) else None
+        return xid if isinstance(xid, int) and self.connected else None
 
     async def sated(self, queues: Sequence[str]) -> None:
         """Takes one hungry() with the same queues back."""

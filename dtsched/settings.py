@@ -53,7 +53,7 @@ def parse_duration(value: float | str, *, field: str = "duration") -> float:
     else:
         seconds = float(value)
     if not 0 <= seconds < float("inf"):
-        raise InvalidInput(f"{field} must be a finite number of seconds from 0 on, not {value!r}", field=field)
+        raise InvalidInput(f"{field} must be a finite number of seconds from 0 on, not {str(value)[:40]}", field=field)
     return seconds
 
 

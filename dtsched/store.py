@@ -177,7 +177,8 @@ def translated() -> Generator[None]:
     except psycopg.Error as error:
         if error.sqlstate in BY_SQLSTATE:
             raise BY_SQLSTATE[error.sqlstate](_message(error)) from error
-        if error.sqlstate is not None and error.sqlstate[:2] in ("22", "23"):
+        # without a SQLSTATE it is psycopg that cannot send the value
+        if isinstance(error, psycopg.DataError) or (error.sqlstate or "").startswith("23"):
             raise InvalidInput(_message(error)) from error
         raise
 

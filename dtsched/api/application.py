@@ -8,6 +8,7 @@ from typing import cast
 
 from litestar import Litestar, Response
 from litestar.di import Provide
+from litestar.exceptions import MethodNotAllowedException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Receive, Scope, Send
@@ -72,6 +73,7 @@ def create_app(settings: Settings, *, hosts: Collection[str] = ()) -> Litestar:
 
 def _answer(request: ApiRequest, error: Exception) -> Response[Problem]:
     refused = refusal(error)
+    allowed = (error.headers or {}) if isinstance(error, MethodNotAllowedException) else {}
     request_id = request_id_of(request.scope)
     if refused.kind is INTERNAL:
         _log.error("request %s failed", request_id, exc_info=error)
@@ -81,5 +83,5 @@ def _answer(request: ApiRequest, error: Exception) -> Response[Problem]:
         document(refused, request_id),
         status_code=refused.kind.status,
         media_type=MEDIA_TYPE,
-        headers=headers(refused),
+        headers={**allowed, **headers(refused)},
     )

@@ -38,6 +38,12 @@ def database(dsn: str | None) -> Generator[str]:
         yield target
 
 
+async def require_schema(dsn: str) -> None:
+    """Raises DatabaseUnreachable, SchemaMissing or SchemaMismatch: what a server had better say before it serves."""
+    async with await connect(dsn, role="cli") as connection:
+        await Store(connection).require_contract()
+
+
 def with_store(dsn: str | None, act: Callable[[Store], Awaitable[T]]) -> T:
     """What `act` returns, over a connection that is closed again."""
 

@@ -89,9 +89,11 @@ class Demo:
             files = sorted(library_files())
             acknowledged = await workload.submit(connection, files, self._api)
             self._display.say(f"submitted {acknowledged:,} jobs, {len(files):,} of them a file of {LIBRARY}")
-            await self._finished(connection, len(files) // 2)
+            await self._finished(connection, len(files) // 4)
             acknowledged += await workload.submit_lingering(connection)
-            victim = await self._kill_a_busy_one(connection, workers)
+            await self._finished(connection, len(files) // 2)
+            victim, more = await self._kill_a_busy_one(connection, workers)
+            acknowledged += more
             await self._finished(connection, acknowledged)
             acknowledged += await self._probe(connection)
             if self._tamper:
@@ -126,15 +128,18 @@ class Demo:
 
         await self._family.until(f"{count:,} jobs are finished", DRAIN_SECONDS, enough)
 
-    async def _kill_a_busy_one(self, connection: Connection, workers: dict[UUID, Child]) -> Victim:
-        """SIGKILL for a worker that holds leases of jobs whose handlers run.
+    async def _kill_a_busy_one(self, connection: Connection, workers: dict[UUID, Child]) -> tuple[Victim, int]:
+        """SIGKILL for a worker that holds leases of jobs whose handlers run; and how many jobs were submitted meanwhile.
 
         It is stopped first, so that what the table says of it stays true until it is dead.
         """
+        submitted = 0
         deadline = time.monotonic() + KILL_SECONDS
         while time.monotonic() < deadline:
             busy = await read(connection, Busy, BUSY)
-            if not busy or busy[0].worker_id not in workers:
+            if not busy:
+                if not await read_ids(connection, LINGERING):  # the files took longer than those jobs
+                    submitted += await workload.submit_lingering(connection)
                 await asyncio.sleep(0.02)
                 continue
             child = workers[busy[0].worker_id]
@@ -145,7 +150,7 @@ class Demo:
                 child.process.wait()
                 self._family.forget(child)
                 self._display.say(f"killed {child.name} (pid {child.pid}) with SIGKILL while it held {len(held)} jobs")
-                return Victim(worker_id=busy[0].worker_id, job_ids=held)
+                return Victim(worker_id=busy[0].worker_id, job_ids=held), submitted
             send(child, signal.SIGCONT)
         raise DtschedError("no worker held a running job when one was to be killed")
 
@@ -220,6 +225,9 @@ BUSY = """
     group by 1
     order by 2 desc
 """
+LINGERING = """
+    select job.id from dtsched.jobs job where job.task = 'linger' and job.state in ('ready', 'running') limit 1
+"""
 HELD = """
     select lease.job_id
     from dtsched.leases lease
@@ -251,7 +259,7 @@ def print_report(report: Report) -> None:
         f"{len(verdict.lost):,} lost, {len(verdict.doubled):,} finished twice",
         f"{counts.completed:,} completed; on purpose {counts.failed:,} failed, {counts.cancelled:,} was cancelled, and "
         f"{counts.failed_attempts:,} attempts failed",
-        f"the killed worker held {len(report.victim.job_ids):,} jobs, {rescued:,} of which came back and ended elsewhere",
+        f"the killed worker held {len(report.victim.job_ids):,} jobs, {rescued:,} of them came back and ended",
         f"{verdict.pace.jobs_per_second:,.0f} jobs/s from first claim to last finish ({verdict.pace.seconds:.1f} s, "
         f"of which the killed worker's lease is {LEASE}); {verdict.pace.busiest_second:,} in the busiest second",
         f"created to finished, {whole.jobs:,} files in one go: {in_words(whole)}",

@@ -27,7 +27,9 @@ def dev_command(app: str, queues: tuple[str, ...], port: int, data: Path) -> Non
         environment = {"DTSCHED_DSN": cluster.dsn, "DTSCHED_LOG": "text"}
         with Family() as family:
             family.start(
-                "worker", ["worker", "-A", app, *(part for queue in queues for part in ("-q", queue))], environment
+                "worker",
+                ["worker", "-A", app, "--grace", "5s", *(part for queue in queues for part in ("-q", queue))],
+                environment,
             )
             family.start("api", ["api", "--port", str(port)], environment)
             say(

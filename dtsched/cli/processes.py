@@ -55,7 +55,7 @@ class Family:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.end()
+        pass
 
     def start(self, name: str, arguments: list[str], environment: Mapping[str, str]) -> Child:
         """Runs `dtsched ARGUMENTS`."""

@@ -19,7 +19,7 @@ from dtsched.runtime import outcomes
 from dtsched.runtime.attempt import Attempt, StopReason
 from dtsched.runtime.threads import HandlerThread, Raised
 from dtsched.store import Claimed
-from dtsched.tasks import TaskRegistry
+from dtsched.tasks import TaskDefinition, TaskRegistry
 
 _log = logging.getLogger("dtsched.slot")
 
@@ -73,8 +73,11 @@ class Slot:
         counts."""
         if self.attempt is not attempt or attempt.ended or self._task is None:
             return
-        attempt.stop_reason = attempt.stop_reason or reason
-        attempt.set_timer(asyncio.get_running_loop().call_later(GIVE_UP_SECONDS, self._give_up, attempt))
+        if attempt.stop_reason is None:
+            attempt.stop_reason = reason
+            attempt.set_timer(asyncio.get_running_loop().call_later(GIVE_UP_SECONDS, self._give_up, attempt))
+        elif reason != "shutdown":
+            return  # each renewal names the cancelled anew
         if attempt.context is not None:
             attempt.context.cancel()
         if self._registry[attempt.claimed.task].executor == "async":
@@ -111,27 +114,29 @@ class Slot:
             self._end(attempt, outcome)
 
     async def _outcome(self, attempt: Attempt) -> Outcome | None:
-        claimed = attempt.claimed
-        definition = self._registry[claimed.task]
         try:
-            args, kwargs = definition.decode(claimed.args)
-        except InvalidInput as error:  # the same args will never fit: no retries
-            return outcomes.failed(attempt, "InvalidInput", str(error))
-        if definition.takes_context:
-            attempt.context = self._make_context(claimed)
-            args = (attempt.context, *args)
-        timeout_seconds = claimed.timeout_seconds or definition.timeout
-        if timeout_seconds is not None:
-            attempt.timeout_seconds = timeout_seconds
-            attempt.set_timer(asyncio.get_running_loop().call_later(timeout_seconds, self.stop, attempt, "timeout"))
-        try:
+            definition = self._registry[attempt.claimed.task]
+            try:
+                args, kwargs = definition.decode(attempt.claimed.args)
+            except InvalidInput as error:  # the same args will never fit: no retries
+                return outcomes.failed(attempt, "InvalidInput", str(error))
+            if definition.takes_context:
+                attempt.context = self._make_context(attempt.claimed)
+                args = (attempt.context, *args)
+            self._limit_time(attempt, definition)
             if definition.executor == "async":
                 value = await cast("Awaitable[object]", definition.function(*args, **kwargs))
             else:
                 value = await self._in_thread(partial(definition.function, *args, **kwargs))
+            return outcomes.of_value(attempt, value)
         except BaseException as error:  # SystemExit in a handler is its failure, not the worker's end
             return outcomes.of_error(attempt, error)
-        return outcomes.of_value(attempt, value)
+
+    def _limit_time(self, attempt: Attempt, definition: TaskDefinition) -> None:
+        timeout_seconds = attempt.claimed.timeout_seconds or definition.timeout
+        if timeout_seconds is not None:
+            attempt.timeout_seconds = timeout_seconds
+            attempt.set_timer(asyncio.get_running_loop().call_later(timeout_seconds, self.stop, attempt, "timeout"))
 
     async def _in_thread(self, call: Callable[[], object]) -> object:
         value = await self._thread.run(call)

@@ -1,10 +1,12 @@
 -- Makes the partitions of jobs that the next 20 million ids will need, 10 million ids each, and returns how many it made.
 -- Safe to run from every worker at once; does nothing while another does it. A new table is built aside and attached, which
 -- keeps submitters and workers going; rows that ran ahead into the default partition keep their range there.
--- Locks: an advisory lock of the transaction; SHARE UPDATE EXCLUSIVE on jobs, briefly.
+-- Locks: an advisory lock of the transaction; SHARE UPDATE EXCLUSIVE on jobs and ACCESS EXCLUSIVE on jobs_default. Every claim
+-- and finish would queue up behind the latter, so it is waited for a tenth of a second only: the next call tries again.
 create or replace function dtsched.ensure_partitions() returns integer
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set lock_timeout = '100ms'
 as $$
 declare
     c_size constant bigint := 10000000;
@@ -28,4 +30,7 @@ begin
         v_made := v_made + 1;
     end loop;
     return v_made;
+exception
+    when lock_not_available then
+        return 0;
 end $$;

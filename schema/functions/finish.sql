@@ -33,6 +33,16 @@ begin
                 and (lease.worker_id = p_worker) is true
             order by lease.id
             for update;
+            -- and their jobs, which link_parents may be share-locking in id order
+            perform from dtsched.jobs job
+            where job.id = any (array(
+                select lease.job_id
+                from dtsched.leases lease
+                where lease.id = any (p_done || array(
+                        select (other ->> 'lease')::bigint from jsonb_array_elements(p_others) other))
+                    and (lease.worker_id = p_worker) is true))
+            order by job.id
+            for no key update;
         end if;
         return query select dtsched.finish_others(p_worker, p_others);
     end if;

@@ -52,6 +52,9 @@ begin
         return;
     end if;
 
+    if v_stopped is not null then  -- two updates of jobs: one after the other would not be in id order
+        perform from dtsched.jobs job where job.id = any (v_jobs) order by job.id for no key update;
+    end if;
     if v_job_results is null then
         with ended as (
             update dtsched.jobs job

@@ -1,46 +1,87 @@
--- Links a new blocked job to its parents at the submitter's commit (deferred row trigger). The parents are share-locked in
+-- Links new blocked jobs to their parents at the submitter's commit (deferred row trigger). The parents are share-locked in
 -- id order, so none can end between being read and the edge being written; linked at INSERT, a parent that ends while the
--- submitter's transaction is open is lost. Parents that have completed do not count; one that failed or was cancelled
--- cancels the job; one that does not exist is an error that aborts the submission.
+-- submitter's transaction is open is lost. The first row to get here links every job that the transaction has submitted
+-- (route_new_jobs lists them in dtsched.unlinked): linked one by one, their parents' locks would be out of order, and deadlock
+-- with those who finish. Parents that have completed do not count; one that failed or was cancelled cancels the job; one
+-- that does not exist is an error that aborts the submission.
+-- Reads jobs_pkey, blocked_pkey. Locks: the parents by id, then set_free's, then end_unsuccessful's.
 create or replace function dtsched.link_parents() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
 declare
-    v_open bigint[];
-    v_found bigint[];
-    v_bad bigint;
+    v_children bigint[];
     v_missing bigint;
+    v_free bigint[];
+    v_cancelled bigint[];
 begin
-    with parent as materialized (
-        select job.id, job.state
+    if exists (select from dtsched.blocked waiting where waiting.job_id = new.id) then
+        return null;
+    end if;
+    -- those that were cancelled in the transaction that submitted them are not blocked any more
+    v_children := array(
+        select job.id
         from dtsched.jobs job
-        where job.id = any (new.depends_on) and job.id <> new.id
-        order by job.id
-        for share
-    )
-    select coalesce(array_agg(parent.id) filter (where parent.state not in ('completed', 'failed', 'cancelled')), '{}'),
-        coalesce(array_agg(parent.id), '{}'),
-        min(parent.id) filter (where parent.state in ('failed', 'cancelled'))
-    into v_open, v_found, v_bad
-    from parent;
-    v_missing := (select min(id) from (select unnest(new.depends_on) except select unnest(v_found)) as missing (id));
+        where job.id = any (string_to_array(current_setting('dtsched.unlinked', true), ',')::bigint[] || new.id)
+            and job.state = 'blocked'
+            and not exists (select from dtsched.blocked waiting where waiting.job_id = job.id)
+        order by job.id);
+    perform set_config('dtsched.unlinked', '', true);
+
+    perform from dtsched.jobs parent
+    where parent.id = any (array(
+        select unnest(child.depends_on) from dtsched.jobs child where child.id = any (v_children)))
+    order by parent.id
+    for share;
+    select min(edge.parent_id)
+    into v_missing
+    from dtsched.jobs child
+    cross join lateral unnest(child.depends_on) as edge (parent_id)
+    left join dtsched.jobs parent on parent.id = edge.parent_id and parent.id <> child.id
+    where child.id = any (v_children) and parent.id is null;
     if v_missing is not null then
         raise exception 'depends_on names job %, which does not exist', v_missing
             using errcode = 'JQ001', hint = 'depends_on takes ids of jobs that are in the table by the commit.';
     end if;
-    if not exists (select from dtsched.jobs job where job.id = new.id and job.state = 'blocked') then
-        return null;  -- cancelled in the transaction that submitted it
+
+    with edge as materialized (
+        select child.id as child_id, parent.id as parent_id, parent.state
+        from dtsched.jobs child
+        cross join lateral (select distinct id from unnest(child.depends_on) id) named
+        join dtsched.jobs parent on parent.id = named.id
+        where child.id = any (v_children)
+    ),
+    child as materialized (
+        select edge.child_id, count(*) filter (where edge.state not in ('completed', 'failed', 'cancelled')) as waiting,
+            bool_or(edge.state in ('failed', 'cancelled')) as is_cancelled
+        from edge
+        group by edge.child_id
+    ),
+    waits as (
+        insert into dtsched.blocked (job_id, waiting)
+        select child.child_id, child.waiting from child where child.waiting > 0 and not child.is_cancelled
+        returning job_id
+    ),
+    linked as (
+        insert into dtsched.dependencies (parent_id, child_id)
+        select edge.parent_id, edge.child_id
+        from edge
+        where edge.state not in ('completed', 'failed', 'cancelled')
+            and edge.child_id = any (array(select waits.job_id from waits))
+    )
+    select array_agg(child.child_id) filter (where child.waiting = 0 and not child.is_cancelled),
+        array_agg(child.child_id) filter (where child.is_cancelled)
+    into v_free, v_cancelled
+    from child;
+    if v_free is not null then
+        perform dtsched.set_free(v_free);
     end if;
-    if v_bad is not null then
-        perform dtsched.end_unsuccessful(array[new.id], 'cancelled', 'a job it depends on did not complete');
-    elsif v_open = '{}' then
-        perform dtsched.set_free(array[new.id]);
-    else
-        insert into dtsched.blocked (job_id, waiting) values (new.id, cardinality(v_open));
-        insert into dtsched.dependencies (parent_id, child_id) select parent, new.id from unnest(v_open) parent;
+    if v_cancelled is not null then
+        perform dtsched.end_unsuccessful(v_cancelled, 'cancelled', 'a job it depends on did not complete');
     end if;
     return null;
 end $$;

@@ -1,6 +1,7 @@
 -- Routes the rows of one INSERT or COPY to where workers look for them, by the state each row carries: a restored dump
 -- routes only what asks for it. After-statement trigger on jobs and on each partition (a statement trigger fires only on
--- the table that the statement names). Blocked rows are linked to their parents at commit, by link_parents.
+-- the table that the statement names). Blocked rows are linked to their parents at commit, by link_parents: they are noted
+-- for it in a setting of the transaction.
 -- Locks: the keys it inserts, in key order; nothing that submitters share.
 create or replace function dtsched.route_new_jobs() returns trigger
 language plpgsql security definer
@@ -10,14 +11,16 @@ as $$
 declare
     v_any_scheduled boolean;
     v_any_key boolean;
+    v_blocked text;
 begin
     insert into dtsched.ready (queue, priority, job_id)
     select job.queue, job.priority, job.id
     from new_jobs job
     where job.state = 'ready';
 
-    select bool_or(job.state = 'scheduled'), bool_or(job.key is not null)
-    into v_any_scheduled, v_any_key
+    select bool_or(job.state = 'scheduled'), bool_or(job.key is not null),
+        string_agg(job.id::text, ',') filter (where job.state = 'blocked')
+    into v_any_scheduled, v_any_key, v_blocked
     from new_jobs job;
 
     if v_any_scheduled then
@@ -25,6 +28,10 @@ begin
         select job.run_at, job.id
         from new_jobs job
         where job.state = 'scheduled';
+    end if;
+    if v_blocked is not null then
+        perform set_config('dtsched.unlinked',
+            concat_ws(',', nullif(current_setting('dtsched.unlinked', true), ''), v_blocked), true);
     end if;
     if v_any_key then
         -- submit() has taken its keys before it inserts its jobs

@@ -8,16 +8,15 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from httpx import Response
-from litestar import Litestar
-from litestar.testing import AsyncTestClient
 
+from tests.api.conftest import Api
+from tests.api.problems import problem
 from tests.conftest import Connect
 
-Api = AsyncTestClient[Litestar]
 COLUMNS = {
     "id", "queue", "task", "args", "state", "priority", "run_at", "attempt", "max_attempts", "timeout", "key",
-    "limit_key", "depends_on", "tags", "result", "error", "progress", "worker_id", "created_at", "started_at", "finished_at",
+    "limit_key", "depends_on", "tags", "result", "error", "progress", "worker_id", "created_at", "started_at",
+    "finished_at",
 }  # fmt: skip
 
 
@@ -228,14 +227,3 @@ def claim(connection: psycopg.Connection) -> tuple[object, int]:
         "select lease_id from dtsched.claim(%s, 'default', 1, '{echo}')", (worker,)
     ).fetchall()
     return worker, rows[0][0]
-
-
-def problem(answer: Response, status: int) -> dict[str, Any]:
-    """The problem document, whose form is checked here for all tests."""
-    document = answer.json()
-    assert answer.status_code == status, document
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert set(document) - {"errors"} == {"type", "title", "status", "detail", "instance", "hint"}
-    assert document["status"] == status
-    assert document["instance"] == answer.headers["x-request-id"]
-    return document

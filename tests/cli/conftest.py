@@ -22,8 +22,8 @@ def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def cli(database: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    monkeypatch.setenv("DTSCHED_DSN", database)
+def bare_cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Without a database."""
 
     def call(*arguments: str) -> Ended:
         code = main(arguments)
@@ -31,3 +31,9 @@ def cli(database: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
         return Ended(code, captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture
+def cli(bare_cli: Cli, database: str, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    monkeypatch.setenv("DTSCHED_DSN", database)
+    return bare_cli

@@ -13,6 +13,7 @@ from tests.cli.command import Ended, run, start
 from tests.cli.conftest import Cli
 
 NOBODY = "postgresql://somebody:secret-word@127.0.0.1:1/nowhere"
+SERVING = (["worker", "-A", "dtsched.workers.builtin:app"], ["api", "--port", "0"])
 READING = (["list"], ["show", "1"], ["cancel", "1"], ["submit", "echo"], ["migrate", "status"], ["migrate", "check"])
 
 
@@ -25,26 +26,27 @@ def assert_one_line(ended: Ended, *words: str) -> None:
 
 
 @pytest.mark.parametrize("arguments", [*READING, ["migrate", "up"]], ids=" ".join)
-def test_no_database_named_is_6(arguments: list[str]) -> None:
-    ended = run(*arguments)
+def test_no_database_named_is_6(bare_cli: Cli, arguments: list[str]) -> None:
+    ended = bare_cli(*arguments)
     assert ended.code == 6
     assert_one_line(ended, "--dsn", "DTSCHED_DSN")
 
 
 @pytest.mark.parametrize("arguments", [*READING, ["migrate", "up"]], ids=" ".join)
-def test_a_database_that_does_not_answer_is_6(arguments: list[str]) -> None:
-    ended = run(*arguments, env={"DTSCHED_DSN": NOBODY})
+def test_a_database_that_does_not_answer_is_6(bare_cli: Cli, arguments: list[str]) -> None:
+    ended = bare_cli(*arguments, "--dsn", NOBODY)
     assert ended.code == 6
     assert_one_line(ended, "DTSCHED_DSN")
 
 
-def test_a_worker_without_a_database_is_6() -> None:
-    ended = run("worker", "-A", "dtsched.workers.builtin:app", "--dsn", NOBODY)
+@pytest.mark.parametrize("arguments", SERVING, ids=" ".join)
+def test_what_would_serve_a_database_that_does_not_answer_is_6(arguments: list[str]) -> None:
+    ended = run(*arguments, "--dsn", NOBODY)
     assert ended.code == 6
     assert_one_line(ended, "DTSCHED_DSN")
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["migrate", "up"], ["worker", "-A", "dtsched.workers.builtin:app"]])
+@pytest.mark.parametrize("arguments", [["list"], ["migrate", "up"], *SERVING], ids=" ".join)
 def test_a_wrong_password_is_6(cluster: Cluster, arguments: list[str]) -> None:
     """On a server of its own, which is known to ask for passwords."""
     parts = urlsplit(cluster.dsn)
@@ -60,14 +62,21 @@ def test_a_database_that_is_not_there_is_6(database: str) -> None:
     assert_one_line(ended, "create it")
 
 
-@pytest.mark.parametrize("arguments", [*READING, ["worker", "-A", "dtsched.workers.builtin:app"]], ids=" ".join)
-def test_a_missing_schema_is_7(empty_database: str, arguments: list[str]) -> None:
-    ended = run(*arguments, env={"DTSCHED_DSN": empty_database})
+@pytest.mark.parametrize("arguments", READING, ids=" ".join)
+def test_a_missing_schema_is_7(bare_cli: Cli, empty_database: str, arguments: list[str]) -> None:
+    ended = bare_cli(*arguments, "--dsn", empty_database)
     assert ended.code == 7
     assert "migrate up" in ended.err + ended.out
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["submit", "echo"], ["worker", "-A", "dtsched.workers.builtin:app"]])
+@pytest.mark.parametrize("arguments", SERVING, ids=" ".join)
+def test_what_would_serve_a_missing_schema_is_7(empty_database: str, arguments: list[str]) -> None:
+    ended = run(*arguments, env={"DTSCHED_DSN": empty_database})
+    assert ended.code == 7
+    assert_one_line(ended, "migrate up")
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["submit", "echo"], *SERVING], ids=" ".join)
 def test_a_schema_that_is_too_old_is_7(database: str, arguments: list[str]) -> None:
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("update dtsched.installed set contract = 0")

@@ -1,4 +1,5 @@
-"""The database stops, starts, drops connections and holds locks while workers hold jobs. Numbers are the catalogue's."""
+"""The database stops, starts, drops connections and holds locks while workers hold jobs. Numbers are the
+catalogue's."""
 
 from __future__ import annotations
 
@@ -108,7 +109,7 @@ async def test_f18_a_worker_that_lost_only_its_listener_still_polls(database: st
     async with running_worker(noting_app(), database, poll=0.2):
         for _ in range(10):
             connection.execute(TERMINATE, ("dtsched listener",))
-            await until_ended(connection, submit(connection, "note", {"n": 1}), seconds=5)
+            await until_ended(connection, submit(connection, "note", {"n": 1}))
 
 
 async def test_f31_a_locked_job_row_keeps_no_other_job_from_ending(database: str, connect: Connect) -> None:

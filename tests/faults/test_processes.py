@@ -1,10 +1,10 @@
-"""Workers that are killed, frozen, blocked and stopped while they hold jobs. Numbers are those of the fault catalogue."""
+"""Workers that are killed, frozen, blocked and stopped while they hold jobs. Numbers are those of the fault
+catalogue."""
 
 from __future__ import annotations
 
-import os
+import asyncio
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -99,7 +99,7 @@ async def test_f06_a_worker_frozen_for_less_than_its_lease_loses_nothing(
     with worker_process(database, lease="3s") as worker, worker_process(database, queues="other", lease="3s"):
         await until(lambda: len(recorded(events)) == 1)
         worker.send_signal(signal.SIGSTOP)
-        time.sleep(1.2)
+        await asyncio.sleep(1.2)
         worker.send_signal(signal.SIGCONT)
         await until_ended(connection, job)
     assert recorded(events) == [f"{job} begins attempt 1", f"{job} ends attempt 1"]
@@ -140,7 +140,7 @@ async def test_f10_a_second_sigterm_ends_the_grace(database: str, connect: Conne
     with worker_process(database) as worker:
         await until(lambda: len(recorded(events)) == 1)
         worker.terminate()
-        time.sleep(0.5)
+        await asyncio.sleep(0.5)
         assert worker.poll() is None
         worker.terminate()
         assert worker.wait(10) == 0
@@ -198,7 +198,3 @@ def test_a_worker_without_a_database_says_so_and_ends(database: str) -> None:
     assert worker.returncode == 6
     assert "cannot be reached" in errors
     assert "Traceback" not in errors
-
-
-def running(process: subprocess.Popen[str]) -> bool:
-    return process.poll() is None and os.path.exists(f"/proc/{process.pid}")

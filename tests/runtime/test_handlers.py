@@ -24,6 +24,13 @@ class Point(msgspec.Struct):
     y: int
 
 
+class Odd(msgspec.Struct):
+    n: int
+
+    def __post_init__(self) -> None:
+        raise KeyError("not what decoders expect")
+
+
 async def test_args_arrive_in_their_annotated_types_and_results_are_stored(database: str, connect: Connect) -> None:
     app = App()
 
@@ -202,6 +209,24 @@ async def test_a_handler_that_does_not_stop_loses_its_attempt_but_not_the_worker
     assert one(connection, "select error_type from dtsched.attempts") == "timeout"
 
 
+async def test_a_cancelled_handler_that_does_not_stop_is_given_up_on(database: str, connect: Connect) -> None:
+    app = App()
+    enough = threading.Event()
+
+    @app.task
+    def deaf() -> None:
+        enough.wait(60)
+
+    connection = connect()
+    async with running_worker(app, database, lease=0.5):  # each renewal, every 100 ms, names the cancelled anew
+        job = submit(connection, "deaf")
+        await until(lambda: state_of(connection, job) == "running")
+        connection.execute("select dtsched.cancel(%s)", (job,))
+        await until_ended(connection, job, seconds=10)
+        enough.set()
+    assert state_of(connection, job) == "cancelled"
+
+
 async def test_a_slot_whose_handler_goes_on_takes_nothing_until_it_ends(database: str, connect: Connect) -> None:
     app = App()
     enough = threading.Event()
@@ -283,7 +308,7 @@ async def test_a_running_handler_is_cancelled_at_once_when_its_job_is(database: 
         jobs = [submit(connection, "linger"), submit(connection, "linger_in_a_thread")]
         await until(lambda: [state_of(connection, job) for job in jobs] == ["running", "running"])
         connection.execute("select dtsched.cancel(%s::bigint[])", (jobs,))
-        await until_ended(connection, *jobs, seconds=5)
+        await until_ended(connection, *jobs)
     assert [state_of(connection, job) for job in jobs] == ["cancelled", "cancelled"]
     assert sorted(stopped) == ["async", "thread"]
 
@@ -333,15 +358,19 @@ async def test_a_result_that_cannot_be_stored_fails_its_own_job_and_no_neighbour
     async def note(n: int) -> int:
         return n
 
+    @app.task
+    async def odd(value: Odd) -> None: ...
+
     connection = connect()
+    submit(connection, "odd", {"value": {"n": 1}}, max_attempts=1)
     bad = [submit(connection, name) for name in ("poison", "huge", "no_json")]
     good = [submit(connection, "note", {"n": n}) for n in range(50)]
     async with running_worker(app, database):
         await until_ended(connection)
     assert [state_of(connection, job) for job in bad] == ["failed"] * 3
     assert {state_of(connection, job) for job in good} == {"completed"}
-    errors = connection.execute("select error_type, attempt from dtsched.attempts").fetchall()
-    assert errors == [("UnstorableResult", 1)] * 3
+    errors = connection.execute("select error_type, attempt from dtsched.attempts order by error_type").fetchall()
+    assert errors == [("KeyError", 1)] + [("UnstorableResult", 1)] * 3
 
 
 async def test_jobs_of_other_tasks_are_left_to_workers_that_know_them(database: str, connect: Connect) -> None:

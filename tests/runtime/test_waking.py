@@ -39,7 +39,7 @@ async def test_a_sleeping_worker_is_woken_by_a_submission(database: str, connect
     async with running_worker(notifying_app(), database, poll=NEVER_SECONDS):
         await until_hungry(connection)
         for _ in range(5):
-            await until_ended(connection, submit(connection, "note"), seconds=5)
+            await until_ended(connection, submit(connection, "note"))
 
 
 async def test_a_sleeping_worker_is_woken_by_a_commit_that_began_before_it_went_hungry(
@@ -51,7 +51,7 @@ async def test_a_sleeping_worker_is_woken_by_a_commit_that_began_before_it_went_
     async with running_worker(notifying_app(), database, poll=NEVER_SECONDS):
         await until_hungry(connection)
         other.commit()
-        await until_ended(connection, job, seconds=5)
+        await until_ended(connection, job)
 
 
 async def test_a_sleeping_worker_is_woken_by_a_job_that_becomes_ready_by_promotion(
@@ -61,7 +61,7 @@ async def test_a_sleeping_worker_is_woken_by_a_job_that_becomes_ready_by_promoti
     async with running_worker(notifying_app(), database, poll=NEVER_SECONDS):
         await until_hungry(connection)
         async with running_worker(App(), database, {"other": 1}):  # this one promotes
-            await until_ended(connection, submit(connection, "note", delay="100 ms"), seconds=5)
+            await until_ended(connection, submit(connection, "note", delay="100 ms"))
 
 
 async def test_without_a_listener_jobs_are_found_by_polling(database: str, connect: Connect) -> None:
@@ -72,7 +72,7 @@ async def test_without_a_listener_jobs_are_found_by_polling(database: str, conne
             connection.execute(
                 "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'dtsched listener'"
             )
-            await until_ended(connection, submit(connection, "note"), seconds=5)
+            await until_ended(connection, submit(connection, "note"))
 
 
 async def test_a_lost_listener_comes_back_and_is_hungry_again(database: str, connect: Connect) -> None:
@@ -84,7 +84,7 @@ async def test_a_lost_listener_comes_back_and_is_hungry_again(database: str, con
         )
         await until(lambda: one(connection, HUNGRY) == 0)
         await until_hungry(connection)
-        await until_ended(connection, submit(connection, "note"), seconds=5)
+        await until_ended(connection, submit(connection, "note"))
 
 
 async def test_foreign_and_malformed_notifications_change_nothing(database: str, connect: Connect) -> None:
@@ -95,7 +95,7 @@ async def test_foreign_and_malformed_notifications_change_nothing(database: str,
             connection.execute(
                 "select pg_notify('dtsched_wake', %s), pg_notify('dtsched_cancel', %s)", (payload, payload)
             )
-        await until_ended(connection, submit(connection, "note"), seconds=5)
+        await until_ended(connection, submit(connection, "note"))
 
 
 @pytest.mark.parametrize("slots", [1, 4])
@@ -105,7 +105,7 @@ async def test_submitting_to_a_busy_worker_notifies_nobody(database: str, connec
     async with running_worker(notifying_app(seconds=0.01), database, {"default": slots}, poll=NEVER_SECONDS):
         await until_hungry(connection)
         connection.execute("insert into dtsched.jobs (task) select 'note' from generate_series(1, %s)", (slots * 300,))
-        await until(lambda: one(connection, HUNGRY) == 0, seconds=5)
+        await until(lambda: one(connection, HUNGRY) == 0)
         list(listening.notifies(timeout=0))
         for _ in range(100):
             submit(connection, "note")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import psycopg
@@ -14,9 +15,20 @@ from tests.conftest import Connect
 from tests.sql.conftest import OpenWorker
 from tests.sql.sessions import Session
 from tests.support.bad_input import CASES, TASK, BadInput, cases, declare, written
+from tests.support.servers import Databases
 
 REFUSALS = ("22", "23", "JQ")
 """Classes of SQLSTATE: data that cannot be, a constraint, and our own."""
+
+
+@pytest.fixture(scope="module")
+def door(databases: Databases, template: str) -> Generator[psycopg.Connection]:
+    """One database for all that is refused: each refusal proves that it left nothing there."""
+    name = databases.clone(template)
+    with contextlib.closing(psycopg.connect(databases.dsn(name), autocommit=True)) as connection:
+        declare(connection)
+        yield connection
+    databases.drop(name)
 
 
 def insert(connection: psycopg.Connection, fields: Mapping[str, Any]) -> None:
@@ -48,25 +60,21 @@ def in_sql(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("case", cases("insert"), ids=str)
-def test_a_plain_insert_refuses_bad_input_and_writes_nothing(case: BadInput, connect: Connect) -> None:
-    connection = connect()
-    declare(connection)
-    before = written(connection)
+def test_a_plain_insert_refuses_bad_input_and_writes_nothing(case: BadInput, door: psycopg.Connection) -> None:
+    before = written(door)
     with pytest.raises(psycopg.Error) as refused:
-        insert(connection, case.fields)
+        insert(door, case.fields)
     assert case.insert_says
     assert case.insert_says in str(refused.value)
     assert (refused.value.sqlstate or "")[:2] in REFUSALS
-    assert written(connection) == before
+    assert written(door) == before
 
 
 @pytest.mark.parametrize("case", cases("submit"), ids=str)
-def test_submit_refuses_bad_input_in_one_sentence_and_writes_nothing(case: BadInput, connect: Connect) -> None:
-    connection = connect()
-    declare(connection)
-    before = written(connection)
+def test_submit_refuses_bad_input_in_one_sentence_and_writes_nothing(case: BadInput, door: psycopg.Connection) -> None:
+    before = written(door)
     with pytest.raises(psycopg.Error) as refused:
-        submit(connection, case.fields)
+        submit(door, case.fields)
     # NUL and surrogates never get as far as the function: PostgreSQL itself does not read such JSON.
     expected = case.insert_says if "json" in case.insert_says or "Unicode" in case.insert_says else case.says
     message = refused.value.diag.message_primary or ""
@@ -74,7 +82,7 @@ def test_submit_refuses_bad_input_in_one_sentence_and_writes_nothing(case: BadIn
     assert "\n" not in message
     assert len(message) < 300
     assert (refused.value.sqlstate or "")[:2] in REFUSALS
-    assert written(connection) == before
+    assert written(door) == before
 
 
 def test_the_fields_of_the_table_are_good_but_for_the_bad_one(connect: Connect) -> None:
@@ -104,12 +112,11 @@ def test_the_fields_of_the_table_are_good_but_for_the_bad_one(connect: Connect) 
     ],
     ids=str,
 )
-def test_submit_refuses_what_only_sql_can_say(fields: Mapping[str, Any], says: str, connect: Connect) -> None:
-    connection = connect()
-    before = written(connection)
+def test_submit_refuses_what_only_sql_can_say(fields: Mapping[str, Any], says: str, door: psycopg.Connection) -> None:
+    before = written(door)
     with pytest.raises(psycopg.Error, match=says):
-        submit(connection, {"task": TASK, "args": {}, **fields})
-    assert written(connection) == before
+        submit(door, {"task": TASK, "args": {}, **fields})
+    assert written(door) == before
 
 
 @pytest.mark.parametrize(
@@ -129,14 +136,15 @@ def test_submit_refuses_what_only_sql_can_say(fields: Mapping[str, Any], says: s
         ('{"task": "echo", "timeout": "1m"}', "timeout must be"),
     ],
 )
-def test_submit_many_refuses_malformed_jobs_with_their_number(element: str, says: str, connect: Connect) -> None:
-    connection = connect()
-    before = written(connection)
+def test_submit_many_refuses_malformed_jobs_with_their_number(
+    element: str, says: str, door: psycopg.Connection
+) -> None:
+    before = written(door)
     with pytest.raises(psycopg.Error) as refused:
-        connection.execute("select dtsched.submit_many(%s)", [f'[{{"task": "echo"}}, {element}]'])
+        door.execute("select dtsched.submit_many(%s)", [f'[{{"task": "echo"}}, {element}]'])
     assert str(refused.value).startswith(f"job 2: {says}")
     assert refused.value.sqlstate == "JQ001"
-    assert written(connection) == before
+    assert written(door) == before
 
 
 def test_a_batch_with_one_unknown_task_is_refused_whole(connect: Connect) -> None:

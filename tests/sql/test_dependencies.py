@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 
 import psycopg
@@ -10,30 +9,10 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from tests.sql.conftest import OpenSession, OpenWorker
+from tests.sql.parallel import in_parallel
 from tests.sql.sessions import Session, Worker
 
 SUBMIT_CHILD = "select dtsched.submit('child', depends_on => %s)"
-
-
-def in_parallel(*actions: Callable[[], object]) -> None:
-    """Runs the actions in threads that start together; the first error is raised."""
-    errors: list[BaseException] = []
-    start = threading.Barrier(len(actions))
-
-    def run(action: Callable[[], object]) -> None:
-        start.wait()
-        try:
-            action()
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(action,)) for action in actions]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
 
 
 def test_a_child_waits_for_its_parents_and_is_released_by_the_last(worker: Worker):
@@ -60,11 +39,9 @@ def test_a_plain_insert_may_depend_on_jobs_too(worker: Worker):
 def test_parents_and_children_may_be_submitted_in_one_transaction_children_first(worker: Worker):
     worker.run("begin")
     child = worker.value(
-        "insert into dtsched.jobs (task, depends_on) select 'child', array[last_value + 1] from dtsched.job_id_seq returning id"
+        "insert into dtsched.jobs (id, task, depends_on) values (1000, 'child', '{1001}') returning id"
     )
-    parent = worker.value("insert into dtsched.jobs (id, task) values (%s, 'parent') returning id", child + 1)
-    if worker.value("select depends_on[1] from dtsched.jobs where id = %s", child) != parent:
-        worker.run("update dtsched.jobs set depends_on = array[%s::bigint] where id = %s", parent, child)
+    parent = worker.value("insert into dtsched.jobs (id, task) values (1001, 'parent') returning id")
     worker.run("commit")
     assert worker.claim() == [parent]
     worker.finish(parent)
@@ -215,36 +192,6 @@ def test_a_fan_in_of_a_thousand_is_released_once_by_concurrent_finishers(open_wo
     in_parallel(*(lambda worker=worker: finish(worker) for worker in workers))
     assert workers[0].drain() == [child]
     assert workers[0].states() == {"completed": 1000, "running": 1}
-
-
-def test_children_of_many_parents_linked_out_of_order_do_not_deadlock_with_those_who_finish(
-    open_session: OpenSession, worker: Worker
-):
-    """A transaction's children share-lock their parents in one go, in id order, and not child by child."""
-    parents = worker.insert(2)
-    worker.claim()
-    submitter, blocker = open_session(), open_session()
-    submitter.run("begin")
-    submitter.run(
-        "select dtsched.submit_many(%s)",
-        Jsonb([{"task": "child", "depends_on": [parent]} for parent in reversed(parents)]),
-    )
-    # the finisher is stopped between its two parents, the submitter between its two children
-    blocker.run("begin")
-    blocker.run("select from dtsched.jobs where id = %s for no key update", parents[1])
-
-    def free_them() -> None:
-        while (
-            blocker.value(
-                "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
-            )
-            < 2
-        ):
-            blocker.run("select pg_sleep(0.01)")
-        blocker.run("commit")
-
-    in_parallel(lambda: worker.finish(*parents), lambda: submitter.run("commit"), free_them)
-    assert len(worker.drain()) == 2
 
 
 def test_the_results_of_the_parents_can_be_read(worker: Worker):

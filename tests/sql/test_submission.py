@@ -11,15 +11,6 @@ from tests.sql.conftest import OpenSession
 from tests.sql.sessions import Session, Worker
 
 
-def entries(session: Session, table: str) -> list[int]:
-    tables = {
-        "ready": "select job_id from dtsched.ready order by 1",
-        "scheduled": "select job_id from dtsched.scheduled order by 1",
-        "blocked": "select job_id from dtsched.blocked order by 1",
-    }
-    return session.column(tables[table].encode().decode())  # type: ignore[arg-type]
-
-
 def test_a_plain_insert_of_a_task_alone_is_claimed_with_the_defaults(session: Session, worker: Worker):
     (job,) = session.column("insert into dtsched.jobs (task) values ('echo') returning id")
     assert worker.rows(
@@ -58,8 +49,8 @@ def test_a_job_for_later_is_scheduled_and_one_whose_time_has_passed_is_ready(ses
         returning id
         """)
     assert [session.state(later), session.state(past)] == ["scheduled", "ready"]
-    assert entries(session, "scheduled") == [later]
-    assert entries(session, "ready") == [past]
+    assert session.column("select job_id from dtsched.scheduled") == [later]
+    assert session.column("select job_id from dtsched.ready") == [past]
 
 
 def test_restored_rows_are_routed_only_as_their_state_asks(session: Session, worker: Worker):
@@ -78,8 +69,8 @@ def test_restored_rows_are_routed_only_as_their_state_asks(session: Session, wor
             state,
         )
     assert {state: session.state(job) for state, job in jobs.items()} == {state: state for state in states}
-    assert entries(session, "ready") == [jobs["ready"]]
-    assert entries(session, "scheduled") == [jobs["scheduled"]]
+    assert session.column("select job_id from dtsched.ready") == [jobs["ready"]]
+    assert session.column("select job_id from dtsched.scheduled") == [jobs["scheduled"]]
     assert worker.drain() == [jobs["ready"]]
     session.run("delete from dtsched.jobs where state = 'running' and id = %s", jobs["running"])
 
@@ -186,7 +177,7 @@ def test_submit_many_answers_in_the_order_it_was_asked(session: Session):
 
 
 def test_submit_many_writes_nothing_when_one_job_is_bad(session: Session):
-    with pytest.raises(psycopg.Error, match="^job 3: priority must be 1 to 10, not 11") as refusal:
+    with pytest.raises(psycopg.Error, match=r"^job 3: priority must be 1 to 10, not 11") as refusal:
         session.run("""select dtsched.submit_many('[{"task": "a"}, {"task": "b"}, {"task": "c", "priority": 11}]')""")
     assert refusal.value.sqlstate == "JQ001"
     assert session.states() == {}

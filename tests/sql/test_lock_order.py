@@ -1,0 +1,128 @@
+"""The lock order of schema/README.md: wherever two calls meet, one waits for the other and neither is aborted.
+
+Each test stops one side half way by a key row that a third session holds, lets the other side run into it, and lets go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from psycopg.types.json import Jsonb
+
+from tests.sql.conftest import OpenSession
+from tests.sql.parallel import Started, wait_until_blocked
+from tests.sql.sessions import Session, Worker
+
+SUBMIT_CHILD = "select dtsched.submit('child', depends_on => %s)"
+
+
+@pytest.fixture
+def holder(open_session: OpenSession) -> Session:
+    """Holds the key 'stop' of a job, and so stops whoever is about to end that job, until it commits."""
+    return open_session()
+
+
+def hold_the_key(holder: Session) -> None:
+    holder.run("begin")
+    holder.run("select from dtsched.keys where key = 'stop' for update")
+
+
+def two_claimed_jobs(worker: Worker) -> tuple[int, int]:
+    """Of the two, the one with the higher id has the key."""
+    (low,) = worker.insert()
+    high = worker.value("select dtsched.submit('echo', key => 'stop')")
+    assert worker.claim() == [low, high]
+    return low, high
+
+
+def finish_failures_before_successes(worker: Worker, low: int, high: int) -> None:
+    worker.run(
+        "select dtsched.finish(%s, %s, null, %s)",
+        worker.id,
+        [worker.leases[low]],
+        Jsonb([{"lease": worker.leases[high], "outcome": "fail"}]),
+    )
+
+
+def finish_one_that_was_cancelled(worker: Worker, low: int, high: int) -> None:
+    worker.run("update dtsched.leases set cancel_requested_at = now() where job_id = %s", low)
+    worker.finish(low, high)
+
+
+@pytest.mark.parametrize("finish", [finish_failures_before_successes, finish_one_that_was_cancelled])
+def test_finishing_jobs_in_two_steps_beside_a_submission_that_depends_on_both(
+    holder: Session, session: Session, worker: Worker, finish: Callable[[Worker, int, int], None]
+):
+    low, high = two_claimed_jobs(worker)
+    session.run("begin")
+    child = session.value(SUBMIT_CHILD, [low, high])
+    hold_the_key(holder)
+    finishing = Started(lambda: finish(worker, low, high))
+    wait_until_blocked(holder, worker)
+    linking = Started(lambda: session.run("commit"))
+    wait_until_blocked(holder, session)
+    holder.run("commit")
+    finishing.join()
+    linking.join()
+    assert worker.state(child) == "cancelled"
+
+
+def test_handing_back_in_two_steps_beside_a_submission_that_depends_on_both(
+    holder: Session, session: Session, worker: Worker
+):
+    low = worker.value("select dtsched.submit('echo')")
+    high = worker.value("select dtsched.submit('echo', key => 'stop')")
+    worker.claim()
+    worker.run("update dtsched.leases set cancel_requested_at = now() where job_id = %s", high)
+    session.run("begin")
+    child = session.value(SUBMIT_CHILD, [low, high])
+    hold_the_key(holder)
+    releasing = Started(lambda: worker.release(never_started=[high], started=[low]))
+    wait_until_blocked(holder, worker)
+    linking = Started(lambda: session.run("commit"))
+    wait_until_blocked(holder, session)
+    holder.run("commit")
+    releasing.join()
+    linking.join()
+    assert worker.state(child) == "cancelled"
+
+
+def test_submitting_children_of_several_parents_out_of_order_beside_those_who_finish_the_parents(
+    holder: Session, open_session: OpenSession, worker: Worker
+):
+    low, high, out_of_reach = worker.insert(3)
+    worker.claim(2)
+    submitter = open_session()
+    submitter.run("begin")
+    submitter.run(
+        "select dtsched.submit_many(%s)",
+        Jsonb([{"task": "child", "depends_on": parents} for parents in ([high, out_of_reach], [low])]),
+    )
+    holder.run("begin")
+    holder.run("select from dtsched.jobs where id = %s for no key update", out_of_reach)
+    linking = Started(lambda: submitter.run("commit"))
+    wait_until_blocked(holder, submitter)
+    finishing = Started(lambda: worker.finish(low, high))
+    wait_until_blocked(holder, worker)
+    holder.run("commit")
+    linking.join()
+    finishing.join()
+    assert worker.column("select task from dtsched.jobs where id = any (%s)", worker.drain()) == ["echo", "child"]
+
+
+def test_cancelling_a_blocked_job_beside_the_finish_of_its_last_parent(
+    holder: Session, session: Session, worker: Worker
+):
+    (parent,) = worker.insert()
+    child = worker.value("select dtsched.submit('child', key => 'stop', depends_on => %s)", [parent])
+    worker.claim()
+    hold_the_key(holder)
+    cancelling = Started(lambda: session.run("select dtsched.cancel(%s)", child))
+    wait_until_blocked(holder, session)
+    finishing = Started(lambda: worker.finish(parent))
+    wait_until_blocked(holder, worker)
+    holder.run("commit")
+    cancelling.join()
+    finishing.join()
+    assert [worker.state(job) for job in (parent, child)] == ["completed", "cancelled"]

@@ -1,0 +1,201 @@
+"""What the hot functions read: never a whole table, never the dead head of a lane twice, and jobs are updated in place."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Generator
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from tests.sql.conftest import OpenSession, OpenWorker
+from tests.sql.sessions import Session, Worker
+
+HOT_TABLES = re.compile(r"Seq Scan on (jobs|ready|leases|scheduled|keys|blocked|dependencies|parked|results)")
+
+
+@contextlib.contextmanager
+def plans(session: Session) -> Generator[list[str]]:
+    """Collects the plan of every statement that runs meanwhile, those inside of functions and triggers included."""
+    found: list[str] = []
+
+    def note(notice: psycopg.errors.Diagnostic) -> None:
+        if "Query Text" in (message := notice.message_primary or ""):
+            found.append(message)
+
+    session.run("load 'auto_explain'")
+    session.run("set auto_explain.log_min_duration = 0")
+    session.run("set auto_explain.log_nested_statements = on")
+    session.run("set client_min_messages = log")
+    session.connection.add_notice_handler(note)
+    yield found
+    session.connection.remove_notice_handler(note)
+    session.run("set auto_explain.log_min_duration = -1")
+    session.run("reset client_min_messages")
+
+
+def sequential_scans(found: list[str]) -> list[str]:
+    return [plan for plan in found if HOT_TABLES.search(plan)]
+
+
+def insert_many(session: Session, count: int) -> None:
+    session.run("insert into dtsched.jobs (task) select 'echo' from generate_series(1, %s)", count)
+
+
+def buffers(session: Session, statement: str, *values: object) -> int:
+    """How many pages a statement touches; it runs."""
+    explain = f"explain (analyze, buffers, format json) {statement}".encode()
+    (plan,) = session.connection.execute(explain, values).fetchone() or ([],)
+    return plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"]
+
+
+def buffers_of_a_claim(worker: Worker, limit: int) -> int:
+    return buffers(worker, "select from dtsched.claim(%s, 'default', %s)", worker.id, limit)
+
+
+@pytest.fixture
+def pinned(open_session: OpenSession) -> None:
+    """Somebody's old snapshot: nothing that dies from now on can be removed."""
+    pin = open_session()
+    pin.run("begin isolation level repeatable read")
+    pin.run("select pg_current_xact_id()")
+
+
+@pytest.mark.parametrize("planned_on", ["an empty database", "a full one", "an analysed one"])
+def test_no_hot_function_reads_a_whole_table_of_200_000_jobs(session: Session, worker: Worker, planned_on: str):
+    def every_function() -> None:
+        worker.run("select dtsched.submit('echo', key => 'k' || clock_timestamp(), depends_on => %s)", worker.insert())
+        worker.run("select dtsched.submit('echo', delay => '1 ms')")
+        jobs = worker.claim(10)
+        worker.finish(*jobs[:2])
+        worker.rows(
+            "select dtsched.finish(%s, %s, %s)", worker.id, [worker.leases[jobs[2]]], Jsonb([{"much": "x" * 1000}])
+        )
+        worker.finish_as("retry", *jobs[3:4], delay=0.001)
+        worker.finish_as("fail", *jobs[4:5])
+        worker.rows("select * from dtsched.work(%s, %s, null, null, 'default', 2)", worker.id, [worker.leases[jobs[5]]])
+        worker.sweep(2)
+        worker.run("select dtsched.cancel(%s)", jobs[6:8])
+        worker.release(never_started=jobs[8:9], started=jobs[9:10])
+        worker.run("select dtsched.promote()")
+        worker.rescue()
+        worker.run("select dtsched.reconcile(%s, '{}', 0)", worker.id)
+        worker.renew()
+        worker.run("select dtsched.job(%s)", jobs[0])
+
+    if planned_on == "an empty database":
+        worker.insert(20)
+        every_function()
+    insert_many(session, 200_000)
+    session.run("""
+        insert into dtsched.jobs (task, key, run_at)
+        select 'echo', 'key ' || n, now() + interval '1 day' from generate_series(1, 20000) n
+        """)
+    if planned_on == "an analysed one":
+        session.run("analyze")
+    with plans(worker) as found:
+        every_function()
+    assert len(found) > 50
+    assert sequential_scans(found) == []
+
+
+@pytest.mark.usefixtures("pinned")
+def test_a_claim_does_not_walk_again_what_was_consumed_under_a_pinned_xmin(
+    session: Session, open_worker: OpenWorker, worker: Worker
+):
+    insert_many(session, 50_000)
+    session.run("analyze")
+    while jobs := worker.claim(2000):
+        worker.finish(*jobs)
+    session.run("analyze")
+    insert_many(session, 300)
+    newcomer = open_worker()
+    assert buffers_of_a_claim(newcomer, 100) > 40_000  # that is what the cursor spares
+    assert buffers_of_a_claim(worker, 100) < 5_000
+    assert buffers_of_a_claim(worker, 100) < 5_000
+    assert buffers_of_a_claim(worker, 100) < 500
+    with plans(worker) as found:
+        insert_many(session, 10)
+        assert len(worker.claim()) == 10
+    assert sequential_scans(found) == []
+
+
+@pytest.mark.usefixtures("pinned")
+def test_a_promotion_does_not_walk_again_what_was_promoted_under_a_pinned_xmin(
+    session: Session, open_session: OpenSession
+):
+    promoter, newcomer = open_session(), open_session()
+    promoter.run("set dtsched.sweep = '86400'")
+    session.take_over_the_clock()
+    session.run("""
+        insert into dtsched.jobs (task, run_at) select 'echo', now() + interval '1 min' from generate_series(1, 20000)
+        """)
+    session.travel("2 min")
+    while promoter.value("select promoted from dtsched.promote(5000)"):
+        pass
+    session.run("analyze")
+    session.run("""
+        insert into dtsched.jobs (task, run_at)
+        select 'echo', dtsched.now() + n * interval '1 s' from generate_series(1, 40) n
+        """)
+    session.travel("20 s")
+    assert buffers(promoter, "select from dtsched.promote()") < 2_000
+    session.travel("1 min")
+    assert buffers(newcomer, "select from dtsched.promote()") > 10_000  # that is what its cursor spares
+
+
+@pytest.mark.usefixtures("pinned")
+def test_a_finish_and_a_rescue_do_not_walk_dead_leases(session: Session, worker: Worker):
+    insert_many(session, 20_000)
+    while jobs := worker.claim(2000):
+        worker.finish(*jobs)
+    insert_many(session, 100)
+    jobs = worker.claim()
+    leases = [worker.leases[job] for job in jobs]
+    session.run("update dtsched.workers set unbroken_since = now() - interval '1 day'")
+    assert buffers(worker, "select from dtsched.rescue(%s)", worker.id) < 500
+    assert buffers(worker, "select from dtsched.finish(%s, %s)", worker.id, leases) < 5_000
+
+
+def test_open_transactions_and_those_that_have_just_ended_cost_a_claim_little(
+    session: Session, open_session: OpenSession, worker: Worker
+):
+    """A thousand transactions that have ended since the last claim are probed once; those still open not at all."""
+    insert_many(session, 20_000)
+    while jobs := worker.claim(2000):
+        worker.finish(*jobs)
+    session.run("analyze")
+    submitters = [open_session() for _ in range(30)]
+    for submitter in submitters:
+        submitter.begin_transaction_with_an_xid()
+    session.pass_transactions(1000)
+    worker.claim()
+    assert buffers_of_a_claim(worker, 100) < 500
+    worker.run("""
+        select set_config(name, regexp_replace(current_setting(name), '^([^;]*;[^;]*;)[^;]*', '\\1' || ended.xids), false)
+        from (select 'dtsched.cursor_' || md5('default') as name) cursor,
+            (select string_agg(xid::text, ',') as xids
+             from generate_series(pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1000,
+                                  pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1) xid) ended
+        """)
+    assert buffers_of_a_claim(worker, 100) < 60 * 1000
+    assert buffers_of_a_claim(worker, 100) < 500
+
+
+def test_at_least_80_percent_of_the_updates_of_jobs_are_hot(session: Session, worker: Worker):
+    session.run("""
+        insert into dtsched.jobs (task, args)
+        select 'echo', jsonb_build_object('text', repeat('x', 188)) from generate_series(1, 20000)
+        """)
+    while jobs := worker.claim(200):
+        worker.finish(*jobs)
+    worker.run("select pg_stat_force_next_flush()")
+    updated, hot = session.rows("""
+        select sum(n_tup_upd), sum(n_tup_hot_upd)
+        from pg_stat_user_tables
+        where schemaname = 'dtsched' and relname like 'jobs\\_%'
+        """)[0]
+    assert updated == 40_000
+    assert hot / updated >= 0.8
