@@ -63,9 +63,11 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> object:
-    """Loads a name's module when it is first asked for: the command line must not load a driver to print its help."""
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(home), name)
-    raise AttributeError(f"module 'dtsched' has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker that saw it would take every misspelt name for one of ours
+
+    def __getattr__(name: str) -> object:
+        """Loads a name's module when it is first asked for: the command line prints its help without a driver."""
+        for home, names in _HOMES.items():
+            if name in names:
+                return getattr(import_module(home), name)
+        raise AttributeError(f"module 'dtsched' has no attribute {name!r}")

@@ -129,7 +129,7 @@ class Demo:
         await self._family.until(f"{count:,} jobs are finished", DRAIN_SECONDS, enough)
 
     async def _kill_a_busy_one(self, connection: Connection, workers: dict[UUID, Child]) -> tuple[Victim, int]:
-        """SIGKILL for a worker that holds leases of jobs whose handlers run; and how many jobs were submitted meanwhile.
+        """SIGKILL for a worker that holds leases of jobs whose handlers run, and how many jobs were added.
 
         It is stopped first, so that what the table says of it stays true until it is dead.
         """

@@ -55,7 +55,7 @@ class Family:
         return self
 
     def __exit__(self, *_: object) -> None:
-        pass
+        self.end()
 
     def start(self, name: str, arguments: list[str], environment: Mapping[str, str]) -> Child:
         """Runs `dtsched ARGUMENTS`."""

@@ -7,6 +7,7 @@
 -- (run_at, job_id) up to which the session has dealt with everything its snapshot showed. Below the mark only transactions
 -- that were open then, or began later, can have put anything: those are looked up by xid. Every few seconds (dtsched.sweep)
 -- it starts from the beginning, for entries that somebody else had locked and then let go.
+-- There, "is true" keeps the planner off scheduled_pkey, by which it would walk everything that has been promoted.
 -- Reads scheduled_pkey, scheduled_xid_idx. Locks: entries by time, then jobs by id, all SKIP LOCKED.
 create or replace function dtsched.promote(p_limit integer default 1000)
 returns table (promoted integer, next_seconds double precision)
@@ -58,7 +59,7 @@ begin
             cross join lateral (
                 select entry.ctid as tid, entry.job_id
                 from dtsched.scheduled entry
-                where entry.xid = was.xid and (entry.run_at, entry.job_id) <= (v_mark, v_mark_id)
+                where entry.xid = was.xid and ((entry.run_at, entry.job_id) <= (v_mark, v_mark_id)) is true
                 limit p_limit
                 for update skip locked) entry
             limit p_limit
@@ -66,7 +67,7 @@ begin
         later as materialized (
             select entry.ctid as tid, entry.job_id
             from dtsched.scheduled entry
-            where entry.xid >= v_since and (entry.run_at, entry.job_id) <= (v_mark, v_mark_id)
+            where entry.xid >= v_since and ((entry.run_at, entry.job_id) <= (v_mark, v_mark_id)) is true
             order by entry.xid
             limit p_limit
             for update skip locked

@@ -6,14 +6,12 @@ import re
 import socket
 
 import pytest
-from litestar.testing import AsyncTestClient
 
-from dtsched.api import create_app
 from dtsched.api.front_door import ANY_ADDRESS
 from dtsched.api.server import listen, serve
 from dtsched.errors import InvalidInput
 from dtsched.settings import Settings
-from tests.api.conftest import Api
+from tests.api.conftest import Api, api_over
 from tests.api.problems import problem
 from tests.conftest import Connect
 
@@ -23,8 +21,8 @@ JOB = {"task": "echo"}
 @pytest.mark.parametrize(
     "host", ["localhost", "LOCALHOST:8000", "127.0.0.1", "127.0.0.1:80", "127.8.8.8", "[::1]", "[::1]:8000"]
 )
-async def test_the_names_of_loopback_are_served(api: Api, host: str) -> None:
-    assert (await api.get("/livez", headers={"host": host})).status_code == 200
+async def test_the_names_of_loopback_are_served(empty_api: Api, host: str) -> None:
+    assert (await empty_api.get("/livez", headers={"host": host})).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -47,16 +45,16 @@ async def test_the_names_of_loopback_are_served(api: Api, host: str) -> None:
         "\xe9",
     ],
 )
-async def test_a_rebound_name_is_refused(api: Api, host: str) -> None:
-    answer = await api.get("/v1/jobs", headers={b"host": host.encode("latin-1")})
+async def test_a_rebound_name_is_refused(empty_api: Api, host: str) -> None:
+    answer = await empty_api.get("/v1/jobs", headers={b"host": host.encode("latin-1")})
     assert problem(answer, 403)["type"] == "urn:dtsched:problem:forbidden"
 
 
-async def test_what_was_bound_beyond_loopback_is_served_by_its_name_or_any_address(database: str) -> None:
-    async with served_as(database, "queue.internal") as api:
+async def test_what_was_bound_beyond_loopback_is_served_by_its_name_or_any_address(refusing_database: str) -> None:
+    async with api_over(refusing_database, "queue.internal") as api:
         assert (await api.get("/livez", headers={"host": "Queue.Internal:8000"})).status_code == 200
         assert (await api.get("/livez", headers={"host": "192.168.1.1"})).status_code == 403
-    async with served_as(database, ANY_ADDRESS) as api:
+    async with api_over(refusing_database, ANY_ADDRESS) as api:
         assert (await api.get("/livez", headers={"host": "192.168.1.1:8000"})).status_code == 200
         assert (await api.get("/livez", headers={"host": "evil.example"})).status_code == 403
 
@@ -83,45 +81,47 @@ async def test_a_page_of_another_origin_changes_nothing(api: Api, connect: Conne
     assert connect().execute("select state from dtsched.jobs").fetchall() == [("ready",)]
 
 
-async def test_pages_of_our_own_and_programs_may_write(api: Api) -> None:
+async def test_pages_of_our_own_and_programs_may_write(empty_api: Api) -> None:
     own = {"origin": "http://127.0.0.1", "sec-fetch-site": "same-origin"}
-    assert (await api.post("/v1/jobs", json=JOB, headers=own)).status_code == 201
-    assert (await api.post("/v1/jobs", json=JOB, headers={"sec-fetch-site": "none"})).status_code == 201
+    assert (await empty_api.post("/v1/jobs", json=JOB, headers=own)).status_code == 201
+    assert (await empty_api.post("/v1/jobs", json=JOB, headers={"sec-fetch-site": "none"})).status_code == 201
 
 
-@pytest.mark.parametrize(
-    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "text/x"]
-)
-async def test_what_a_form_can_send_is_not_read_as_json(api: Api, kind: str) -> None:
-    answer = await api.post("/v1/jobs", content=b'{"task":"echo"}', headers={"content-type": kind})
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "text/x"])
+async def test_what_a_form_can_send_is_not_read_as_json(empty_api: Api, kind: str) -> None:
+    answer = await empty_api.post("/v1/jobs", content=b'{"task":"echo"}', headers={"content-type": kind})
     assert problem(answer, 415)["type"] == "urn:dtsched:problem:unsupported-media-type"
 
 
 @pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "Application/JSON", "application/vnd.job+json"])
-async def test_json_may_be_called_by_its_other_names(api: Api, kind: str) -> None:
-    answer = await api.post("/v1/jobs", content=b'{"task":"echo"}', headers={"content-type": kind})
+async def test_json_may_be_called_by_its_other_names(empty_api: Api, kind: str) -> None:
+    answer = await empty_api.post("/v1/jobs", content=b'{"task":"echo"}', headers={"content-type": kind})
     assert answer.status_code == 201
 
 
-async def test_no_other_origin_is_let_in_by_cors(api: Api) -> None:
+async def test_no_other_origin_is_let_in_by_cors(empty_api: Api) -> None:
     asked = {"origin": "http://evil.example", "access-control-request-method": "POST"}
-    for answer in (await api.options("/v1/jobs", headers=asked), await api.get("/v1/jobs", headers=asked)):
+    for answer in (await empty_api.options("/v1/jobs", headers=asked), await empty_api.get("/v1/jobs", headers=asked)):
         assert not [name for name in answer.headers if name.startswith("access-control-")]
 
 
-async def test_a_request_keeps_the_id_it_came_with(api: Api) -> None:
-    answer = await api.get("/nowhere", headers={"x-request-id": "a-1_b.c:D"})
+async def test_a_request_keeps_the_id_it_came_with(empty_api: Api) -> None:
+    answer = await empty_api.get("/nowhere", headers={"x-request-id": "a-1_b.c:D"})
     assert problem(answer, 404)["instance"] == "a-1_b.c:D"
 
 
 @pytest.mark.parametrize("request_id", ["", "a b", "a\tb", "<script>", "x" * 129, "\xe9"])
-async def test_an_id_that_could_forge_a_log_is_replaced(api: Api, request_id: str) -> None:
-    answer = await api.get("/livez", headers={b"x-request-id": request_id.encode("latin-1")})
+async def test_an_id_that_could_forge_a_log_is_replaced(empty_api: Api, request_id: str) -> None:
+    answer = await empty_api.get("/livez", headers={b"x-request-id": request_id.encode("latin-1")})
     assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"])
 
 
-async def test_nothing_is_cached_or_guessed_at(api: Api) -> None:
-    for answer in (await api.get("/livez"), await api.get("/nowhere"), await api.get("/livez", headers={"host": "x"})):
+async def test_nothing_is_cached_or_guessed_at(empty_api: Api) -> None:
+    for answer in (
+        await empty_api.get("/livez"),
+        await empty_api.get("/nowhere"),
+        await empty_api.get("/livez", headers={"host": "x"}),
+    ):
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["x-content-type-options"] == "nosniff"
 
@@ -144,14 +144,14 @@ async def test_nothing_is_cached_or_guessed_at(api: Api) -> None:
         ("TRACE", "/livez", 405),
     ],
 )
-async def test_what_no_route_takes_is_a_problem_too(api: Api, method: str, path: str, status: int) -> None:
-    answer = await api.request(method, path)
+async def test_what_no_route_takes_is_a_problem_too(empty_api: Api, method: str, path: str, status: int) -> None:
+    answer = await empty_api.request(method, path)
     problem(answer, status)
     assert ("allow" in answer.headers) == (status == 405)
 
 
-async def test_the_api_describes_itself_without_a_page_that_loads_scripts(api: Api) -> None:
-    answer = await api.get("/openapi.json")
+async def test_the_api_describes_itself_without_a_page_that_loads_scripts(empty_api: Api) -> None:
+    answer = await empty_api.get("/openapi.json")
     description = answer.json()
     assert answer.status_code == 200
     assert description["openapi"].startswith("3.1")
@@ -204,7 +204,3 @@ def test_a_port_that_is_taken_is_refused_in_a_sentence() -> None:
         pytest.raises(InvalidInput, match="Address already in use"),
     ):
         listen("127.0.0.1", taken.getsockname()[1], allow_anybody=False)
-
-
-def served_as(dsn: str, host: str) -> Api:
-    return AsyncTestClient(create_app(Settings(dsn=dsn), hosts={host}))

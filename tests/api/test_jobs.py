@@ -98,8 +98,8 @@ async def test_a_job_is_found_by_its_id(api: Api) -> None:
     "job_id", ["1", "0", "-1", "9223372036854775807", "9223372036854775808", "1" * 5000, "x", "1.0", "%00", "\u0661"]
 )
 @pytest.mark.parametrize(("method", "suffix"), [("GET", ""), ("GET", "/result"), ("POST", "/cancel")])
-async def test_an_id_that_is_not_there_is_not_found(api: Api, job_id: str, method: str, suffix: str) -> None:
-    problem(await api.request(method, f"/v1/jobs/{job_id}{suffix}"), 404)
+async def test_an_id_that_is_not_there_is_not_found(empty_api: Api, job_id: str, method: str, suffix: str) -> None:
+    problem(await empty_api.request(method, f"/v1/jobs/{job_id}{suffix}"), 404)
 
 
 async def test_a_waiting_job_is_cancelled_at_once_and_only_once(api: Api, connect: Connect) -> None:
@@ -203,8 +203,8 @@ async def test_a_list_is_filtered(api: Api, query: str, tasks: list[str]) -> Non
         ("queue=';drop%20schema%20dtsched--", "queue"),
     ],
 )
-async def test_a_list_with_a_parameter_that_makes_no_sense_is_refused(api: Api, query: str, field: str) -> None:
-    assert problem(await api.get(f"/v1/jobs?{query}"), 400)["errors"][0]["field"] == field
+async def test_a_list_with_a_parameter_that_makes_no_sense_is_refused(empty_api: Api, query: str, field: str) -> None:
+    assert problem(await empty_api.get(f"/v1/jobs?{query}"), 400)["errors"][0]["field"] == field
 
 
 async def test_a_number_that_no_float_holds_does_not_hide_the_job_or_its_neighbours(api: Api, connect: Connect) -> None:

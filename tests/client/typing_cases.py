@@ -1,0 +1,73 @@
+"""What a type checker says about the client: pyright runs over this file, nothing imports it. Each ignore names the
+rule that has to complain about a wrong call: pyright is told to report an ignore that nothing needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, assert_type
+
+import psycopg
+
+from dtsched import App, Context, JobHandle, Options, Retry
+
+app = App()
+
+
+@dataclass
+class Address:
+    street: str
+
+
+@app.task
+async def send(to: str, subject: str = "", *, copies: int = 1) -> int:
+    return copies
+
+
+@app.task(queue="mail", retry=Retry(5, backoff="exponential"), timeout="2m")
+async def with_context(ctx: Context, address: Address) -> list[str]:
+    return [address.street]
+
+
+@app.task
+def plain(at: datetime) -> str | None:
+    return None
+
+
+@app.task(priority=9)
+def plain_with_context(ctx: Context) -> None: ...
+
+
+async def right_calls(connection: psycopg.AsyncConnection, synchronous: psycopg.Connection, at: datetime) -> None:
+    assert_type(await send.submit("a", "b", copies=2), JobHandle[int])
+    assert_type(await (await send.submit("a")).result(timeout=30), int)
+    assert_type(await with_context.submit(Address("b")), JobHandle[list[str]])
+    assert_type(await plain.submit(at), JobHandle[str | None])
+    assert_type(plain.submit_sync(at=at).result_sync(), str | None)
+    assert_type(plain_with_context.submit_sync(), JobHandle[None])
+    assert_type(await send.options(delay="10m", key="order-42", at=at).on(connection).submit("a"), JobHandle[int])
+    assert_type(send.on(synchronous).submit_sync("a"), JobHandle[int])
+    parent = await send.submit("a")
+    assert_type(await plain.options(depends_on=[parent, 5]).submit(at), JobHandle[str | None])
+    assert_type(await send.submit_many([{"to": "a"}, ({"to": "b"}, Options(priority=9))]), list[JobHandle[int]])
+    assert_type(await app.submit("send", {"to": "a"}, queue="mail"), JobHandle[Any])
+
+
+async def wrong_calls(synchronous: psycopg.Connection, at: datetime) -> None:
+    await send.submit()  # pyright: ignore[reportCallIssue]: an argument is missing
+    await send.submit("a", "b", 2)  # pyright: ignore[reportCallIssue]: copies is keyword-only
+    await send.submit("a", copy=2)  # pyright: ignore[reportCallIssue]: there is no argument copy
+    await send.submit(5)  # pyright: ignore[reportArgumentType]: to is a str
+    await with_context.submit("b")  # pyright: ignore[reportArgumentType]: an Address is wanted
+    await with_context.submit(Context, Address("b"))  # pyright: ignore[reportCallIssue]: the context is passed by the worker
+    plain.submit_sync("2030-01-31")  # pyright: ignore[reportArgumentType]: a datetime is wanted
+    send.options(prioritty=3)  # pyright: ignore[reportCallIssue]: there is no such option
+    send.options(priority="high")  # pyright: ignore[reportArgumentType]: priority is an int
+    send.options(depends_on=[at])  # pyright: ignore[reportArgumentType]: parents are handles or ids
+    await app.submit("send", [1])  # pyright: ignore[reportArgumentType]: args go by name
+    await app.submit("send", {}, delya=3)  # pyright: ignore[reportCallIssue]: there is no such option
+    send.on("postgresql://")  # pyright: ignore[reportArgumentType]: a connection is wanted
+    code: str = await (await send.submit("a")).result()  # pyright: ignore[reportAssignmentType]: the result is an int
+    print(code)
+    app.task(priority="high")  # pyright: ignore[reportArgumentType]: priority is an int
+    Retry(5, backoff="hopeful")  # pyright: ignore[reportArgumentType]: there is no such backoff
