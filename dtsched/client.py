@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from dtsched.errors import JobFailed, NotFound
-from dtsched.jobs import ENDED, Job, NewJob, Submitted, check
+from dtsched.jobs import ENDED, Job, NewJob, Submitted, check_all
 from dtsched.pool import Pool
 
 _SHORTEST_POLL = 0.02
@@ -15,10 +15,10 @@ _LONGEST_POLL = 0.5
 
 
 class Client:
-    """Opened by open() or `async with`. Safe for any number of tasks at once."""
+    """Opened by open() or `async with`. Safe for any number of tasks at once. `statement_ms` bounds each statement."""
 
-    def __init__(self, dsn: str, *, role: str = "client", pool_size: int = 10) -> None:
-        self.pool = Pool(dsn, role=role, size=pool_size)
+    def __init__(self, dsn: str, *, role: str = "client", pool_size: int = 10, statement_ms: int = 4000) -> None:
+        self.pool = Pool(dsn, role=role, size=pool_size, statement_ms=statement_ms)
 
     async def open(self) -> None:
         """Does not wait for the database: the first call does."""
@@ -46,7 +46,7 @@ class Client:
 
     async def submit_many(self, jobs: Sequence[NewJob], *, check_tasks: bool = True) -> list[Submitted]:
         """All or none, in the order given. `check_tasks` refuses names that no worker has ever declared."""
-        checked = [check(job) for job in jobs]
+        checked = check_all(jobs)
         async with self.pool.store() as store:
             return await store.submit_many(checked, check_tasks=check_tasks)
 

@@ -2,6 +2,8 @@
 
 import math
 import re
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeAlias, cast
 from uuid import UUID
@@ -15,6 +17,7 @@ JobState: TypeAlias = Literal["blocked", "scheduled", "ready", "running", "compl
 ENDED: frozenset[str] = frozenset({"completed", "failed", "cancelled"})
 
 MAX_ARGS_BYTES = 1024 * 1024
+MAX_BATCH_BYTES = 128 * 1024 * 1024
 MAX_DEPTH = 64
 MAX_SECONDS = 366 * 86400.0
 
@@ -22,6 +25,8 @@ _NAME = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"')
+_POWER = re.compile(rb"(-?)[0-9](?:\.([0-9]+))?[eE]([+-]?[0-9]+)")
+_MOST_EXPANSION = 64  # of compact JSON as PostgreSQL renders it: 5e-324 and a comma, 7 bytes, become 328
 _AT = re.compile(r" - at .*`\$\.(?P<field>\w+)[^`]*`$")
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
@@ -163,17 +168,18 @@ class _Backoff(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def check(job: NewJob) -> NewJob:
-    """The job with durations in seconds. Raises InvalidInput with the field, before anything is sent.
+    """The job with durations in seconds and times in UTC. Raises InvalidInput with the field, before anything is sent.
 
-    The limits are those of the domains of dtsched.jobs."""
+    The limits are those of the domains of dtsched.jobs and of job_problem(): what passed here and was refused there
+    would abort the caller's transaction."""
     job = _check_types(job)
     _check_name("task", job.task)
     if job.queue is not None:
         _check_name("queue", job.queue)
     _check_integer("priority", job.priority, 1, 10)
     _check_integer("max_attempts", job.max_attempts, 1, 1000)
-    _check_time("run_at", job.run_at)
-    _check_time("deadline", job.deadline)
+    run_at = _instant("run_at", job.run_at)
+    deadline = _instant("deadline", job.deadline)
     delay = _seconds("delay", job.delay, positive=False)
     timeout = _seconds("timeout", job.timeout, positive=True)
     if delay is not None and job.run_at is not None:
@@ -185,22 +191,51 @@ def check(job: NewJob) -> NewJob:
     _check_parents(job.depends_on)
     check_json(job.args, field="args")
     _check_backoff(job.backoff)
-    return msgspec.structs.replace(job, delay=delay, timeout=timeout)
+    return msgspec.structs.replace(job, run_at=run_at, deadline=deadline, delay=delay, timeout=timeout)
 
 
-def encode(jobs: list[NewJob]) -> bytes:
+def check_all(jobs: Sequence[NewJob]) -> list[NewJob]:
+    """check() of each; the sentence begins with the number of the job, from 1, when there are several."""
+    checked: list[NewJob] = []
+    for number, job in enumerate(jobs, start=1):
+        with named_by_number(number, of=len(jobs)):
+            checked.append(check(job))
+    return checked
+
+
+@contextmanager
+def named_by_number(number: int, *, of: int) -> Generator[None]:
+    """Says which job of a batch is refused, in the words of dtsched.submit_many()."""
+    try:
+        yield
+    except InvalidInput as error:
+        if of == 1:
+            raise
+        raise InvalidInput(f"job {number}: {error}", field=error.field) from error
+
+
+def encode(jobs: Sequence[NewJob]) -> bytes:
     """The JSON document that dtsched.submit_many() takes, of jobs that check() has passed."""
-    return msgspec.json.encode(jobs)
+    raw = msgspec.json.encode(jobs)
+    if len(raw) > MAX_BATCH_BYTES:
+        raise InvalidInput(
+            f"a batch must be at most 128 MiB ({MAX_BATCH_BYTES} bytes) of JSON, not {len(raw)} bytes: "
+            "submit it in parts"
+        )
+    return raw
 
 
 def check_json(value: object, *, field: str, limit: int = MAX_ARGS_BYTES) -> bytes:
-    """Encodes what is to be stored as JSON, or says what in it cannot be."""
-    _check_tree(value, field, depth=1)
+    """Encodes what is to be stored as JSON, or says what in it cannot be. `limit`: bytes, as PostgreSQL writes it."""
     try:
-        raw = msgspec.json.encode(value)
+        plain = msgspec.to_builtins(value, str_keys=True)  # or what a dataclass or a set holds would not be looked at
+        _check_tree(plain, field, depth=1)
+        raw = msgspec.json.encode(plain)
+    except InvalidInput:
+        raise
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidInput(f"{field} cannot be stored as JSON: {error}", field=field) from error
-    size = len(raw) if len(raw) <= limit // 2 else _rendered_bytes(raw)
+    size = len(raw) if len(raw) <= limit // _MOST_EXPANSION else _rendered_bytes(raw)
     if size > limit:
         raise InvalidInput(
             f"{field} must be at most 1 MiB ({limit} bytes) of JSON, not {size} bytes: "
@@ -241,9 +276,16 @@ def _check_tree(value: object, where: str, *, depth: int) -> None:
 
 
 def _rendered_bytes(raw: bytes) -> int:
-    """The size of compact JSON as PostgreSQL renders it: with a space after each comma and colon."""
-    separators = _STRING.sub(b"", raw)
-    return len(raw) + separators.count(b",") + separators.count(b":")
+    """The size of compact JSON as PostgreSQL renders it: a space after each comma and colon, no powers of ten."""
+    rest = _STRING.sub(b"", raw)
+    return len(raw) + rest.count(b",") + rest.count(b":") + sum(map(_written_out, _POWER.finditer(rest)))
+
+
+def _written_out(number: re.Match[bytes]) -> int:
+    """How many bytes longer a number becomes: 1.5e3 is 1500, 1.5e-3 is 0.0015."""
+    sign, fraction, exponent = number.groups(default=b"")
+    decimals = max(0, len(fraction) - int(exponent))
+    return len(sign) + max(1, 1 + int(exponent)) + (decimals and 1 + decimals) - len(number[0])
 
 
 def _check_types(job: NewJob) -> NewJob:
@@ -284,22 +326,24 @@ def _check_integer(field: str, value: int | None, low: int, high: int) -> None:
         raise InvalidInput(f"{field} must be {low} to {high}, not {value}", field=field)
 
 
-def _check_time(field: str, value: datetime | None) -> None:
+def _instant(field: str, value: datetime | None) -> datetime | None:
+    """In UTC: 1969-12-31T23:00:00-05:00 is in 1970, which SQL does not see, and offsets may have seconds."""
     if value is None:
-        return
+        return None
     if value.tzinfo is None:
         raise InvalidInput(
             f"{field} must carry a time zone, as in 2030-01-31T09:00:00Z, not {value.isoformat()}", field=field
         )
     if not _EARLIEST <= value <= _LATEST:
         raise InvalidInput(f"{field} must be a finite time from 1970 to 9999, not {value.isoformat()}", field=field)
+    return value.astimezone(UTC)
 
 
 def _seconds(field: str, value: float | str | None, *, positive: bool) -> float | None:
     if value is None:
         return None
     seconds = parse_duration(value, field=field)
-    if seconds > MAX_SECONDS or (positive and seconds == 0):
+    if seconds > MAX_SECONDS or (positive and round(seconds * 1_000_000) == 0):  # an interval counts microseconds
         raise InvalidInput(
             f"{field} must be {'over 0 and' if positive else '0 to'} at most 366 days, not {value}", field=field
         )
@@ -333,5 +377,5 @@ def _check_parents(parents: list[int] | None) -> None:
     if len(parents) > 100_000:
         raise InvalidInput(f"depends_on must be at most 100000 job ids, not {len(parents)}", field="depends_on")
     for parent in parents:
-        if not 1 <= parent < 2**63:
+        if not 1 <= parent < 10**18:
             raise InvalidInput(f"depends_on must be ids of jobs, not {parent}", field="depends_on")

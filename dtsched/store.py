@@ -42,7 +42,8 @@ _NO_DATABASE = re.compile('database ".*" does not exist')
 
 _SUBMIT: LiteralString = "select id, created from dtsched.submit_many(%s::jsonb, %s)"
 _JOB_COLUMNS: LiteralString = """id, queue, task, args, state, priority, run_at, attempt, max_attempts, timeout, key,
-    limit_key, depends_on, tags, result, error, progress, worker_id, correlation_id, created_at, started_at, finished_at"""
+    limit_key, depends_on, tags, result, error, progress, worker_id, correlation_id, created_at, started_at,
+    finished_at"""
 _JOB: LiteralString = f"select {_JOB_COLUMNS} from dtsched.job(%s)"
 _RENEW: LiteralString = "select alive, draining, cancelled from dtsched.renew(%s)"
 _WORK: LiteralString = """select lease_id, job_id, task, args, attempt, max_attempts, timeout_seconds, correlation_id
@@ -169,6 +170,8 @@ def translated() -> Generator[None]:
             raise BY_SQLSTATE[error.sqlstate](_message(error)) from error
         if error.sqlstate is None or error.sqlstate[:2] in ("28", "3D", "53"):
             raise unreachable(error) from error
+        if error.sqlstate[:2] == "54":  # too large, too deep: the server is well
+            raise InvalidInput(_message(error)) from error
         raise
     except (psycopg.errors.UndefinedFunction, psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
         if "dtsched" in str(error):
@@ -210,7 +213,7 @@ class Store:
 
     async def submit_many(self, jobs: Sequence[NewJob], *, check_tasks: bool = True) -> list[Submitted]:
         """In the order given, all or none."""
-        rows = await self._rows(_SUBMIT, encode(list(jobs)).decode(), check_tasks)
+        rows = await self._rows(_SUBMIT, encode(jobs).decode(), check_tasks)
         return [Submitted(id=row[0], created=row[1]) for row in rows]
 
     async def job(self, job_id: int) -> Job | None:
@@ -380,14 +383,14 @@ async def submit_in(connection: psycopg.AsyncConnection[Any], jobs: Sequence[New
     """Submits on the caller's own connection, inside its transaction if it is in one."""
     with translated():
         async with psycopg.AsyncCursor(connection, row_factory=tuple_row) as cursor:
-            await cursor.execute(_SUBMIT, (encode(list(jobs)).decode(), False))
+            await cursor.execute(_SUBMIT, (encode(jobs).decode(), False))
             return [Submitted(id=row[0], created=row[1]) for row in await cursor.fetchall()]
 
 
 def submit_in_sync(connection: psycopg.Connection[Any], jobs: Sequence[NewJob]) -> list[Submitted]:
     """submit_in() for a synchronous connection."""
     with translated(), psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
-        cursor.execute(_SUBMIT, (encode(list(jobs)).decode(), False))
+        cursor.execute(_SUBMIT, (encode(jobs).decode(), False))
         return [Submitted(id=row[0], created=row[1]) for row in cursor.fetchall()]
 
 
@@ -445,8 +448,8 @@ def _message(error: psycopg.Error) -> str:
 
 
 def _decoded(raw: bytes | None) -> Any:
-    """What a plain INSERT brought in and Python cannot hold (a number of 5,000 digits, 10,000 levels) stays encoded: one
-    such row must not hide the others."""
+    """What a plain INSERT brought in and Python cannot hold (a number of 5,000 digits, 10,000 levels) stays encoded:
+    one such row must not hide the others."""
     try:
         return None if raw is None else msgspec.json.decode(raw)
     except (msgspec.MsgspecError, RecursionError):

@@ -35,6 +35,13 @@ class TaskDefinition:
         retry: Retry | None = None,
         timeout: float | str | None = None,
     ) -> None:
+        if not inspect.isroutine(function):
+            raise InvalidInput(f"a handler must be a function, not {shown(function)}", field="function")
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise InvalidInput(
+                f"task {name or function.__name__}: a handler returns its result, it does not yield: return a list",
+                field="function",
+            )
         self.function = function
         self.name = name if name is not None else function.__name__
         self.queue = queue

@@ -8,6 +8,7 @@ slot stays taken.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from time import monotonic
 from typing import cast
@@ -96,7 +97,7 @@ class Slot:
                     await asyncio.sleep(0)  # handlers that never wait would keep the claimer from its turn
                     yielded_at = monotonic()
             except asyncio.CancelledError:
-                self._forget_cancellation()  # a handler cancelled its own task and returned
+                await self._forget_cancellation()
 
     async def _run(self, attempt: Attempt) -> None:
         self.attempt = attempt
@@ -106,8 +107,7 @@ class Slot:
             self.attempt = None
             attempt.set_timer(None)
             self._leave()
-            if attempt.stop_reason is not None:
-                self._forget_cancellation()
+        await self._forget_cancellation()
         if attempt.ended:
             _log.warning("job %d: its handler ended, after it was given up on", attempt.claimed.job_id)
         else:
@@ -158,6 +158,11 @@ class Slot:
         attempt.ended = True
         self._on_end(attempt, outcome)
 
-    def _forget_cancellation(self) -> None:
-        while self._task is not None and self._task.cancelling():
+    async def _forget_cancellation(self) -> None:
+        """What was meant for one handler, or was its own doing, must not reach the next one."""
+        if self._task is None or not self._task.cancelling():
+            return
+        while self._task.cancelling():
             self._task.uncancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)  # a cancellation that no await has met yet is delivered at the next one

@@ -12,10 +12,10 @@ as $$
         * (1 - jitter + 2 * jitter * random()))
     from (select
             coalesce(p_backoff ->> 'kind', 'exponential') as kind,
-            least(case jsonb_typeof(p_backoff -> 'base') when 'number' then (p_backoff -> 'base')::numeric else 2 end,
-                  31622400)::double precision as base,
-            least(case jsonb_typeof(p_backoff -> 'cap') when 'number' then (p_backoff -> 'cap')::numeric else 3600 end,
-                  31622400)::double precision as cap,
-            least(case jsonb_typeof(p_backoff -> 'jitter') when 'number' then (p_backoff -> 'jitter')::numeric else 0.25 end,
-                  1)::double precision as jitter) policy
+            greatest(0, least(31622400, case jsonb_typeof(p_backoff -> 'base')
+                when 'number' then (p_backoff -> 'base')::numeric else 2 end))::double precision as base,
+            greatest(0, least(31622400, case jsonb_typeof(p_backoff -> 'cap')
+                when 'number' then (p_backoff -> 'cap')::numeric else 3600 end))::double precision as cap,
+            greatest(0, least(1, case jsonb_typeof(p_backoff -> 'jitter')
+                when 'number' then (p_backoff -> 'jitter')::numeric else 0.25 end))::double precision as jitter) policy
 $$;

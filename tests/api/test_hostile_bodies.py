@@ -63,6 +63,15 @@ def test_of_a_member_that_is_given_twice_the_last_one_counts(refusing_api: ApiPr
     assert (answer.json()["priority"], answer.json()["args"]) == (2, {"value": 2})
 
 
+def test_a_head_is_answered_as_get_without_the_body(refusing_api: ApiProcess) -> None:
+    with connected(refusing_api) as connection:
+        connection.sendall(b"HEAD /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        head, _, body = b"".join(iter(lambda: connection.recv(4096), b"")).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert b"content-length: 18" in head
+    assert body == b""
+
+
 def test_a_compressed_body_is_not_unpacked(refusing_api: ApiProcess) -> None:
     bomb = gzip.compress(b" " * 100 * MIB)
     head = HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)

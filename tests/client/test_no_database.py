@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 from collections.abc import Awaitable, Callable
 
@@ -23,6 +24,7 @@ from dtsched import (
     migrations,
 )
 from dtsched.embedded import Cluster
+from dtsched.store import unreachable
 
 Way = Callable[[str], Awaitable[object]]
 
@@ -157,6 +159,23 @@ async def test_a_schema_that_lacks_a_function_of_ours(database: str) -> None:
     for way in (submits, submits_synchronously):
         with pytest.raises(SchemaMissing, match="missing or too old here: run `dtsched migrate up`"):
             await way(database)
+
+
+@pytest.mark.parametrize(
+    ("complaint", "says"),
+    [
+        ('FATAL:  password authentication failed for user "me"', "refused the user or password"),
+        ('FATAL:  role "me" does not exist', "refused the user or password"),
+        ('FATAL:  no pg_hba.conf entry for host "::1", user "me", database "jobs"', "refused the user or password"),
+        ("fe_sendauth: no password supplied", "refused the user or password"),
+        ('FATAL:  database "jobs" does not exist', "there is no database of that name"),
+        ("connection refused\n\tIs the server running?", "cannot be reached: start it, .*: connection refused Is the"),
+        ("failed to resolve host 'half@db': unknown", "cannot be reached: .*: failed to resolve host '…@db'"),
+    ],
+)
+def test_what_a_server_complains_of_when_it_is_asked_to_let_us_in(complaint: str, says: str) -> None:
+    """libpq gives no SQLSTATE for it; which of these a server says depends on how it is set up."""
+    assert re.search(says, str(unreachable(psycopg.OperationalError(complaint))))
 
 
 async def test_an_app_goes_on_when_its_database_is_back(cluster: Cluster) -> None:

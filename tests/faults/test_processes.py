@@ -159,6 +159,7 @@ async def test_f10_the_grace_ends_by_itself_and_what_runs_is_handed_back_as_star
         await until(lambda: len(recorded(events)) == 1)
         worker.send_signal(stop)
         assert worker.wait(10) == 0
+    assert recorded(events) == [f"{job} begins attempt 1", f"{job} is told to stop"]
     assert state_of(connection, job) == "ready"
     assert one(connection, "select crash_count from dtsched.jobs") == 1
 

@@ -25,8 +25,12 @@ def recorded(path: Path) -> list[str]:
 async def linger(ctx: Context, path: str, seconds: float) -> int:
     """Lingers in its first attempt only, so that whoever repeats it is quick."""
     record(path, f"{ctx.job_id} begins attempt {ctx.attempt}")
-    if ctx.attempt == 1:
-        await asyncio.sleep(seconds)
+    try:
+        if ctx.attempt == 1:
+            await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        record(path, f"{ctx.job_id} is told to stop")
+        raise
     record(path, f"{ctx.job_id} ends attempt {ctx.attempt}")
     return ctx.attempt
 

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from dtsched import App, Cancel, Context, InvalidInput, Retry, Snooze
-from tests.runtime.workers import one, running_worker, state_of, submit, until, until_ended
+from tests.runtime.workers import one, running_worker, state_of, states, submit, until, until_ended
 
 Connect = Callable[[], psycopg.Connection]
 SOON = '{"kind": "fixed", "base": 0.02}'
@@ -267,23 +267,40 @@ async def test_whatever_a_handler_raises_is_its_own_failure_and_not_the_workers(
         raise error
 
     @app.task
+    async def note() -> None: ...
+
+    connection = connect()
+    async with running_worker(app, database, {"default": 1}):
+        bad = [submit(connection, name, max_attempts=1) for name in ("raise_it", "raise_it_in_a_thread")]
+        good = submit(connection, "note")
+        await until_ended(connection, *bad, good)
+    assert [state_of(connection, job) for job in (*bad, good)] == ["failed", "failed", "completed"]
+    types = connection.execute("select distinct error_type from dtsched.attempts where job_id = any (%s)", (bad,))
+    assert all(kind.endswith(error.__name__) for (kind,) in types.fetchall())
+
+
+async def test_a_handler_that_cancels_its_own_task_harms_neither_its_slot_nor_the_next_job(
+    database: str, connect: Connect
+) -> None:
+    app = App()
+
+    @app.task
     async def cancel_itself() -> None:
         task = asyncio.current_task()
         assert task is not None
         task.cancel()
 
     @app.task
-    async def note() -> None: ...
+    async def nap() -> None:
+        await asyncio.sleep(0.01)
 
     connection = connect()
+    for n in range(10):
+        submit(connection, "nap" if n % 2 else "cancel_itself", max_attempts=1)
     async with running_worker(app, database, {"default": 1}):
-        bad = [submit(connection, name, max_attempts=1) for name in ("raise_it", "raise_it_in_a_thread")]
-        odd = submit(connection, "cancel_itself", max_attempts=1)
-        good = submit(connection, "note")
-        await until_ended(connection, *bad, odd, good)
-    assert [state_of(connection, job) for job in (*bad, good)] == ["failed", "failed", "completed"]
-    types = connection.execute("select distinct error_type from dtsched.attempts where job_id = any (%s)", (bad,))
-    assert all(kind.endswith(error.__name__) for (kind,) in types.fetchall())
+        await until_ended(connection)
+        await until_ended(connection, submit(connection, "nap", max_attempts=1))
+    assert states(connection) == {"completed": 11}
 
 
 async def test_a_running_handler_is_cancelled_at_once_when_its_job_is(database: str, connect: Connect) -> None:

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from dtsched import App
-from tests.runtime.workers import one, running_worker, submit, until, until_ended
+from tests.runtime.workers import one, running_worker, state_of, submit, until, until_ended
 
 Connect = Callable[[], psycopg.Connection]
 
@@ -54,13 +54,17 @@ async def test_a_sleeping_worker_is_woken_by_a_commit_that_began_before_it_went_
         await until_ended(connection, job)
 
 
-async def test_a_sleeping_worker_is_woken_by_a_job_that_becomes_ready_by_promotion(
-    database: str, connect: Connect
+@pytest.mark.parametrize("busy", [False, True])
+async def test_a_sleeping_worker_is_woken_by_a_job_that_another_one_promotes(
+    database: str, connect: Connect, busy: bool
 ) -> None:
     connection = connect()
     async with running_worker(notifying_app(), database, poll=NEVER_SECONDS):
         await until_hungry(connection)
-        async with running_worker(App(), database, {"other": 1}):  # this one promotes
+        async with running_worker(notifying_app(seconds=60), database, {"other": 1}):
+            if busy:
+                occupying = submit(connection, "note", queue="other")
+                await until(lambda: state_of(connection, occupying) == "running")
             await until_ended(connection, submit(connection, "note", delay="100 ms"))
 
 

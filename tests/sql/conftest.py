@@ -30,7 +30,14 @@ def open_session(database: str, sessions: contextlib.ExitStack) -> OpenSession:
 @pytest.fixture
 def open_worker(database: str, sessions: contextlib.ExitStack) -> OpenWorker:
     """Opens a session of a registered worker: `open_worker(lease="1 s", tasks=["echo"])`."""
-    return lambda **options: sessions.enter_context(contextlib.closing(Worker(database, **options)))
+
+    def open_worker(
+        *, lease: str = "1 hour", queues: list[str] | None = None, tasks: list[str] | None = None
+    ) -> Worker:
+        worker = Worker(database, lease=lease, queues=queues, tasks=tasks)
+        return sessions.enter_context(contextlib.closing(worker))
+
+    return open_worker
 
 
 @pytest.fixture

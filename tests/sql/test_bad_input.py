@@ -108,6 +108,7 @@ def test_the_fields_of_the_table_are_good_but_for_the_bad_one(connect: Connect) 
         ({"backoff": '{"kind": "fixed", "base": -1}'}, "backoff must be"),
         ({"backoff": '{"kind": "fixed", "cap": 1e300}'}, "backoff must be"),
         ({"backoff": '{"kind": "fixed", "jitter": 1.5}'}, "backoff must be"),
+        ({"backoff": '{"kind": "fixed", "bass": 1}'}, "backoff must be"),
         ({"correlation_id": ""}, "correlation_id must be"),
     ],
     ids=str,
@@ -175,7 +176,17 @@ def test_an_inserted_job_of_an_unknown_task_waits_for_a_worker_that_knows_it(
 
 
 @pytest.mark.parametrize(
-    "backoff", ['{"base": "soon"}', '{"base": 1e999}', '{"cap": -5}', '{"jitter": "x"}', '{"kind": 7}', "[]", '"x"']
+    "backoff",
+    [
+        '{"base": "soon"}',
+        '{"base": 1e999}',
+        '{"base": -1e999}',
+        '{"cap": -5}',
+        '{"jitter": "x"}',
+        '{"kind": 7}',
+        "[]",
+        '"x"',
+    ],
 )
 def test_a_backoff_that_an_owner_inserted_does_not_fail_the_batch_it_is_finished_with(
     backoff: str, session: Session, open_worker: OpenWorker

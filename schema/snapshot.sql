@@ -1,0 +1,509 @@
+-- What `dtsched migrate up` lays, read back from the catalogue; a test keeps it true.
+-- Renew it with: python -m tests.support.snapshot
+
+create domain dtsched.correlation_id as text
+    constraint correlation_id_must_be_1_to_128_characters CHECK (((char_length(VALUE) >= 1) AND (char_length(VALUE) <= 128)));
+create domain dtsched.instant as timestamp with time zone
+    constraint time_must_be_finite_from_1970_to_9999 CHECK (((VALUE >= '1970-01-01 00:00:00+00'::timestamp with time zone) AND (VALUE < '10000-01-01 00:00:00+00'::timestamp with time zone)));
+create domain dtsched.job_args as jsonb
+    constraint args_must_be_an_object CHECK ((jsonb_typeof(VALUE) = 'object'::text))
+    constraint args_must_be_at_most_1_mib_as_text CHECK ((octet_length((VALUE)::text) <= 1048576));
+create domain dtsched.key as text
+    constraint key_must_be_1_to_255_characters_without_control_characters CHECK ((((char_length(VALUE) >= 1) AND (char_length(VALUE) <= 255)) AND (VALUE !~ '[\u0001-\u001f\u007f]'::text)));
+create domain dtsched.max_attempts as integer
+    constraint max_attempts_must_be_1_to_1000 CHECK (((VALUE >= 1) AND (VALUE <= 1000)));
+create domain dtsched.name as text
+    constraint name_must_be_1_to_128_of_letters_digits_dot_underscore_colon CHECK (((VALUE ~ '^[A-Za-z0-9._:-]+$'::text) AND (octet_length(VALUE) <= 128)));
+create domain dtsched.parents as bigint[]
+    constraint depends_on_must_be_at_most_100000_ids CHECK (((cardinality(VALUE) <= 100000) AND (array_position(VALUE, NULL::bigint) IS NULL)));
+create domain dtsched.priority as smallint
+    constraint priority_must_be_1_to_10 CHECK (((VALUE >= 1) AND (VALUE <= 10)));
+create domain dtsched.tags as text[]
+    constraint tags_must_be_at_most_20_of_1_to_64_characters CHECK (((cardinality(VALUE) <= 20) AND (NOT (''::text = ANY (VALUE))) AND (array_position(VALUE, NULL::text) IS NULL) AND (char_length(array_to_string(VALUE, ''::text)) <= (20 * 64))));
+create domain dtsched.timeout as interval
+    constraint timeout_must_be_over_0_and_at_most_366_days CHECK (((VALUE > '00:00:00'::interval) AND (VALUE <= '366 days'::interval)));
+
+create sequence dtsched.job_events_id_seq as bigint cache 1;
+create sequence dtsched.job_id_seq as bigint cache 1;
+create sequence dtsched.lease_id_seq as bigint cache 1;
+
+create table dtsched.attempts (
+    job_id bigint not null,
+    attempt integer not null,
+    lease_id bigint not null,
+    worker_id uuid,
+    outcome text not null,
+    error_type text,
+    message text,
+    traceback text,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone default dtsched.now() not null,
+    constraint attempts_pkey PRIMARY KEY (job_id, lease_id)
+) with ();
+create table dtsched.blocked (
+    job_id bigint not null,
+    waiting integer not null,
+    constraint blocked_pkey PRIMARY KEY (job_id),
+    constraint waiting_is_positive CHECK ((waiting >= 0))
+) with (fillfactor=50);
+create table dtsched.dependencies (
+    parent_id bigint not null,
+    child_id bigint not null,
+    on_failure text default 'cancel'::text not null,
+    constraint dependencies_pkey PRIMARY KEY (parent_id, child_id),
+    constraint on_failure_is_known CHECK ((on_failure = ANY (ARRAY['cancel'::text, 'run'::text, 'skip'::text])))
+) with ();
+create table dtsched.installed (
+    one boolean default true not null,
+    contract integer not null,
+    functions_digest text not null,
+    at timestamp with time zone default now() not null,
+    constraint installed_pkey PRIMARY KEY (one),
+    constraint one_row CHECK (one)
+) with ();
+create table dtsched.job_events (
+    id bigint generated always as identity not null,
+    job_id bigint not null,
+    from_state text,
+    to_state text,
+    attempt integer not null,
+    worker_id uuid,
+    at timestamp with time zone default clock_timestamp() not null,
+    xid xid8 default pg_current_xact_id() not null,
+    constraint job_events_pkey PRIMARY KEY (id)
+) with ();
+create table dtsched.jobs (
+    id bigint default nextval('dtsched.job_id_seq'::regclass) not null,
+    queue dtsched.name default 'default'::text not null,
+    task dtsched.name not null,
+    args dtsched.job_args default '{}'::jsonb not null,
+    state text default 'ready'::text not null,
+    priority dtsched.priority default 5 not null,
+    run_at dtsched.instant,
+    attempt integer default 0 not null,
+    max_attempts dtsched.max_attempts default 5 not null,
+    timeout dtsched.timeout,
+    key dtsched.key,
+    limit_key dtsched.key,
+    depends_on dtsched.parents,
+    tags dtsched.tags default '{}'::text[] not null,
+    result jsonb,
+    error text,
+    progress jsonb,
+    worker_id uuid,
+    created_at timestamp with time zone default dtsched.now() not null,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone,
+    backoff jsonb,
+    deadline dtsched.instant,
+    correlation_id dtsched.correlation_id,
+    workflow_id bigint,
+    crash_count smallint default 0 not null,
+    constraint jobs_pkey PRIMARY KEY (id),
+    constraint state_is_known CHECK ((state = ANY (ARRAY['ready'::text, 'running'::text, 'completed'::text, 'scheduled'::text, 'failed'::text, 'blocked'::text, 'cancelled'::text])))
+) partition by RANGE (id) with ();
+create table dtsched.keys (
+    key text not null,
+    job_id bigint not null,
+    constraint keys_pkey PRIMARY KEY (key)
+) with (autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=20000);
+create table dtsched.leases (
+    id bigint not null,
+    job_id bigint not null,
+    worker_id uuid not null,
+    limit_key text,
+    deadline timestamp with time zone,
+    cancel_requested_at timestamp with time zone,
+    secret bytea,
+    constraint leases_pkey PRIMARY KEY (id)
+) with (autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=20000, fillfactor=90, vacuum_truncate=off);
+create table dtsched.parked (
+    job_id bigint not null,
+    reason text not null,
+    queue text not null,
+    priority smallint not null,
+    task text not null,
+    limit_key text,
+    constraint parked_pkey PRIMARY KEY (job_id),
+    constraint reason_is_known CHECK ((reason = ANY (ARRAY['limit'::text, 'rate'::text, 'task'::text])))
+) with ();
+create table dtsched.queues (
+    name dtsched.name not null,
+    paused_at timestamp with time zone,
+    settings jsonb default '{}'::jsonb not null,
+    created_at timestamp with time zone default dtsched.now() not null,
+    constraint queues_pkey PRIMARY KEY (name)
+) with ();
+create table dtsched.ready (
+    queue text not null,
+    priority smallint not null,
+    xid xid8 default pg_current_xact_id() not null,
+    job_id bigint not null,
+    constraint ready_pkey PRIMARY KEY (queue, priority, xid, job_id)
+) with (autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=20000, vacuum_truncate=off);
+create table dtsched.results (
+    job_id bigint not null,
+    result jsonb not null,
+    constraint results_pkey PRIMARY KEY (job_id)
+) with ();
+create table dtsched.scheduled (
+    run_at timestamp with time zone not null,
+    job_id bigint not null,
+    xid xid8 default pg_current_xact_id() not null,
+    constraint scheduled_pkey PRIMARY KEY (run_at, job_id)
+) with (autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=20000, vacuum_truncate=off);
+create table dtsched.tasks (
+    name dtsched.name not null,
+    args_schema jsonb,
+    declared_at timestamp with time zone default dtsched.now() not null,
+    constraint tasks_pkey PRIMARY KEY (name)
+) with ();
+create table dtsched.workers (
+    id uuid not null,
+    name text not null,
+    queues text[] not null,
+    tasks text[],
+    slots integer not null,
+    labels jsonb default '{}'::jsonb not null,
+    info jsonb default '{}'::jsonb not null,
+    lease interval not null,
+    started_at timestamp with time zone default dtsched.now() not null,
+    expires_at timestamp with time zone not null,
+    unbroken_since timestamp with time zone not null,
+    lost_at timestamp with time zone,
+    draining boolean default false not null,
+    constraint lease_is_at_least_half_a_second CHECK ((lease >= '00:00:00.5'::interval)),
+    constraint workers_pkey PRIMARY KEY (id)
+) with (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=100, fillfactor=20);
+
+create table dtsched.jobs_0 partition of dtsched.jobs FOR VALUES FROM ('0') TO ('10000000') with (fillfactor=40);
+create table dtsched.jobs_1 partition of dtsched.jobs FOR VALUES FROM ('10000000') TO ('20000000') with (fillfactor=40);
+create table dtsched.jobs_2 partition of dtsched.jobs FOR VALUES FROM ('20000000') TO ('30000000') with (fillfactor=40);
+create table dtsched.jobs_default partition of dtsched.jobs DEFAULT with (fillfactor=40);
+
+CREATE INDEX leases_worker_idx ON dtsched.leases USING btree (worker_id, job_id);
+CREATE INDEX parked_limit_idx ON dtsched.parked USING btree (limit_key, priority DESC, job_id) WHERE (limit_key IS NOT NULL);
+CREATE INDEX parked_task_idx ON dtsched.parked USING btree (queue, task, priority DESC, job_id) WHERE (reason = 'task'::text);
+CREATE INDEX scheduled_xid_idx ON dtsched.scheduled USING btree (xid);
+
+CREATE CONSTRAINT TRIGGER link_parents AFTER INSERT ON dtsched.jobs DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.state = 'blocked'::text)) EXECUTE FUNCTION dtsched.link_parents();
+CREATE TRIGGER place_new_job BEFORE INSERT ON dtsched.jobs FOR EACH ROW WHEN (((new.state = 'ready'::text) AND ((new.run_at IS NOT NULL) OR (new.depends_on IS NOT NULL)))) EXECUTE FUNCTION dtsched.place_new_job();
+CREATE TRIGGER route_new_jobs AFTER INSERT ON dtsched.jobs REFERENCING NEW TABLE AS new_jobs FOR EACH STATEMENT EXECUTE FUNCTION dtsched.route_new_jobs();
+CREATE TRIGGER route_new_jobs AFTER INSERT ON dtsched.jobs_0 REFERENCING NEW TABLE AS new_jobs FOR EACH STATEMENT EXECUTE FUNCTION dtsched.route_new_jobs();
+CREATE TRIGGER route_new_jobs AFTER INSERT ON dtsched.jobs_1 REFERENCING NEW TABLE AS new_jobs FOR EACH STATEMENT EXECUTE FUNCTION dtsched.route_new_jobs();
+CREATE TRIGGER route_new_jobs AFTER INSERT ON dtsched.jobs_2 REFERENCING NEW TABLE AS new_jobs FOR EACH STATEMENT EXECUTE FUNCTION dtsched.route_new_jobs();
+CREATE TRIGGER route_new_jobs AFTER INSERT ON dtsched.jobs_default REFERENCING NEW TABLE AS new_jobs FOR EACH STATEMENT EXECUTE FUNCTION dtsched.route_new_jobs();
+CREATE TRIGGER wake_hungry_workers AFTER INSERT ON dtsched.ready REFERENCING NEW TABLE AS new_entries FOR EACH STATEMENT EXECUTE FUNCTION dtsched.wake_hungry_workers();
+
+create function dtsched.cancel(p_id bigint)
+    returns text
+    language sql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.cancel(p_ids bigint[])
+    returns TABLE(job_id bigint, outcome text)
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.cancel_descendants(p_parents bigint[])
+    returns void
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched."check"()
+    returns TABLE(invariant text, job_id bigint, detail text)
+    language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set enable_nestloop=off;
+create function dtsched.claim(p_worker uuid, p_queue text, p_limit integer, p_tasks text[] DEFAULT NULL::text[])
+    returns TABLE(lease_id bigint, job_id bigint, task text, args jsonb, attempt integer, max_attempts integer, timeout_seconds double precision, correlation_id text, backoff jsonb)
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off
+    set enable_bitmapscan=off;
+create function dtsched.deregister_worker(p_worker uuid)
+    returns integer
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.end_unsuccessful(p_jobs bigint[], p_state text, p_error text)
+    returns void
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.ensure_partitions()
+    returns integer
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set lock_timeout=100ms;
+create function dtsched.finish(p_worker uuid, p_done bigint[], p_results jsonb DEFAULT NULL::jsonb, p_others jsonb DEFAULT NULL::jsonb)
+    returns SETOF bigint
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.finish_completed(p_worker uuid, p_leases bigint[], p_results jsonb)
+    returns SETOF bigint
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off
+    set enable_hashjoin=off
+    set enable_mergejoin=off;
+create function dtsched.finish_others(p_worker uuid, p_others jsonb)
+    returns SETOF bigint
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off
+    set enable_hashjoin=off
+    set enable_mergejoin=off;
+create function dtsched.free_keys(p_keys text[], p_jobs bigint[])
+    returns void
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.gate()
+    returns integer
+    language sql immutable parallel safe;
+create function dtsched.hand_back(p_leases bigint[], p_started boolean, p_reason text)
+    returns TABLE(job_id bigint, lease_id bigint, state text)
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off
+    set enable_hashjoin=off
+    set enable_mergejoin=off;
+create function dtsched.has_ready(p_queues text[])
+    returns boolean
+    language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set enable_seqscan=off;
+create function dtsched.hungry(p_queues text[])
+    returns bigint
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.job(p_id bigint)
+    returns TABLE(id bigint, queue text, task text, args jsonb, state text, priority integer, run_at timestamp with time zone, attempt integer, max_attempts integer, timeout double precision, key text, limit_key text, depends_on bigint[], tags text[], result jsonb, error text, progress jsonb, worker_id uuid, correlation_id text, created_at timestamp with time zone, started_at timestamp with time zone, finished_at timestamp with time zone)
+    language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.job_problem(p_job jsonb)
+    returns text
+    language plpgsql immutable
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.jobs_of_keys(p_keys text[])
+    returns TABLE(key text, job_id bigint)
+    language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.link_parents()
+    returns trigger
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off
+    set enable_hashjoin=off
+    set enable_mergejoin=off;
+create function dtsched.list_jobs(p_state text DEFAULT NULL::text, p_queue text DEFAULT NULL::text, p_task text DEFAULT NULL::text, p_before bigint DEFAULT NULL::bigint, p_limit integer DEFAULT 100)
+    returns TABLE(id bigint, queue text, task text, args jsonb, state text, priority integer, run_at timestamp with time zone, attempt integer, max_attempts integer, timeout double precision, key text, limit_key text, depends_on bigint[], tags text[], result jsonb, error text, progress jsonb, worker_id uuid, correlation_id text, created_at timestamp with time zone, started_at timestamp with time zone, finished_at timestamp with time zone)
+    language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.now()
+    returns timestamp with time zone
+    language sql volatile parallel safe;
+create function dtsched.parents(p_job bigint)
+    returns TABLE(job_id bigint, state text, result jsonb)
+    language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.place_new_job()
+    returns trigger
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.promote(p_limit integer DEFAULT 1000)
+    returns TABLE(promoted integer, next_seconds double precision)
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off
+    set enable_bitmapscan=off
+    set enable_hashjoin=off
+    set enable_mergejoin=off;
+create function dtsched.put_back(p_jobs bigint[])
+    returns void
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.reconcile(p_worker uuid, p_held bigint[], p_below bigint)
+    returns SETOF bigint
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.record_transitions()
+    returns trigger
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.register_worker(p_worker uuid, p_name text, p_queues text[], p_tasks text[], p_slots integer, p_lease interval, p_info jsonb DEFAULT '{}'::jsonb)
+    returns void
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.release(p_worker uuid, p_never_started bigint[], p_started bigint[])
+    returns SETOF bigint
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.release_children(p_parents bigint[])
+    returns void
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off
+    set enable_hashjoin=off
+    set enable_mergejoin=off;
+create function dtsched.renew(p_worker uuid, p_info jsonb DEFAULT NULL::jsonb)
+    returns TABLE(alive boolean, draining boolean, cancelled bigint[])
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.rescue(p_worker uuid, p_limit integer DEFAULT 1000)
+    returns TABLE(job_id bigint, lease_id bigint, state text)
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set enable_seqscan=off
+    set enable_bitmapscan=off
+    set enable_hashjoin=off
+    set enable_mergejoin=off;
+create function dtsched.retry_delay(p_backoff jsonb, p_attempt integer)
+    returns double precision
+    language sql volatile;
+create function dtsched.route_new_jobs()
+    returns trigger
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan;
+create function dtsched.sated(p_queues text[])
+    returns void
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.set_free(p_jobs bigint[])
+    returns void
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.settled(p_xid bigint)
+    returns boolean
+    language sql volatile;
+create function dtsched.shown(p_value jsonb)
+    returns text
+    language sql immutable;
+create function dtsched.submit(task text, args jsonb DEFAULT '{}'::jsonb, queue text DEFAULT NULL::text, priority integer DEFAULT NULL::integer, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, delay interval DEFAULT NULL::interval, key text DEFAULT NULL::text, max_attempts integer DEFAULT NULL::integer, timeout interval DEFAULT NULL::interval, limit_key text DEFAULT NULL::text, depends_on bigint[] DEFAULT NULL::bigint[], tags text[] DEFAULT NULL::text[], backoff jsonb DEFAULT NULL::jsonb, deadline timestamp with time zone DEFAULT NULL::timestamp with time zone, correlation_id text DEFAULT NULL::text)
+    returns bigint
+    language sql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.submit_many(p_jobs jsonb, p_check_tasks boolean DEFAULT true)
+    returns TABLE(id bigint, created boolean, error text)
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan;
+create function dtsched.take_keys(p_keys text[], p_ids bigint[])
+    returns bigint[]
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.take_parked(p_queue text, p_limit integer, p_tasks text[])
+    returns bigint[]
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.take_ready(p_queue text, p_limit integer)
+    returns bigint[]
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off
+    set enable_bitmapscan=off;
+create function dtsched.trace(p_on boolean)
+    returns void
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.version()
+    returns integer
+    language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.wake_hungry_workers()
+    returns trigger
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.work(p_worker uuid, p_done bigint[], p_results jsonb, p_others jsonb, p_queue text, p_limit integer, p_tasks text[] DEFAULT NULL::text[])
+    returns TABLE(lease_id bigint, job_id bigint, task text, args jsonb, attempt integer, max_attempts integer, timeout_seconds double precision, correlation_id text, backoff jsonb)
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+
+grant execute on function dtsched."check"() to dtsched_operator;
+grant execute on function dtsched."check"() to dtsched_reader;
+grant execute on function dtsched.cancel(p_id bigint) to dtsched_operator;
+grant execute on function dtsched.cancel(p_ids bigint[]) to dtsched_operator;
+grant execute on function dtsched.claim(p_worker uuid, p_queue text, p_limit integer, p_tasks text[]) to dtsched_worker;
+grant execute on function dtsched.deregister_worker(p_worker uuid) to dtsched_worker;
+grant execute on function dtsched.ensure_partitions() to dtsched_worker;
+grant execute on function dtsched.finish(p_worker uuid, p_done bigint[], p_results jsonb, p_others jsonb) to dtsched_worker;
+grant execute on function dtsched.gate() to dtsched_operator;
+grant execute on function dtsched.gate() to dtsched_reader;
+grant execute on function dtsched.gate() to dtsched_submit;
+grant execute on function dtsched.gate() to dtsched_worker;
+grant execute on function dtsched.has_ready(p_queues text[]) to dtsched_worker;
+grant execute on function dtsched.hungry(p_queues text[]) to dtsched_worker;
+grant execute on function dtsched.job(p_id bigint) to dtsched_operator;
+grant execute on function dtsched.job(p_id bigint) to dtsched_reader;
+grant execute on function dtsched.jobs_of_keys(p_keys text[]) to dtsched_operator;
+grant execute on function dtsched.list_jobs(p_state text, p_queue text, p_task text, p_before bigint, p_limit integer) to dtsched_operator;
+grant execute on function dtsched.list_jobs(p_state text, p_queue text, p_task text, p_before bigint, p_limit integer) to dtsched_reader;
+grant execute on function dtsched.now() to dtsched_operator;
+grant execute on function dtsched.now() to dtsched_reader;
+grant execute on function dtsched.now() to dtsched_submit;
+grant execute on function dtsched.now() to dtsched_worker;
+grant execute on function dtsched.parents(p_job bigint) to dtsched_worker;
+grant execute on function dtsched.promote(p_limit integer) to dtsched_worker;
+grant execute on function dtsched.reconcile(p_worker uuid, p_held bigint[], p_below bigint) to dtsched_worker;
+grant execute on function dtsched.register_worker(p_worker uuid, p_name text, p_queues text[], p_tasks text[], p_slots integer, p_lease interval, p_info jsonb) to dtsched_worker;
+grant execute on function dtsched.release(p_worker uuid, p_never_started bigint[], p_started bigint[]) to dtsched_worker;
+grant execute on function dtsched.renew(p_worker uuid, p_info jsonb) to dtsched_worker;
+grant execute on function dtsched.rescue(p_worker uuid, p_limit integer) to dtsched_worker;
+grant execute on function dtsched.sated(p_queues text[]) to dtsched_worker;
+grant execute on function dtsched.settled(p_xid bigint) to dtsched_worker;
+grant execute on function dtsched.submit(task text, args jsonb, queue text, priority integer, run_at timestamp with time zone, delay interval, key text, max_attempts integer, timeout interval, limit_key text, depends_on bigint[], tags text[], backoff jsonb, deadline timestamp with time zone, correlation_id text) to dtsched_operator;
+grant execute on function dtsched.submit(task text, args jsonb, queue text, priority integer, run_at timestamp with time zone, delay interval, key text, max_attempts integer, timeout interval, limit_key text, depends_on bigint[], tags text[], backoff jsonb, deadline timestamp with time zone, correlation_id text) to dtsched_submit;
+grant execute on function dtsched.submit_many(p_jobs jsonb, p_check_tasks boolean) to dtsched_operator;
+grant execute on function dtsched.submit_many(p_jobs jsonb, p_check_tasks boolean) to dtsched_submit;
+grant execute on function dtsched.version() to dtsched_operator;
+grant execute on function dtsched.version() to dtsched_reader;
+grant execute on function dtsched.version() to dtsched_submit;
+grant execute on function dtsched.version() to dtsched_worker;
+grant execute on function dtsched.work(p_worker uuid, p_done bigint[], p_results jsonb, p_others jsonb, p_queue text, p_limit integer, p_tasks text[]) to dtsched_worker;
+grant usage on schema dtsched to dtsched_operator;
+grant usage on schema dtsched to dtsched_reader;
+grant usage on schema dtsched to dtsched_submit;
+grant usage on schema dtsched to dtsched_worker;
+grant usage on sequence dtsched.job_id_seq to dtsched_submit;
+grant insert on table dtsched.jobs (args) to dtsched_submit;
+grant insert on table dtsched.jobs (depends_on) to dtsched_submit;
+grant select on table dtsched.jobs (id) to dtsched_submit;
+grant insert on table dtsched.jobs (key) to dtsched_submit;
+grant insert on table dtsched.jobs (limit_key) to dtsched_submit;
+grant insert on table dtsched.jobs (max_attempts) to dtsched_submit;
+grant insert on table dtsched.jobs (priority) to dtsched_submit;
+grant insert on table dtsched.jobs (queue) to dtsched_submit;
+grant insert on table dtsched.jobs (run_at) to dtsched_submit;
+grant insert on table dtsched.jobs (tags) to dtsched_submit;
+grant insert on table dtsched.jobs (task) to dtsched_submit;
+grant insert on table dtsched.jobs (timeout) to dtsched_submit;

@@ -1,0 +1,91 @@
+"""Laying the schema: again without effect, by whoever owns the database, and taking it away."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import LiteralString, cast
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from dtsched import migrations
+from tests.sql.sessions import Session, Worker
+from tests.support.servers import temporary_cluster
+from tests.support.snapshot import snapshot
+
+ROLES = "select rolname from pg_roles where rolname like 'dtsched\\_%' and not rolcanlogin"
+
+
+def test_migrating_up_again_has_no_effect(database: str):
+    with contextlib.closing(Session(database)) as session:
+        session.insert(3)
+        contents = "select (select array_agg(id) from dtsched.jobs), (select at from dtsched.installed)"
+        before = session.rows(contents), snapshot(database)
+        assert migrations.up(database).current
+        assert (session.rows(contents), snapshot(database)) == before
+
+
+def test_migrating_up_lays_functions_that_were_changed_anew(database: str):
+    laid = snapshot(database)
+    with contextlib.closing(Session(database)) as session:
+        session.run("drop function dtsched.has_ready(text[])")
+        session.run("drop trigger route_new_jobs on dtsched.jobs")
+        session.run("grant execute on all functions in schema dtsched to public")
+        session.run("update dtsched.installed set functions_digest = 'of another version'")
+    migrations.up(database)
+    assert snapshot(database) == laid
+
+
+def test_migrating_down_leaves_nothing_and_up_lays_it_again(database: str):
+    laid = snapshot(database)
+    migrations.down(database)
+    with contextlib.closing(Session(database)) as session:
+        assert session.value("select to_regnamespace('dtsched')") is None
+    migrations.up(database)
+    assert snapshot(database) == laid
+
+
+def test_the_script_for_psql_lays_the_same(database: str, empty_database: str):
+    with contextlib.closing(Session(empty_database)) as session:
+        session.connection.execute(cast("LiteralString", migrations.sql()))
+    assert snapshot(empty_database) == snapshot(database)
+
+
+def test_an_owner_who_may_not_create_roles_is_warned_and_can_use_the_schema():
+    """On a server of its own: roles are cluster-wide, and elsewhere they are there already."""
+    with temporary_cluster() as cluster:
+        with contextlib.closing(Session(cluster.dsn)) as superuser:
+            superuser.run("create role plain login password 'plain'")
+            superuser.run("create database by_python owner plain")
+            superuser.run("create database by_psql owner plain")
+            superuser.run("create database by_superuser")
+        by_python = make_conninfo(cluster.dsn, user="plain", password="plain", dbname="by_python")
+        assert migrations.up(by_python).current
+        with contextlib.closing(Worker(by_python)) as worker:
+            assert worker.column(ROLES) == []
+            (job,) = worker.insert()
+            assert worker.claim() == [job]
+            assert worker.finish(job)
+
+        by_psql = make_conninfo(cluster.dsn, user="plain", password="plain", dbname="by_psql")
+        assert [warning.partition(" (")[0] for warning in warnings_of_the_script(by_psql)] == [
+            f"role dtsched_{role} is missing and may not be created here"
+            for role in ("submit", "worker", "reader", "operator")
+        ]
+
+        migrations.up(make_conninfo(cluster.dsn, dbname="by_superuser"))
+        with contextlib.closing(Session(by_python)) as session:
+            assert len(session.column(ROLES)) == 4
+
+
+def warnings_of_the_script(dsn: str) -> list[str]:
+    warnings: list[str] = []
+
+    def note(notice: psycopg.errors.Diagnostic) -> None:
+        if notice.severity_nonlocalized == "WARNING":
+            warnings.append(notice.message_primary or "")
+
+    with contextlib.closing(Session(dsn)) as session:
+        session.connection.add_notice_handler(note)
+        session.connection.execute(cast("LiteralString", migrations.sql()))
+    return warnings
