@@ -38,8 +38,8 @@ begin
         join (values
             ('dtsched_submit', array['submit', 'submit_many']),
             ('dtsched_worker', array['register_worker', 'renew', 'deregister_worker', 'claim', 'finish', 'work', 'release',
-                                     'reconcile', 'rescue', 'promote', 'ensure_partitions', 'hungry', 'settled', 'sated',
-                                     'parents', 'has_ready']),
+                                     'held', 'reconcile', 'rescue', 'promote', 'ensure_partitions', 'hungry', 'settled',
+                                     'sated', 'parents', 'has_ready']),
             ('dtsched_reader', array['job', 'list_jobs', 'check']),
             ('dtsched_operator', array['job', 'list_jobs', 'jobs_of_keys', 'check', 'cancel', 'submit', 'submit_many'])
         ) as given (role, functions) on proname = any (given.functions)

@@ -181,6 +181,7 @@ create table dtsched.jobs_1 partition of dtsched.jobs FOR VALUES FROM ('10000000
 create table dtsched.jobs_2 partition of dtsched.jobs FOR VALUES FROM ('20000000') TO ('30000000') with (fillfactor=40);
 create table dtsched.jobs_default partition of dtsched.jobs DEFAULT with (fillfactor=40);
 
+CREATE INDEX leases_cancel_idx ON dtsched.leases USING btree (worker_id) WHERE (cancel_requested_at IS NOT NULL);
 CREATE INDEX leases_worker_idx ON dtsched.leases USING btree (worker_id, job_id);
 CREATE INDEX parked_limit_idx ON dtsched.parked USING btree (limit_key, priority DESC, job_id) WHERE (limit_key IS NOT NULL);
 CREATE INDEX parked_task_idx ON dtsched.parked USING btree (queue, task, priority DESC, job_id) WHERE (reason = 'task'::text);
@@ -210,7 +211,9 @@ create function dtsched.cancel_descendants(p_parents bigint[])
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
-    set enable_seqscan=off;
+    set enable_seqscan=off
+    set enable_hashjoin=off
+    set enable_mergejoin=off;
 create function dtsched."check"()
     returns TABLE(invariant text, job_id bigint, detail text)
     language sql stable security definer
@@ -284,6 +287,12 @@ create function dtsched.has_ready(p_queues text[])
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp
     set enable_seqscan=off;
+create function dtsched.held(p_worker uuid, p_leases bigint[])
+    returns SETOF bigint
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
 create function dtsched.hungry(p_queues text[])
     returns bigint
     language plpgsql volatile security definer
@@ -311,6 +320,15 @@ create function dtsched.link_parents()
 create function dtsched.list_jobs(p_state text DEFAULT NULL::text, p_queue text DEFAULT NULL::text, p_task text DEFAULT NULL::text, p_before bigint DEFAULT NULL::bigint, p_limit integer DEFAULT 100)
     returns TABLE(id bigint, queue text, task text, args jsonb, state text, priority integer, run_at timestamp with time zone, attempt integer, max_attempts integer, timeout double precision, key text, limit_key text, depends_on bigint[], tags text[], result jsonb, error text, progress jsonb, worker_id uuid, correlation_id text, created_at timestamp with time zone, started_at timestamp with time zone, finished_at timestamp with time zone)
     language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.lock_jobs(p_ids bigint[])
+    returns bigint[]
+    language sql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set enable_seqscan=off;
+create function dtsched.note_unlinked(p_ids text)
+    returns void
+    language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.now()
     returns timestamp with time zone
@@ -424,7 +442,8 @@ create function dtsched.take_parked(p_queue text, p_limit integer, p_tasks text[
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
-    set enable_seqscan=off;
+    set enable_seqscan=off
+    set enable_bitmapscan=off;
 create function dtsched.take_ready(p_queue text, p_limit integer)
     returns bigint[]
     language plpgsql volatile
@@ -432,6 +451,10 @@ create function dtsched.take_ready(p_queue text, p_limit integer)
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off
     set enable_bitmapscan=off;
+create function dtsched.take_unlinked()
+    returns bigint[]
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.trace(p_on boolean)
     returns void
     language plpgsql volatile
@@ -462,6 +485,7 @@ grant execute on function dtsched.gate() to dtsched_reader;
 grant execute on function dtsched.gate() to dtsched_submit;
 grant execute on function dtsched.gate() to dtsched_worker;
 grant execute on function dtsched.has_ready(p_queues text[]) to dtsched_worker;
+grant execute on function dtsched.held(p_worker uuid, p_leases bigint[]) to dtsched_worker;
 grant execute on function dtsched.hungry(p_queues text[]) to dtsched_worker;
 grant execute on function dtsched.job(p_id bigint) to dtsched_operator;
 grant execute on function dtsched.job(p_id bigint) to dtsched_reader;

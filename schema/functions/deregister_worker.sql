@@ -1,5 +1,6 @@
 -- Takes a worker off the list and hands back, as started, whatever it still holds. Returns how many jobs that were; 0 also
--- when the worker is unknown. Locks: leases by id, hand_back's, the worker's row.
+-- when the worker is unknown. What somebody else holds is left to rescue(): a lease without a worker is an orphan.
+-- Locks: leases by id SKIP LOCKED, hand_back's, the worker's row.
 create or replace function dtsched.deregister_worker(p_worker uuid) returns integer
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
@@ -12,7 +13,7 @@ begin
     select count(*)
     into v_count
     from dtsched.hand_back(array(
-        select lease.id from dtsched.leases lease where lease.worker_id = p_worker order by lease.id for update),
+        select lease.id from dtsched.leases lease where lease.worker_id = p_worker order by lease.id for update skip locked),
         true, 'handed back by its worker, which stopped before the job had ended');
     delete from dtsched.workers worker where worker.id = p_worker;
     return v_count;

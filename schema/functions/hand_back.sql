@@ -1,7 +1,8 @@
 -- Takes leases away and gives their jobs back: to ready, to cancelled when that was asked for, or to failed when their
 -- attempts are used up or they have crashed three workers. p_started says that a handler had begun: then it counts as a
--- crash, otherwise the attempt is restored. The caller holds the leases' locks. Returns a row per job with its new state.
--- Locks: jobs by id, then end_unsuccessful's.
+-- crash, otherwise the attempt is restored. A lease whose job's row somebody else holds is left alone: nobody waits for a
+-- user's transaction. The caller holds the leases' locks. Returns a row per job with its new state.
+-- Locks: lock_jobs's, then end_unsuccessful's.
 create or replace function dtsched.hand_back(p_leases bigint[], p_started boolean, p_reason text)
 returns table (job_id bigint, lease_id bigint, state text)
 language plpgsql
@@ -13,13 +14,14 @@ set enable_mergejoin = off
 as $$
 #variable_conflict use_column
 declare
+    v_held bigint[] := dtsched.lock_jobs(array(select lease.job_id from dtsched.leases lease where lease.id = any (p_leases)));
     v_jobs bigint[];
     v_leases bigint[];
     v_states text[];
 begin
     with gone as (
         delete from dtsched.leases lease
-        where lease.id = any (p_leases)
+        where lease.id = any (p_leases) and lease.job_id <> all (v_held)
         returning lease.id, lease.job_id, lease.worker_id, lease.cancel_requested_at is not null as stopped
     ),
     decided as materialized (

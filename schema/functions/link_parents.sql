@@ -1,7 +1,7 @@
 -- Links new blocked jobs to their parents at the submitter's commit (deferred row trigger). The parents are share-locked in
 -- id order, so none can end between being read and the edge being written; linked at INSERT, a parent that ends while the
 -- submitter's transaction is open is lost. The first row to get here links every job that the transaction has submitted
--- (route_new_jobs lists them in dtsched.unlinked): linked one by one, their parents' locks would be out of order, and deadlock
+-- (route_new_jobs has noted them): linked one by one, their parents' locks would be out of order, and deadlock
 -- with those who finish. Parents that have completed do not count; one that failed or was cancelled cancels the job; one
 -- that does not exist is an error that aborts the submission.
 -- Reads jobs_pkey, blocked_pkey. Locks: the parents by id, then set_free's, then end_unsuccessful's.
@@ -14,6 +14,7 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 as $$
 declare
+    v_noted bigint[];
     v_children bigint[];
     v_missing bigint;
     v_free bigint[];
@@ -22,15 +23,15 @@ begin
     if exists (select from dtsched.blocked waiting where waiting.job_id = new.id) then
         return null;
     end if;
+    v_noted := dtsched.take_unlinked();
     -- those that were cancelled in the transaction that submitted them are not blocked any more
     v_children := array(
         select job.id
         from dtsched.jobs job
-        where job.id = any (string_to_array(current_setting('dtsched.unlinked', true), ',')::bigint[] || new.id)
+        where job.id = any (v_noted || new.id)
             and job.state = 'blocked'
             and not exists (select from dtsched.blocked waiting where waiting.job_id = job.id)
         order by job.id);
-    perform set_config('dtsched.unlinked', '', true);
 
     perform from dtsched.jobs parent
     where parent.id = any (array(
@@ -49,34 +50,28 @@ begin
     end if;
 
     with edge as materialized (
-        select child.id as child_id, parent.id as parent_id, parent.state
+        select child.id as child_id, parent.id as parent_id,
+            parent.state not in ('completed', 'failed', 'cancelled') as is_open,
+            count(*) filter (where parent.state not in ('completed', 'failed', 'cancelled')) over of_child as waiting,
+            bool_or(parent.state in ('failed', 'cancelled')) over of_child as is_cancelled
         from dtsched.jobs child
         cross join lateral (select distinct id from unnest(child.depends_on) id) named
         join dtsched.jobs parent on parent.id = named.id
         where child.id = any (v_children)
-    ),
-    child as materialized (
-        select edge.child_id, count(*) filter (where edge.state not in ('completed', 'failed', 'cancelled')) as waiting,
-            bool_or(edge.state in ('failed', 'cancelled')) as is_cancelled
-        from edge
-        group by edge.child_id
+        window of_child as (partition by child.id)
     ),
     waits as (
         insert into dtsched.blocked (job_id, waiting)
-        select child.child_id, child.waiting from child where child.waiting > 0 and not child.is_cancelled
-        returning job_id
+        select distinct edge.child_id, edge.waiting from edge where edge.is_open and not edge.is_cancelled
     ),
     linked as (
         insert into dtsched.dependencies (parent_id, child_id)
-        select edge.parent_id, edge.child_id
-        from edge
-        where edge.state not in ('completed', 'failed', 'cancelled')
-            and edge.child_id = any (array(select waits.job_id from waits))
+        select edge.parent_id, edge.child_id from edge where edge.is_open and not edge.is_cancelled
     )
-    select array_agg(child.child_id) filter (where child.waiting = 0 and not child.is_cancelled),
-        array_agg(child.child_id) filter (where child.is_cancelled)
+    select array_agg(distinct edge.child_id) filter (where edge.waiting = 0 and not edge.is_cancelled),
+        array_agg(distinct edge.child_id) filter (where edge.is_cancelled)
     into v_free, v_cancelled
-    from child;
+    from edge;
     if v_free is not null then
         perform dtsched.set_free(v_free);
     end if;

@@ -8,7 +8,7 @@
 -- that were open then, or began later, can have put anything: those are looked up by xid. Every few seconds (dtsched.sweep)
 -- it starts from the beginning, for entries that somebody else had locked and then let go.
 -- There, "is true" keeps the planner off scheduled_pkey, by which it would walk everything that has been promoted.
--- Reads scheduled_pkey, scheduled_xid_idx. Locks: entries by time, then jobs by id, all SKIP LOCKED.
+-- Reads scheduled_pkey, scheduled_xid_idx. Locks: entries by time SKIP LOCKED, then lock_jobs's.
 create or replace function dtsched.promote(p_limit integer default 1000)
 returns table (promoted integer, next_seconds double precision)
 language plpgsql security definer
@@ -31,8 +31,7 @@ declare
     v_open xid8[] := '{}';
     v_tids tid[];
     v_jobs bigint[];
-    v_locked bigint[];
-    v_held bigint[];
+    v_held bigint[] := '{}';
     v_last timestamptz;
     v_last_id bigint;
     v_late_full boolean;
@@ -99,10 +98,7 @@ begin
     end if;
 
     if v_tids <> '{}' then
-        v_locked := array(
-            select job.id from dtsched.jobs job where job.id = any (v_jobs) order by job.id for no key update skip locked);
-        v_held := array(
-            select job.id from dtsched.jobs job where job.id = any (v_jobs) except select unnest(v_locked));
+        v_held := dtsched.lock_jobs(v_jobs);
         with gone as (
             delete from dtsched.scheduled entry
             where entry.ctid = any (array(select due.tid from unnest(v_tids, v_jobs) as due (tid, job_id)
@@ -122,9 +118,13 @@ begin
         get diagnostics v_promoted = row_count;
     end if;
 
-    -- what lies below the mark has been dealt with; it stays where it is when there is more of that, or a job's row was held
-    if not v_late_full and coalesce(v_held, '{}') = '{}' then
-        if not v_full then
+    -- What lies below the mark has been dealt with; it stays where it is when there is more of that, or a job's row was
+    -- held. Held ones that fill half the limit would be found again and again: they are left to the sweep.
+    if (not v_late_full and v_held = '{}') or (v_full and cardinality(v_held) > p_limit / 2) then
+        if v_late_full then
+            v_last := v_mark;
+            v_last_id := v_mark_id;
+        elsif not v_full then
             v_last := v_now;
             v_last_id := 9223372036854775807;
         end if;

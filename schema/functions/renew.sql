@@ -32,6 +32,5 @@ begin
     select true, v_draining, array(
         select lease.id
         from dtsched.leases lease
-        where lease.worker_id = p_worker and lease.cancel_requested_at is not null
-        order by lease.id);
+        where lease.worker_id = p_worker and lease.cancel_requested_at is not null);
 end $$;

@@ -1,7 +1,7 @@
 -- Routes the rows of one INSERT or COPY to where workers look for them, by the state each row carries: a restored dump
 -- routes only what asks for it. After-statement trigger on jobs and on each partition (a statement trigger fires only on
--- the table that the statement names). Blocked rows are linked to their parents at commit, by link_parents: they are noted
--- for it in a setting of the transaction.
+-- the table that the statement names). Blocked rows are noted for link_parents, which links them to their parents at
+-- commit.
 -- Locks: the keys it inserts, in key order; nothing that submitters share.
 create or replace function dtsched.route_new_jobs() returns trigger
 language plpgsql security definer
@@ -30,8 +30,7 @@ begin
         where job.state = 'scheduled';
     end if;
     if v_blocked is not null then
-        perform set_config('dtsched.unlinked',
-            concat_ws(',', nullif(current_setting('dtsched.unlinked', true), ''), v_blocked), true);
+        perform dtsched.note_unlinked(v_blocked);
     end if;
     if v_any_key then
         -- submit() has taken its keys before it inserts its jobs

@@ -90,6 +90,13 @@ begin
     into v_ended, v_waiting
     from (select xid, pg_visible_in_snapshot(xid, v_snapshot) as visible from unnest(v_open) xid) seen;
 
+    if v_ended <> '{}' then  -- what is locked of theirs is for the next sweep
+        v_lows := array(
+            select least(lanes.low, (select min(xid) from unnest(v_ended) xid))
+            from unnest(v_lows) with ordinality as lanes (low, lane)
+            order by lanes.lane);
+    end if;
+
     -- one statement finds the lanes that have anything: an empty poll is this and no more
     select
         array_agg(exists (
@@ -202,8 +209,8 @@ begin
           union select v_own where v_own <= v_top) below;
 
     if v_sweeping then
-        -- the low mark stops at the first entry still there (taken by somebody who may yet give up) and at what is open,
-        -- whichever is older: an open transaction may still put entries below one that is held
+        -- the low mark stops at the first entry still there: taken by somebody who may yet give up. What an open
+        -- transaction puts below it lowers the mark when that has ended.
         for v_priority in 1..10 loop
             select entry.xid
             into v_low
@@ -212,7 +219,7 @@ begin
                 and (entry.xid, entry.job_id) <= (v_heads[v_priority], v_head_ids[v_priority])
             order by entry.queue, entry.priority, entry.xid, entry.job_id
             limit 1;
-            v_lows[v_priority] := (select least(v_low, v_heads[v_priority], min(xid)) from unnest(v_open) xid);
+            v_lows[v_priority] := least(v_low, v_heads[v_priority]);
         end loop;
         if not v_keep_ended then  -- else there is more to sweep, and the next call goes on
             v_swept := v_seconds;

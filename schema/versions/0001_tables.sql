@@ -139,6 +139,7 @@ create table dtsched.leases (
 ) with (fillfactor = 90, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,
         autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 create index leases_worker_idx on dtsched.leases (worker_id, job_id);
+create index leases_cancel_idx on dtsched.leases (worker_id) where cancel_requested_at is not null;
 
 create table dtsched.workers (
     id             uuid not null constraint workers_pkey primary key,

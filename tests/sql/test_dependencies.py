@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import LiteralString
 
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
 from tests.sql.conftest import OpenSession, OpenWorker
-from tests.sql.parallel import in_parallel
+from tests.sql.parallel import Started, in_parallel, wait_until_blocked
 from tests.sql.sessions import Session, Worker
 
 SUBMIT_CHILD = "select dtsched.submit('child', depends_on => %s)"
@@ -205,3 +206,47 @@ def test_the_results_of_the_parents_can_be_read(worker: Worker):
         (parents[0], "completed", "x" * 1000),
         (parents[1], "completed", 2),
     ]
+
+
+def test_children_submitted_one_by_one_in_one_transaction_are_linked_all(session: Session, worker: Worker):
+    """More than are noted in one block; what a savepoint takes back is not noted any more."""
+    (root,) = session.insert()
+    one_by_one: LiteralString = """
+        do $$
+        begin
+            for n in 1..1500 loop
+                insert into dtsched.jobs (task, depends_on)
+                values ('echo', array[current_setting('test.root')::bigint]);
+            end loop;
+        end $$
+        """
+    session.run("select set_config('test.root', %s, false)", str(root))
+    session.run("begin")
+    session.run(one_by_one)
+    session.run("savepoint here")
+    session.run(one_by_one)
+    session.run("rollback to here")
+    session.run(one_by_one)
+    session.run("commit")
+    assert session.states() == {"blocked": 3000, "ready": 1}
+    assert worker.claim() == [root]
+    worker.finish(root)
+    assert session.states() == {"completed": 1, "ready": 3000}
+
+
+def test_a_child_linked_while_its_parents_ancestor_fails_is_cancelled_too(
+    open_session: OpenSession, session: Session, worker: Worker
+):
+    """Its edge is not there yet when the descendants are looked up; they are ended when the submitter has committed."""
+    (root,) = worker.insert()
+    worker.claim()
+    parent = session.value("select dtsched.submit('echo', depends_on => %s)", [root])
+    submitter = open_session()
+    submitter.run("begin")
+    child = submitter.value("select dtsched.submit('echo', depends_on => %s)", [parent])
+    submitter.run("set constraints all immediate")
+    failing = Started(lambda: worker.finish_as("fail", root))
+    wait_until_blocked(session, worker)
+    submitter.run("commit")
+    failing.join()
+    assert [worker.state(job) for job in (parent, child)] == ["cancelled", "cancelled"]

@@ -15,8 +15,8 @@ ANYBODY = {"gate", "now", "version"}
 FUNCTIONS = {
     "dtsched_submit": {"submit", "submit_many"},
     "dtsched_worker": {
-        *("register_worker", "renew", "deregister_worker", "claim", "finish", "work", "release", "reconcile", "rescue"),
-        *("promote", "ensure_partitions", "hungry", "settled", "sated", "parents", "has_ready"),
+        *("register_worker", "renew", "deregister_worker", "claim", "finish", "work", "release", "held", "rescue"),
+        *("reconcile", "promote", "ensure_partitions", "hungry", "settled", "sated", "parents", "has_ready"),
     },
     "dtsched_reader": {"job", "list_jobs", "check"},
     "dtsched_operator": {"job", "list_jobs", "jobs_of_keys", "check", "cancel", "submit", "submit_many"},

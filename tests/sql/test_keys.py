@@ -11,6 +11,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from tests.sql.conftest import OpenSession, OpenWorker
+from tests.sql.parallel import Started, wait_until_blocked
 from tests.sql.sessions import Session, Worker
 
 SUBMIT = "select dtsched.submit('echo', key => 'k')"
@@ -195,3 +196,49 @@ def test_a_submitter_gets_the_key_that_a_rival_rolled_back(open_session: OpenSes
     waiting.join()
     assert found != [rival_job]
     assert rival.states() == {"ready": 1}
+
+
+def submit_keys(session: Session, *keys: str) -> list[int]:
+    return session.column(
+        "select id from dtsched.submit_many(%s)", Jsonb([{"task": "echo", "key": key} for key in keys])
+    )
+
+
+def test_a_submitter_whose_taken_key_went_free_lets_its_others_go_and_starts_over(
+    open_session: OpenSession, worker: Worker
+):
+    """Going back for key a while it has key b, it would deadlock with one that has a and goes on to b."""
+    of_b, of_aa, first, second = (open_session() for _ in range(4))
+    submit_keys(worker, "a")
+    ended = worker.claim()
+    for holder, key in ((of_b, "b"), (of_aa, "aa")):
+        holder.run("begin")
+        submit_keys(holder, key)
+    found: list[int] = []
+    submitting_first = Started(lambda: found.extend(submit_keys(first, "a", "b")))
+    wait_until_blocked(worker, first)  # has seen that a is taken
+    worker.finish(*ended)
+    submitted: list[int] = []
+    submitting_second = Started(lambda: submitted.extend(submit_keys(second, "a", "aa", "b")))
+    wait_until_blocked(worker, second)  # has a
+    of_b.run("rollback")
+    wait_until_blocked(worker, first)
+    of_aa.run("rollback")
+    submitting_second.join()
+    submitting_first.join()
+    assert found == [submitted[0], submitted[2]]
+
+
+def test_under_repeatable_read_a_key_whose_job_has_ended_since_the_snapshot_goes_to_the_new_job(
+    session: Session, worker: Worker
+):
+    old = submit_keys(worker, "k")
+    ended = worker.claim()
+    session.run("begin isolation level repeatable read")
+    session.run("select count(*) from dtsched.jobs")
+    worker.finish(*ended)
+    new, other = submit_keys(session, "k", "l")
+    session.run("commit")
+    assert [new, other] != [*old, other]
+    assert submit_keys(worker, "k") == [new]
+    assert worker.states() == {"completed": 1, "ready": 2}

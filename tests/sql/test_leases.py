@@ -44,7 +44,7 @@ def test_a_lease_of_another_worker_cannot_be_finished_or_handed_back(open_worker
     thief.leases = dict(worker.leases)
     assert thief.finish(job) == []
     assert thief.finish_as("fail", job) == []
-    assert thief.release(never_started=[job], started=[job]) == []
+    assert set(thief.release(never_started=[job], started=[job])) == {job}  # over, as far as the thief is concerned
     assert worker.state(job) == "running"
     assert worker.finish(job) == [worker.leases[job]]
 
@@ -185,6 +185,47 @@ def test_release_takes_null_for_none(worker: Worker):
     assert worker.column("select dtsched.release(%s, null, %s)", worker.id, [worker.leases[begun]]) == [
         worker.leases[begun]
     ]
+
+
+def test_a_job_row_that_somebody_holds_is_not_handed_back_until_it_is_free(open_session: OpenSession, worker: Worker):
+    jobs = worker.insert(4)
+    worker.claim()
+    holder = open_session()
+    holder.run("begin")
+    holder.run("select from dtsched.jobs where id = any (%s) for update", jobs[::2])
+    worker.run("set lock_timeout = '10 ms'")
+    leases = [worker.leases[job] for job in jobs]
+    assert worker.column("select dtsched.held(%s, %s)", worker.id, leases) == [leases[0], leases[2]]
+    assert worker.release(never_started=jobs[:2], started=jobs[2:]) == [jobs[1], jobs[3]]
+    assert worker.column("select dtsched.reconcile(%s, '{}', %s)", worker.id, max(leases)) == []
+    holder.run("commit")
+    assert worker.column("select dtsched.held(%s, %s)", worker.id, leases) == []
+    assert worker.release(never_started=jobs[:1]) == [jobs[0]]
+    assert worker.column("select dtsched.reconcile(%s, '{}', %s)", worker.id, max(leases)) == [leases[2]]
+    assert worker.states() == {"ready": 4}
+
+
+def test_a_worker_that_deregisters_waits_for_nobody(open_session: OpenSession, open_worker: OpenWorker, worker: Worker):
+    held, free = worker.insert(2)
+    worker.claim()
+    holder = open_session()
+    holder.run("begin")
+    holder.run("select from dtsched.jobs where id = %s for update", held)
+    worker.run("set lock_timeout = '10 ms'")
+    assert worker.value("select dtsched.deregister_worker(%s)", worker.id) == 1
+    holder.run("commit")
+    witness = open_worker()
+    witness.run("update dtsched.workers set unbroken_since = now() - interval '1 day'")
+    assert witness.rescue() == [held]
+    assert witness.drain() == [held, free]
+
+
+def test_releasing_answers_for_leases_that_are_gone_already(worker: Worker):
+    (job,) = worker.insert()
+    worker.claim()
+    worker.finish(job)
+    assert worker.release(never_started=[job]) == [job]
+    assert worker.state(job) == "completed"
 
 
 def test_the_third_crash_fails_the_job(worker: Worker):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 from psycopg.types.json import Jsonb
 
-from tests.sql.conftest import OpenSession
+from tests.sql.conftest import OpenSession, OpenWorker
 from tests.sql.parallel import Started, wait_until_blocked
 from tests.sql.sessions import Session, Worker
 
@@ -126,3 +126,25 @@ def test_cancelling_a_blocked_job_beside_the_finish_of_its_last_parent(
     cancelling.join()
     finishing.join()
     assert [worker.state(job) for job in (parent, child)] == ["completed", "cancelled"]
+
+
+def test_two_failing_parents_with_the_same_descendants(
+    holder: Session, open_session: OpenSession, open_worker: OpenWorker
+):
+    """Cancelled level by level, the descendants would be locked in another order from each side."""
+    one, other = open_worker(), open_worker()
+    (left,) = one.insert()
+    one.claim()
+    (right,) = other.insert()
+    other.claim()
+    first = one.value("select dtsched.submit('echo', key => 'stop', depends_on => %s)", [left])
+    second = one.value("select dtsched.submit('echo', key => 'stop too', depends_on => %s)", [right, first])
+    third = one.value(SUBMIT_CHILD, [left, second])
+    holder.run("begin")
+    holder.run("select from dtsched.keys for update")
+    sides = [Started(lambda: one.finish_as("fail", left)), Started(lambda: other.finish_as("fail", right))]
+    wait_until_blocked(holder, one, other)
+    holder.run("commit")
+    for side in sides:
+        side.join()
+    assert [one.state(job) for job in (first, second, third)] == ["cancelled"] * 3

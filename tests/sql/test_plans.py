@@ -175,6 +175,39 @@ def test_a_finish_and_a_rescue_do_not_walk_dead_leases(session: Session, worker:
     assert entries_read(worker, "dtsched.leases_worker_idx", lambda: worker.finish(*jobs[50:])) < 1_000
 
 
+@pytest.mark.usefixtures("pinned")
+def test_a_renewal_does_not_walk_dead_leases(session: Session, worker: Worker):
+    insert_many(session, 20_000)
+    while jobs := worker.claim(2000):
+        worker.finish(*jobs)
+    assert entries_read(worker, "dtsched.leases_worker_idx", worker.renew) < 1_000
+    assert entries_read(worker, "dtsched.leases_cancel_idx", worker.renew) < 1_000
+
+
+def test_a_sweep_does_not_walk_again_what_was_consumed_beside_an_open_transaction_that_writes(
+    session: Session, open_session: OpenSession, worker: Worker
+):
+    session.run("alter table dtsched.ready set (autovacuum_enabled = off)")
+    worker.claim()
+    open_session().begin_transaction_with_an_xid()
+    insert_many(session, 20_000)
+    while worker.claim(2000):
+        pass
+    worker.sweep()
+    assert entries_read(worker, "dtsched.ready_pkey", worker.sweep) < 1_000
+
+
+def test_a_claim_of_parked_jobs_reads_about_as_many_as_it_takes(session: Session, open_worker: OpenWorker):
+    session.run("insert into dtsched.jobs (task) select 'resize' from generate_series(1, 20000)")
+    stranger = open_worker(tasks=["echo"])
+    while session.value("select count(*) from dtsched.parked") < 20_000:
+        stranger.claim(1000)
+    session.run("analyze")
+    for tasks in (["echo", "resize"], None):
+        worker = open_worker(tasks=tasks)
+        assert entries_read(worker, "dtsched.parked_task_idx", lambda worker=worker: worker.claim(10)) < 1_000
+
+
 def test_open_transactions_and_those_that_have_just_ended_cost_a_claim_little(
     session: Session, open_session: OpenSession, worker: Worker
 ):

@@ -134,6 +134,30 @@ def test_a_job_row_that_somebody_holds_stays_for_the_next_round(open_session: Op
     assert promote(promoter) == 1
 
 
+def test_more_jobs_held_than_the_limit_do_not_keep_the_others_from_being_promoted(
+    open_session: OpenSession, promoter: Session
+):
+    """Neither those above the mark nor those that came late, below it."""
+    late, holder = open_session(), open_session()
+    late.run("begin")
+    held = [submit_later(late, "1 s") for _ in range(5)]
+    held += [submit_later(promoter, "2 s") for _ in range(5)]
+    free = [submit_later(promoter, "3 s") for _ in range(3)]
+    promoter.travel("1 min")
+    holder.run("begin")
+    holder.run("select from dtsched.jobs where id = any (%s) for update", held[5:])
+    assert sum(promote(promoter, 5) for _ in range(3)) == 3
+    assert [promoter.state(job) for job in free] == ["ready"] * 3
+    late.run("commit")
+    holder.run("select from dtsched.jobs where id = any (%s) for update", held[:5])
+    new = submit_later(promoter, "1 s")
+    promoter.travel("1 min")
+    assert sum(promote(promoter, 5) for _ in range(3)) == 1
+    assert promoter.state(new) == "ready"
+    holder.run("commit")
+    assert sweep(promoter) == 10
+
+
 def test_the_entry_of_a_cancelled_job_is_dropped(promoter: Session):
     job = submit_later(promoter)
     promoter.run("select dtsched.cancel(%s)", job)

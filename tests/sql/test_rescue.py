@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from tests.sql.conftest import OpenWorker
+from tests.sql.conftest import OpenSession, OpenWorker
 from tests.sql.sessions import Session, Worker
 
 LEASE = "60 s"
@@ -141,6 +141,22 @@ def test_a_rescue_waits_for_nobody_and_a_finish_in_progress_wins(open_worker: Op
     dead.run("commit")
     assert witness.rescue() == []
     assert witness.states() == {"completed": 1, "ready": 1}
+
+
+def test_a_job_row_that_somebody_holds_delays_the_rescue_of_that_job_only(
+    open_session: OpenSession, open_worker: OpenWorker, witness: Worker
+):
+    dead = open_worker(lease=LEASE)
+    held, free = dead.insert(2)
+    dead.claim()
+    become_a_witness(witness)
+    holder = open_session()
+    holder.run("begin")
+    holder.run("select from dtsched.jobs where id = %s for update", held)
+    witness.run("set lock_timeout = '10 ms'")
+    assert witness.rescue() == [free]
+    holder.run("commit")
+    assert witness.rescue() == [held]
 
 
 def test_a_rescue_stops_at_its_limit_and_goes_on_in_the_next(open_worker: OpenWorker, witness: Worker):

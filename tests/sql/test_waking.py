@@ -21,16 +21,16 @@ class Listener:
         session.run("listen dtsched_wake")
         session.run("listen dtsched_cancel")
 
-    def go_hungry(self) -> int:
+    def go_hungry(self) -> int | None:
         return self._session.value("select dtsched.hungry(%s)", self._queues)
 
     def be_sated(self) -> None:
         self._session.run("select dtsched.sated(%s)", self._queues)
 
-    def settled(self, xid: int) -> bool:
+    def settled(self, xid: int | None) -> bool:
         return self._session.value("select dtsched.settled(%s)", xid)
 
-    def wait_until_settled(self, xid: int) -> None:
+    def wait_until_settled(self, xid: int | None) -> None:
         """Other transactions of the cluster (autovacuum's) count too, so it may take a moment."""
         deadline = time.monotonic() + 20
         while not self.settled(xid):
@@ -82,6 +82,20 @@ def test_a_worker_is_woken_for_its_own_queues_only(session: Session, listener: L
     assert listener.heard() == []
     session.insert(queue="mail")
     assert listener.heard() == [("dtsched_wake", "mail")]
+
+
+def test_a_worker_cannot_go_hungry_while_somebody_has_the_gate_and_does_not_wait_for_it(
+    session: Session, open_session: OpenSession, listener: Listener
+):
+    """Any role may take an advisory lock. What a failed try has taken is given back."""
+    session.run("select pg_advisory_lock(dtsched.gate(), hashtext('mail'))")
+    assert listener.go_hungry() is None
+    session.run("select pg_advisory_unlock_all()")
+    session.insert()
+    assert listener.heard() == []
+    assert listener.go_hungry()
+    session.insert()
+    assert listener.heard() == [("dtsched_wake", "default")]
 
 
 def test_a_sated_worker_is_left_alone_again(session: Session, listener: Listener):
