@@ -67,7 +67,9 @@ class Listener:
         while True:
             try:
                 await self._listen(outage)
-            except (psycopg.Error, OSError, TimeoutError) as error:
+            except Exception as error:  # a listener that ends on an unforeseen error leaves its worker deaf
+                if not isinstance(error, (psycopg.Error, OSError)) and not outage.ongoing:
+                    _log.exception("listening failed")
                 await asyncio.sleep(outage.failed(error))
 
     async def hungry(self, queues: Sequence[str]) -> int | None:

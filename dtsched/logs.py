@@ -19,12 +19,17 @@ def configure(form: Literal["json", "text"] = "text", level: str = "INFO") -> No
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
 
 
+def printable(text: str) -> str:
+    """The text on one line, its control characters written as escapes."""
+    return _UNSAFE.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+
+
 class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        line = f"{_time(record)} {record.levelname.lower():7} {record.name}: {_escaped(record.getMessage())}"
+        line = f"{_time(record)} {record.levelname.lower():7} {record.name}: {printable(record.getMessage())}"
         trace = _trace(self, record)
         # indented, so that no line of a traceback can pass for an event
-        return line if trace is None else line + "".join(f"\n    {_escaped(part)}" for part in trace.splitlines())
+        return line if trace is None else line + "".join(f"\n    {printable(part)}" for part in trace.splitlines())
 
 
 class JsonFormatter(logging.Formatter):
@@ -45,7 +50,3 @@ def _time(record: logging.LogRecord) -> str:
 
 def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> str | None:
     return formatter.formatException(record.exc_info) if record.exc_info and record.exc_info[0] else None
-
-
-def _escaped(text: str) -> str:
-    return _UNSAFE.sub(lambda found: found.group().encode("unicode_escape").decode(), text)

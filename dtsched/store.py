@@ -4,9 +4,12 @@ Args and results travel as encoded JSON and are never parsed here. All connectio
 transaction.
 """
 
+import os
 import re
+import socket
+import threading
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, LiteralString, NamedTuple, cast
 from uuid import UUID
@@ -195,6 +198,10 @@ class Store:
     async def close(self) -> None:
         await self._connection.close()
 
+    def sever(self) -> None:
+        """Whoever waits for an answer on this connection meets an outage, also if the other end is a black hole."""
+        _shut_down(self._connection)
+
     @property
     def usable(self) -> bool:
         """False after an outage, or in the middle of what was given up."""
@@ -309,8 +316,13 @@ class Store:
         accepted = {row[0] for row in rows}
         return [outcome.lease_id for outcome in outcomes if outcome.lease_id not in accepted]
 
+    async def held(self, worker_id: UUID, leases: Sequence[int]) -> list[int]:
+        """Those of its leases that cannot be finished now, because somebody else holds their job's row."""
+        rows = await self._rows("select dtsched.held(%s, %s::bigint[])", worker_id, _ids(leases))
+        return [row[0] for row in rows]
+
     async def release(self, worker_id: UUID, never_started: Sequence[int], started: Sequence[int]) -> list[int]:
-        """The leases that were still held."""
+        """The leases that are over, by this or already. The rows of the others are held by somebody: ask again."""
         rows = await self._rows(
             "select dtsched.release(%s, %s::bigint[], %s::bigint[])", worker_id, _ids(never_started), _ids(started)
         )
@@ -365,18 +377,33 @@ async def open_store(dsn: str, *, role: str) -> Store:
 
 
 class SyncStore:
-    """What the renewing thread says, over a connection of its own."""
+    """What the renewing thread says, over a connection of its own. An answer that takes longer than `answer_seconds`
+    is an outage."""
 
-    def __init__(self, connection: psycopg.Connection[Row]) -> None:
+    def __init__(self, connection: psycopg.Connection[Row], *, answer_seconds: float) -> None:
         self._connection = connection
+        self._answer_seconds = answer_seconds
+        self._closing = threading.Lock()
 
     def renew(self, worker_id: UUID) -> Renewal:
-        with translated():
-            row = self._connection.execute(_RENEW, (worker_id,), binary=True).fetchone()
+        timer = threading.Timer(self._answer_seconds, self.sever)
+        timer.daemon = True
+        timer.start()
+        try:
+            with translated():
+                row = self._connection.execute(_RENEW, (worker_id,), binary=True).fetchone()
+        finally:
+            timer.cancel()
         return Renewal._make(cast("Row", row))
 
+    def sever(self) -> None:
+        """Store.sever(), from any thread."""
+        with self._closing:
+            _shut_down(self._connection)
+
     def close(self) -> None:
-        self._connection.close()
+        with self._closing:
+            self._connection.close()
 
 
 async def submit_in(connection: psycopg.AsyncConnection[Any], jobs: Sequence[NewJob]) -> list[Submitted]:
@@ -441,6 +468,12 @@ def parse_dsn(dsn: str) -> dict[str, Any]:
             "the DSN (DTSCHED_DSN or --dsn) cannot be read: write it like postgresql://user@host:5432/database",
             field="dsn",
         ) from None
+
+
+def _shut_down(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> None:
+    if not connection.closed:
+        with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
+            duplicate.shutdown(socket.SHUT_RDWR)
 
 
 def _message(error: psycopg.Error) -> str:

@@ -1,23 +1,16 @@
 """Data goes to stdout, talk to stderr; tables are drawn on a terminal and tab-separated elsewhere."""
 
-import re
 import sys
 from collections.abc import Iterable, Sequence
 
 import click
 import msgspec
 
-# C0, DEL, C1, bidirectional and line separators: a job's name or error must not move the cursor or forge a line
-UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+from dtsched.logs import printable
 
 
 def say(message: str) -> None:
     click.echo(printable(message), err=True)
-
-
-def printable(text: str) -> str:
-    """The text on one line, its control characters written as escapes."""
-    return UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def print_json(value: object) -> None:

@@ -6,6 +6,9 @@ from contextlib import asynccontextmanager
 
 from dtsched.store import Store, is_outage
 
+ANSWER_SECONDS = 15.0
+"""What takes longer than this is no answer any more: a half-open connection would be waited for without end."""
+
 
 class Link:
     """Serves one block at a time. `opened` counts the connections: a new one knows nothing of what was said on the
@@ -19,17 +22,26 @@ class Link:
 
     @asynccontextmanager
     async def store(self) -> AsyncGenerator[Store]:
-        """An outage or a cancellation inside the block closes the connection; the next block opens a new one."""
+        """An outage or a cancellation inside the block closes the connection; the next block opens a new one. A block
+        that takes longer than ANSWER_SECONDS meets an outage."""
         async with self._lock:
             if self._store is None:
                 self._store = await self._open()
                 self.opened += 1
+            timer = asyncio.get_running_loop().call_later(ANSWER_SECONDS, self._store.sever)
             try:
                 yield self._store
             except BaseException as error:
                 if is_outage(error) or not isinstance(error, Exception):
                     await self._close()
                 raise
+            finally:
+                timer.cancel()
+
+    def sever(self) -> None:
+        """The block that is under way meets an outage."""
+        if self._store is not None:
+            self._store.sever()
 
     async def close(self) -> None:
         async with self._lock:

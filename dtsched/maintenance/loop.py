@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from dtsched.outage import Outage
-from dtsched.store import is_outage
+from dtsched.store import is_busy, is_outage
 
 _log = logging.getLogger("dtsched.loop")
 
@@ -28,7 +28,7 @@ async def repeat(step: Callable[[], Awaitable[Round]], *, name: str, poke: async
         try:
             pause = (await step()).pause_seconds
         except Exception as error:  # a loop that ends on an unforeseen error is a worker that is alive but deaf
-            if not is_outage(error) and not outage.ongoing:
+            if not is_outage(error) and not is_busy(error) and not outage.ongoing:
                 _log.exception("%s failed", name)
             await asyncio.sleep(outage.failed(error))
             continue

@@ -16,7 +16,7 @@ from dtsched.listener import Listener
 from dtsched.maintenance.link import Link
 from dtsched.maintenance.loop import Round, wait
 from dtsched.runtime.attempt import Attempt
-from dtsched.runtime.finisher import Finisher
+from dtsched.runtime.finisher import HELD_SECONDS, Finisher
 from dtsched.runtime.hunger import Hunger, Wish
 from dtsched.runtime.ledger import Ledger
 from dtsched.runtime.membership import Membership
@@ -26,7 +26,6 @@ from dtsched.store import Claimed, Store, is_transient
 _log = logging.getLogger("dtsched.claimer")
 
 _LINGER_SECONDS = 0.005
-_LONGEST_WAIT_SECONDS = 60.0
 _ANY_LEASE = 2**63 - 1
 
 
@@ -67,7 +66,8 @@ class Claimer:
         self._reconcile_seconds = reconcile_seconds
         self._stirred = stirred
         self._finisher = Finisher(ledger)
-        self._reconcile_at: float | None = None
+        self._reconcile_at = 0.0
+        self._release_at = 0.0
         self._connection = 0
         self._unwanted = False
         self.claimed_at = monotonic()
@@ -119,8 +119,10 @@ class Claimer:
                 self._stirred.set()
 
     def reconnect(self) -> None:
-        """The next round goes over a new connection, which knows nothing of what this one has read."""
+        """The next round goes over a new connection, which knows nothing of what this one has read. The round under
+        way may be waiting for an answer that will not come: it is over."""
         self._unwanted = True
+        self._link.sever()
         self._stirred.set()
 
     @property
@@ -137,9 +139,11 @@ class Claimer:
 
     def _due_at(self) -> float:
         """When the next round has something to do, as monotonic seconds."""
-        if self._unwanted or self._membership.lost or self._ledger.never_started or self._ledger.started:
+        if self._unwanted or self._membership.lost:
             return 0.0
-        due = monotonic() + _LONGEST_WAIT_SECONDS
+        due = self._reconcile_at
+        if self._ledger.never_started or self._ledger.started:
+            due = min(due, self._release_at)
         backlogged = False
         for slots, hunger in self._served:
             backlogged = backlogged or slots.backlogged
@@ -151,8 +155,6 @@ class Claimer:
                 due = min(due, hoarded_until)
         if (deliver_at := self._ledger.deliver_at(_LINGER_SECONDS if backlogged else 0.0)) is not None:
             due = min(due, deliver_at)
-        if self._reconcile_at is not None:
-            due = min(due, self._reconcile_at)
         return due
 
     def _next_served(self) -> tuple[Served | None, int]:
@@ -174,7 +176,7 @@ class Claimer:
             if not batch or not self._finisher.is_about_rows(error):
                 self._ledger.put_back(batch)
                 raise
-            return await self._finisher.one_by_one(store, worker_id, batch)
+            return await self._finisher.recover(store, worker_id, batch, error)
         except BaseException:
             self._ledger.put_back(batch)
             raise
@@ -211,8 +213,6 @@ class Claimer:
         now = monotonic()
         attempts = [Attempt(job, now) for job in claimed]
         self._ledger.add(attempts)
-        if self._reconcile_at is None:
-            self._reconcile_at = now + self._reconcile_seconds
         self.claimed_at = now
         if slots.closed:  # told to stop while the claim was on its way
             self._ledger.hand_back(attempts)
@@ -238,20 +238,22 @@ class Claimer:
             if (hoarded_until := slots.hoarded_until()) is not None and hoarded_until <= now:
                 self._ledger.hand_back(slots.take_back())
         never_started, started = list(self._ledger.never_started), list(self._ledger.started)
-        if never_started or started:
-            await store.release(self._membership.worker_id, never_started, started)
-            self._ledger.settle([*never_started, *started])
-        return len(never_started) + len(started)
+        if self._release_at > now or not (never_started or started):
+            return 0
+        over = await store.release(self._membership.worker_id, never_started, started)
+        self._ledger.settle(over)
+        if len(over) < len(never_started) + len(started):
+            self._release_at = now + HELD_SECONDS
+        return len(over)
 
     async def _reconcile(self, store: Store) -> None:
-        """Hands back what a lost answer left in this worker's name: after each reconnection, and now and then."""
+        """Hands back what a lost answer left in this worker's name: after each reconnection, and again and again,
+        because a claim that was under way on a lost connection may commit at any time later."""
         now = monotonic()
-        reconnected = self._connection != self._link.opened
-        if not reconnected and (self._reconcile_at is None or self._reconcile_at > now):
+        if self._connection == self._link.opened and self._reconcile_at > now:
             return
         forgotten = await store.reconcile(self._membership.worker_id, self._ledger.leases, _ANY_LEASE)
         if forgotten:
             _log.warning("handed back %d jobs whose claim was never answered", len(forgotten))
-        # a claim that was under way on the lost connection may still commit: look once more later
-        self._reconcile_at = now + self._reconcile_seconds if reconnected or len(self._ledger) else None
+        self._reconcile_at = now + self._reconcile_seconds
         self._connection = self._link.opened

@@ -1,12 +1,11 @@
-"""Delivers outcomes when a batch was refused as a whole: one at a time, so that one bad row costs its neighbours
-nothing."""
+"""Delivers outcomes also when a batch was refused as a whole: one bad row, or one that somebody holds, costs its
+neighbours nothing."""
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from uuid import UUID
 
-from dtsched.errors import WorkerLost
+from dtsched.errors import Conflict, InvalidInput, WorkerLost
 from dtsched.jobs import ErrorInfo, Outcome
 from dtsched.outage import first_line
 from dtsched.runtime.ledger import Ledger
@@ -14,7 +13,11 @@ from dtsched.store import Store, is_busy, is_outage, is_transient
 
 _log = logging.getLogger("dtsched.finisher")
 
-_BUSY_SECONDS = 5.0
+HELD_SECONDS = 1.0
+"""When to try again what somebody's row lock has kept from being written."""
+
+_STRIKES = 3
+_POISON = (InvalidInput, Conflict)  # what the row itself is to blame for
 
 
 class Finisher:
@@ -30,14 +33,14 @@ class Finisher:
             if not self.is_about_rows(error):
                 self._ledger.put_back(batch)
                 raise
-            return await self.one_by_one(store, worker_id, batch)
+            return await self.recover(store, worker_id, batch, error)
         except BaseException:
             self._ledger.put_back(batch)
             raise
         return len(batch)
 
     def is_about_rows(self, error: Exception) -> bool:
-        """Some row of the batch is refused, or held by somebody; not the connection, this worker or chance."""
+        """Some row of the batch may be refused, or held by somebody; not the connection, this worker or chance."""
         if is_outage(error) or isinstance(error, WorkerLost):
             return False
         return is_busy(error) or not is_transient(error)
@@ -48,26 +51,50 @@ class Finisher:
             # sent twice because an answer was lost, or taken away by a rescue: either way another outcome holds
             _log.warning("%d outcomes were refused, their leases are gone: %s", len(refused), sorted(refused)[:10])
 
-    async def one_by_one(self, store: Store, worker_id: UUID, batch: Sequence[Outcome]) -> int:
+    async def recover(self, store: Store, worker_id: UUID, batch: Sequence[Outcome], error: Exception) -> int:
+        """After a batch was refused as a whole: what somebody holds waits, and the rest goes with the next round. What
+        was refused for another reason is found by delivering one at a time."""
+        held: set[int] = set()
+        if is_busy(error):
+            try:
+                held.update(await store.held(worker_id, [outcome.lease_id for outcome in batch]))
+            except BaseException:
+                self._ledger.put_back(batch)
+                raise
+        if not held:
+            return await self._one_by_one(store, worker_id, batch)
+        self._ledger.defer([outcome for outcome in batch if outcome.lease_id in held], HELD_SECONDS)
+        self._ledger.put_back([outcome for outcome in batch if outcome.lease_id not in held])
+        return 0
+
+    async def _one_by_one(self, store: Store, worker_id: UUID, batch: Sequence[Outcome]) -> int:
+        strikes = 0
         for position, outcome in enumerate(batch):
             try:
-                await self._finish_one(store, worker_id, outcome)
+                strikes += not await self._finish_one(store, worker_id, outcome)
             except BaseException:
                 self._ledger.put_back(batch[position:])
                 raise
+            if strikes == _STRIKES:  # each may have waited for a lock, and other jobs want to be claimed meanwhile
+                self._ledger.defer(batch[position + 1 :], HELD_SECONDS)
+                return position + 1
         return len(batch)
 
-    async def _finish_one(self, store: Store, worker_id: UUID, outcome: Outcome) -> None:
+    async def _finish_one(self, store: Store, worker_id: UUID, outcome: Outcome) -> bool:
+        """False: not now."""
         try:
             self.delivered([outcome], await store.finish(worker_id, [outcome]))
         except Exception as error:
             if is_outage(error) or isinstance(error, WorkerLost):
                 raise
-            if is_transient(error):  # somebody holds its rows: the others need not wait for that
-                asyncio.get_running_loop().call_later(_BUSY_SECONDS, self._ledger.deliver, [outcome])
-                return
+            if not isinstance(error, _POISON):
+                if not is_transient(error):
+                    _log.error("lease %d: its outcome cannot be stored now: %s", outcome.lease_id, first_line(error))
+                self._ledger.defer([outcome], HELD_SECONDS)
+                return False
             _log.error("lease %d: its outcome cannot be stored: %s", outcome.lease_id, first_line(error))
             await self._finish_poisoned(store, worker_id, outcome.lease_id, error)
+        return True
 
     async def _finish_poisoned(self, store: Store, worker_id: UUID, lease_id: int, error: Exception) -> None:
         message = f"the outcome could not be stored: {first_line(error)}"
@@ -76,9 +103,7 @@ class Finisher:
         )
         try:
             self.delivered([failure], await store.finish(worker_id, [failure]))
-        except Exception as second:
-            if is_outage(second) or isinstance(second, WorkerLost):
-                raise
+        except _POISON as second:
             # forgotten here, it is found by reconcile() and handed back; its crash cap bounds how often
             self._ledger.settle([lease_id])
             _log.error("lease %d: not even its failure can be stored: %s", lease_id, first_line(second))

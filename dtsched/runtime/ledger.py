@@ -62,6 +62,11 @@ class Ledger:
             self._outcomes_since = monotonic()
         self._outcomes.extend(outcomes)
 
+    def defer(self, outcomes: Sequence[Outcome], seconds: float) -> None:
+        """They cannot be delivered now: tried again after that time, unless this identity is lost by then."""
+        if outcomes:
+            asyncio.get_running_loop().call_later(seconds, self._deliver_late, outcomes)
+
     def deliver_at(self, linger_seconds: float) -> float | None:
         """At once if a good batch has gathered, else after having lingered. None: there is nothing to deliver."""
         if not self._outcomes:
@@ -77,6 +82,10 @@ class Ledger:
             batch.append(outcome)
         self._outcomes_since = monotonic()
         return batch
+
+    def _deliver_late(self, outcomes: Sequence[Outcome]) -> None:
+        self.deliver([outcome for outcome in outcomes if outcome.lease_id in self._attempts])
+        self._stirred.set()
 
     def put_back(self, batch: Sequence[Outcome]) -> None:
         """They were not delivered, or nobody knows: to be sent again. A lease is finished once, however often that

@@ -26,11 +26,12 @@ class UnstorableResult(Exception):
 def encode_result(value: object) -> bytes:
     """JSON of the value; NUL and lone surrogates become U+FFFD. UnstorableResult when it is no JSON, or too large."""
     try:
-        raw = _encode(value)
+        try:
+            raw = _encode(value)
+        except UnicodeEncodeError:
+            raw = _encode(_cleaned(msgspec.to_builtins(value, str_keys=True)))
         if b"\\u0000" in raw:
             raw = _encode(_cleaned(msgspec.json.decode(raw)))
-    except UnicodeEncodeError:
-        raw = _encode(_cleaned(msgspec.to_builtins(value, str_keys=True)))
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
         raise UnstorableResult(f"the result cannot be stored as JSON: {error}; return plain data") from error
     if len(raw) > MAX_RESULT_BYTES:

@@ -130,7 +130,11 @@ class Slot:
                 value = await self._in_thread(partial(definition.function, *args, **kwargs))
             return outcomes.of_value(attempt, value)
         except BaseException as error:  # SystemExit in a handler is its failure, not the worker's end
-            return outcomes.of_error(attempt, error)
+            try:
+                return outcomes.of_error(attempt, error)
+            except Exception as second:  # an exception of the handler's that is itself broken
+                message = f"the error {type(error).__qualname__} cannot be described: {type(second).__qualname__}"
+                return outcomes.failed(attempt, "UnstorableError", message)
 
     def _limit_time(self, attempt: Attempt, definition: TaskDefinition) -> None:
         timeout_seconds = attempt.claimed.timeout_seconds or definition.timeout

@@ -107,6 +107,13 @@ class Slots:
             self._prefetch.hoarded()
         return waiting
 
+    def withdraw(self, attempts: Sequence[Attempt]) -> list[Attempt]:
+        """Takes those of these jobs back that wait here."""
+        withdrawn = [attempt for attempt in attempts if attempt in self.pending]
+        for attempt in withdrawn:
+            self.pending.remove(attempt)
+        return withdrawn
+
     def _take(self) -> Attempt | None:
         if not self.pending or self.closed:
             return None

@@ -38,8 +38,9 @@ class HandlerThread:
     def run(self, function: Callable[[], object]) -> "asyncio.Future[object]":
         """The future brings what the function returned, or Raised."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+            thread.start()  # may fail for want of memory: the next call tries again
+            self._thread = thread
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[object] = loop.create_future()
         self._calls.put(_Call(function, loop, answer))

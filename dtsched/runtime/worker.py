@@ -7,6 +7,7 @@ import platform
 import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from uuid import uuid4
 
 from dtsched.context import Context
@@ -28,13 +29,14 @@ from dtsched.runtime.slot import GIVE_UP_SECONDS
 from dtsched.runtime.slots import Slots
 from dtsched.runtime.watchdog import Watchdog
 from dtsched.settings import Settings
-from dtsched.store import Claimed, Store, SyncStore, connect_sync, is_outage, open_store
+from dtsched.store import Claimed, Store, SyncStore, connect_sync, open_store
 from dtsched.tasks import TaskRegistry
 
 _log = logging.getLogger("dtsched.worker")
 
 _FAREWELL_SECONDS = 5.0
 _LOCK_SECONDS = 0.5
+_SHORTEST_ANSWER_SECONDS = 2.0
 
 
 class Worker:
@@ -60,8 +62,8 @@ class Worker:
         self._stopping = asyncio.Event()
         self._hurrying = asyncio.Event()
         dsn = settings.require_dsn()
-        self._link = Link(lambda: self._open_claiming_store(dsn))
-        self._maintenance = Link(lambda: open_store(dsn, role="maintenance"))
+        self._link = Link(lambda: _open_store(dsn, "claimer"))
+        self._maintenance = Link(lambda: _open_store(dsn, "maintenance"))
         self._promote = Promote(self._maintenance, poll_seconds=settings.poll)
         self._ledger = Ledger(self._stirred)
         self._slots = [
@@ -70,7 +72,9 @@ class Worker:
         ]
         self._membership = Membership(on_lost=self._lost, on_drain=self._told_to_drain, on_cancel=self._cancel)
         self._renewer = Renewer(
-            lambda: SyncStore(connect_sync(dsn, role="renewer")),
+            lambda: SyncStore(
+                connect_sync(dsn, role="renewer"), answer_seconds=max(_SHORTEST_ANSWER_SECONDS, settings.lease / 2)
+            ),
             worker_id=lambda: self._membership.worker_id,
             lease_seconds=settings.lease,
             on_answer=self._membership.answered,
@@ -111,9 +115,13 @@ class Worker:
 
     async def run(self) -> None:
         """Raises what connecting and registering raise; once registered it survives the database's absences."""
-        async with self._link.store() as store:
-            await store.require_contract()
-            await self._join(store)
+        try:
+            async with self._link.store() as store:
+                await store.require_contract()
+                await self._join(store)
+        except BaseException:
+            await self._link.close()
+            raise
         for slots in self._slots:
             slots.start()
         self._renewer.start()
@@ -184,24 +192,23 @@ class Worker:
             await asyncio.sleep(0.01)
 
     async def _end(self, loops: Sequence[asyncio.Task[None]]) -> None:
-        for loop in loops:
-            loop.cancel()
-        await asyncio.gather(*loops, return_exceptions=True)
-        self.stuck_slots = sum(await asyncio.gather(*(slots.close(0.5) for slots in self._slots)))
-        await self._leave()
-        await self._renewer.stop()
-        await self._maintenance.close()
-        await self._link.close()
-        _log.info("worker %s ended", self._name)
+        async with AsyncExitStack() as last:
+            last.callback(_log.info, "worker %s ended", self._name)
+            last.push_async_callback(self._link.close)
+            last.push_async_callback(self._maintenance.close)
+            last.push_async_callback(self._leave)
+            last.push_async_callback(self._renewer.stop)  # first of these: it would find its worker gone
+            for loop in loops:
+                loop.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+            self.stuck_slots = sum(await asyncio.gather(*(slots.close(0.5) for slots in self._slots)))
 
     async def _leave(self) -> None:
-        """Deregisters; if the database is away the leases run out by themselves."""
+        """Deregisters; if that fails the leases run out by themselves."""
         try:
             async with asyncio.timeout(_FAREWELL_SECONDS), self._link.store() as store:
                 handed_back = await store.deregister_worker(self._membership.worker_id)
-        except Exception as error:
-            if not is_outage(error):
-                raise
+        except Exception as error:  # it must not hide how run() has ended
             _log.warning("could not deregister, the leases run out by themselves: %s", first_line(error))
         else:
             if handed_back:
@@ -210,12 +217,6 @@ class Worker:
     def _running(self) -> list[Attempt]:
         """Without those that were given up on: nobody waits for them."""
         return [attempt for slots in self._slots for attempt in slots.running if not attempt.ended]
-
-    async def _open_claiming_store(self, dsn: str) -> Store:
-        """One locked job row must not keep all the others from being finished and claimed."""
-        store = await open_store(dsn, role="claimer")
-        await store.limit_lock_waits(_LOCK_SECONDS)
-        return store
 
     def _context(self, claimed: Claimed, queue: str) -> Context:
         return Context(
@@ -246,12 +247,13 @@ class Worker:
         return self._ledger.drop()
 
     def _told_to_drain(self) -> None:
-        if not self._stopping.is_set():
-            self.stop()
+        self._stopping.set()  # without stop(), whose second call ends the grace
 
     def _cancel(self, leases: Sequence[int]) -> None:
         attempts = self._ledger.attempts_of(leases)
         for slots in self._slots:
+            if withdrawn := slots.withdraw(attempts):
+                self._ledger.hand_back(withdrawn)
             slots.stop("cancelled", attempts)
 
     def _woken(self, queue: str) -> None:
@@ -269,3 +271,10 @@ class Worker:
     def _reconnect(self) -> None:
         self._claimer.reconnect()
         self._listener.reconnect()
+
+
+async def _open_store(dsn: str, role: str) -> Store:
+    """One row that somebody holds must not keep all the others waiting."""
+    store = await open_store(dsn, role=role)
+    await store.limit_lock_waits(_LOCK_SECONDS)
+    return store
