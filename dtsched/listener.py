@@ -13,6 +13,7 @@ from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
+from psycopg.pq import PGnotify
 
 from dtsched.outage import Outage
 
@@ -99,10 +100,12 @@ class Listener:
 
     async def _listen(self, outage: Outage) -> None:
         async with await _Connection.connect(self._dsn, autocommit=True, **_CONNECT) as connection:
-            connection.add_notify_handler(lambda notified: self._dispatch(notified.channel, notified.payload))
-            await connection.execute("set idle_session_timeout = 0")
-            for channel in self._channels:
-                await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
+            # psycopg's own handler fails on a payload in no encoding, which a database in SQL_ASCII lets anybody send
+            connection.pgconn.notify_handler = self._dispatch
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await connection.execute("set idle_session_timeout = 0")
+                for channel in self._channels:
+                    await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
             outage.over()
             self.generation += 1
             self._set_connected(True)
@@ -118,7 +121,7 @@ class Listener:
             await self._until_stirred(connection.fileno())
             connection.pgconn.consume_input()
             while notified := connection.pgconn.notifies():
-                self._dispatch(notified.relname.decode(), notified.extra.decode(errors="replace"))
+                self._dispatch(notified)
             while self._requests:
                 await self._answer(connection, self._requests[0])
                 self._requests.popleft()
@@ -142,10 +145,10 @@ class Listener:
         if not request.answer.done():
             request.answer.set_result(row[0] if row else None)
 
-    def _dispatch(self, channel: str, payload: str) -> None:
-        receive = self._channels.get(channel)
+    def _dispatch(self, notified: PGnotify) -> None:
+        receive = self._channels.get(notified.relname.decode(errors="replace"))
         if receive is not None:
-            receive(payload)
+            receive(notified.extra.decode(errors="replace"))
 
     def _set_connected(self, connected: bool) -> None:
         self.connected = connected

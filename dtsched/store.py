@@ -102,10 +102,12 @@ class Promoted(NamedTuple):
     next_seconds: float | None
 
 
-async def connect(dsn: str, *, role: str, timeout_ms: int | None = None) -> Connection:
-    """An autocommit connection; `role` is shown in pg_stat_activity, `timeout_ms` is its statement_timeout."""
+async def connect(dsn: str, *, role: str, timeout_ms: int | None = None, lock_ms: int | None = None) -> Connection:
+    """An autocommit connection; `role` is shown in pg_stat_activity, `timeout_ms` is its statement_timeout, `lock_ms`
+    its lock_timeout."""
+    settings = parameters(dsn, role, timeout_ms, lock_ms)
     with translated():
-        connection = await psycopg.AsyncConnection.connect(dsn, autocommit=True, **parameters(dsn, role, timeout_ms))
+        connection = await psycopg.AsyncConnection.connect(dsn, autocommit=True, **settings)
     set_json_loads(as_encoded, connection)
     return connection
 
@@ -209,10 +211,6 @@ class Store:
 
     async def probe(self) -> None:
         await self._row("select 1")
-
-    async def limit_lock_waits(self, seconds: float) -> None:
-        """For this session: a call that waits longer for a lock fails, see is_busy()."""
-        await self._row("select set_config('lock_timeout', %s, false)", f"{seconds * 1000:.0f}ms")
 
     async def require_contract(self) -> None:
         """Raises SchemaMissing or SchemaMismatch unless the database speaks this program's contract."""
@@ -371,9 +369,9 @@ class Store:
         return (await self._rows(statement, *parameters))[0]
 
 
-async def open_store(dsn: str, *, role: str) -> Store:
-    """A store over a connection of its own."""
-    return Store(await connect(dsn, role=role))
+async def open_store(dsn: str, *, role: str, lock_ms: int | None = None) -> Store:
+    """A store over a connection of its own. A call that waits longer than `lock_ms` for a lock fails, see is_busy()."""
+    return Store(await connect(dsn, role=role, lock_ms=lock_ms))
 
 
 class SyncStore:
@@ -388,7 +386,8 @@ class SyncStore:
     def renew(self, worker_id: UUID) -> Renewal:
         timer = threading.Timer(self._answer_seconds, self.sever)
         timer.daemon = True
-        timer.start()
+        with suppress(RuntimeError):  # no thread to be had: better renewed without a bound than not at all
+            timer.start()
         try:
             with translated():
                 row = self._connection.execute(_RENEW, (worker_id,), binary=True).fetchone()
@@ -448,13 +447,15 @@ def to_job(row: Row) -> Job:
     return Job(**values)
 
 
-def parameters(dsn: str, role: str, timeout_ms: int | None) -> dict[str, Any]:
+def parameters(dsn: str, role: str, timeout_ms: int | None, lock_ms: int | None = None) -> dict[str, Any]:
     """What every connection of ours adds to the user's DSN."""
     given = parse_dsn(dsn)
     options = f"{given.get('options') or ''} -c idle_in_transaction_session_timeout=60s"
     options += r" -c default_transaction_isolation=read\ committed"  # claims refuse anything else
     if timeout_ms is not None:
         options += f" -c statement_timeout={timeout_ms}"
+    if lock_ms is not None:
+        options += f" -c lock_timeout={lock_ms}"
     settings = {name: value for name, value in _SETTINGS.items() if name not in given}
     return {**settings, "application_name": f"dtsched {role}", "options": options.strip()}
 
@@ -500,7 +501,15 @@ def _names(names: Sequence[str]) -> str:
 
 
 def _split(outcomes: Sequence[Outcome]) -> tuple[str, str | None, str | None]:
-    """What finish() takes: the completed leases, their results as one JSON document, and the others as another."""
+    """What finish() takes: the completed leases, their results as one JSON document, and the others as another.
+    InvalidInput when what a handler brought is none: a raw result in no encoding, a delay that is no number."""
+    try:
+        return _joined(outcomes)
+    except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
+        raise InvalidInput(f"an outcome cannot be sent: {error}") from error
+
+
+def _joined(outcomes: Sequence[Outcome]) -> tuple[str, str | None, str | None]:
     done = [outcome for outcome in outcomes if outcome.kind == "complete"]
     results = None
     if any(outcome.result is not None for outcome in done):

@@ -14,8 +14,9 @@ class Link:
     """Serves one block at a time. `opened` counts the connections: a new one knows nothing of what was said on the
     last."""
 
-    def __init__(self, open_store: Callable[[], Awaitable[Store]]) -> None:
+    def __init__(self, open_store: Callable[[], Awaitable[Store]], *, answer_seconds: float = ANSWER_SECONDS) -> None:
         self._open = open_store
+        self._answer_seconds = answer_seconds
         self._store: Store | None = None
         self._lock = asyncio.Lock()
         self.opened = 0
@@ -23,12 +24,12 @@ class Link:
     @asynccontextmanager
     async def store(self) -> AsyncGenerator[Store]:
         """An outage or a cancellation inside the block closes the connection; the next block opens a new one. A block
-        that takes longer than ANSWER_SECONDS meets an outage."""
+        that takes longer than `answer_seconds` meets an outage."""
         async with self._lock:
             if self._store is None:
                 self._store = await self._open()
                 self.opened += 1
-            timer = asyncio.get_running_loop().call_later(ANSWER_SECONDS, self._store.sever)
+            timer = asyncio.get_running_loop().call_later(self._answer_seconds, self._store.sever)
             try:
                 yield self._store
             except BaseException as error:
@@ -39,8 +40,8 @@ class Link:
                 timer.cancel()
 
     def sever(self) -> None:
-        """The block that is under way meets an outage."""
-        if self._store is not None:
+        """The block that is under way, if there is one, meets an outage."""
+        if self._lock.locked() and self._store is not None:
             self._store.sever()
 
     async def close(self) -> None:

@@ -95,6 +95,7 @@ class Claimer:
             await self._join(store)
         handed_back = await self._hand_back(store)
         await self._reconcile(store)
+        await self._finisher.look_again(store, self._membership.worker_id)
         await self._let_go_where_full()
         if self._all_doze():
             return handed_back + await self._poll(store)
@@ -139,7 +140,7 @@ class Claimer:
 
     def _due_at(self) -> float:
         """When the next round has something to do, as monotonic seconds."""
-        if self._unwanted or self._membership.lost:
+        if self._unwanted or self._membership.lost or self._ledger.has_deferred:
             return 0.0
         due = self._reconcile_at
         if self._ledger.never_started or self._ledger.started:

@@ -54,18 +54,27 @@ class Finisher:
     async def recover(self, store: Store, worker_id: UUID, batch: Sequence[Outcome], error: Exception) -> int:
         """After a batch was refused as a whole: what somebody holds waits, and the rest goes with the next round. What
         was refused for another reason is found by delivering one at a time."""
-        held: set[int] = set()
-        if is_busy(error):
-            try:
-                held.update(await store.held(worker_id, [outcome.lease_id for outcome in batch]))
-            except BaseException:
-                self._ledger.put_back(batch)
-                raise
-        if not held:
+        free = await self._without_held(store, worker_id, batch) if is_busy(error) else batch
+        if len(free) == len(batch):
             return await self._one_by_one(store, worker_id, batch)
-        self._ledger.defer([outcome for outcome in batch if outcome.lease_id in held], HELD_SECONDS)
-        self._ledger.put_back([outcome for outcome in batch if outcome.lease_id not in held])
+        self._ledger.put_back(free)
         return 0
+
+    async def look_again(self, store: Store, worker_id: UUID) -> None:
+        """What was deferred goes with the next batch, unless it is held still: asking costs no wait, but a batch with
+        a held row in it costs everybody the lock timeout."""
+        if deferred := self._ledger.take_deferred():
+            self._ledger.put_back(await self._without_held(store, worker_id, deferred))
+
+    async def _without_held(self, store: Store, worker_id: UUID, batch: Sequence[Outcome]) -> Sequence[Outcome]:
+        """Those whose rows nobody holds. The others are deferred."""
+        try:
+            held = set(await store.held(worker_id, [outcome.lease_id for outcome in batch]))
+        except BaseException:
+            self._ledger.put_back(batch)
+            raise
+        self._ledger.defer([outcome for outcome in batch if outcome.lease_id in held], HELD_SECONDS)
+        return [outcome for outcome in batch if outcome.lease_id not in held]
 
     async def _one_by_one(self, store: Store, worker_id: UUID, batch: Sequence[Outcome]) -> int:
         strikes = 0

@@ -20,6 +20,7 @@ class Ledger:
         self._attempts: dict[int, Attempt] = {}
         self._outcomes: deque[Outcome] = deque()
         self._outcomes_since = 0.0
+        self._deferred: list[Outcome] = []
         self.never_started: set[int] = set()
         self.started: set[int] = set()
 
@@ -63,9 +64,19 @@ class Ledger:
         self._outcomes.extend(outcomes)
 
     def defer(self, outcomes: Sequence[Outcome], seconds: float) -> None:
-        """They cannot be delivered now: tried again after that time, unless this identity is lost by then."""
+        """They cannot be delivered now. After that time take_deferred() has them, unless this identity is lost by
+        then."""
         if outcomes:
-            asyncio.get_running_loop().call_later(seconds, self._deliver_late, outcomes)
+            asyncio.get_running_loop().call_later(seconds, self._remember, outcomes)
+
+    @property
+    def has_deferred(self) -> bool:
+        """Some have waited long enough."""
+        return bool(self._deferred)
+
+    def take_deferred(self) -> list[Outcome]:
+        deferred, self._deferred = self._deferred, []
+        return deferred
 
     def deliver_at(self, linger_seconds: float) -> float | None:
         """At once if a good batch has gathered, else after having lingered. None: there is nothing to deliver."""
@@ -82,10 +93,6 @@ class Ledger:
             batch.append(outcome)
         self._outcomes_since = monotonic()
         return batch
-
-    def _deliver_late(self, outcomes: Sequence[Outcome]) -> None:
-        self.deliver([outcome for outcome in outcomes if outcome.lease_id in self._attempts])
-        self._stirred.set()
 
     def put_back(self, batch: Sequence[Outcome]) -> None:
         """They were not delivered, or nobody knows: to be sent again. A lease is finished once, however often that
@@ -104,6 +111,11 @@ class Ledger:
         count = len(self._attempts)
         self._attempts.clear()
         self._outcomes.clear()
+        self._deferred.clear()
         self.never_started.clear()
         self.started.clear()
         return count
+
+    def _remember(self, outcomes: Sequence[Outcome]) -> None:
+        self._deferred.extend(outcome for outcome in outcomes if outcome.lease_id in self._attempts)
+        self._stirred.set()

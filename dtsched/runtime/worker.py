@@ -34,8 +34,9 @@ from dtsched.tasks import TaskRegistry
 
 _log = logging.getLogger("dtsched.worker")
 
-_FAREWELL_SECONDS = 5.0
-_LOCK_SECONDS = 0.5
+_FAREWELL_SECONDS = 6.0
+_CANCEL_SECONDS = 1.0
+_LOCK_MS = 500  # one row that somebody holds must not keep all the others waiting
 _SHORTEST_ANSWER_SECONDS = 2.0
 
 
@@ -62,8 +63,8 @@ class Worker:
         self._stopping = asyncio.Event()
         self._hurrying = asyncio.Event()
         dsn = settings.require_dsn()
-        self._link = Link(lambda: _open_store(dsn, "claimer"))
-        self._maintenance = Link(lambda: _open_store(dsn, "maintenance"))
+        self._link = Link(lambda: open_store(dsn, role="claimer", lock_ms=_LOCK_MS))
+        self._maintenance = Link(lambda: open_store(dsn, role="maintenance", lock_ms=_LOCK_MS))
         self._promote = Promote(self._maintenance, poll_seconds=settings.poll)
         self._ledger = Ledger(self._stirred)
         self._slots = [
@@ -182,7 +183,10 @@ class Worker:
         for slots in self._slots:
             slots.stop("shutdown")
         await self._until(lambda: not self._running(), GIVE_UP_SECONDS + 0.2)
-        await self._until(lambda: not len(self._ledger), _FAREWELL_SECONDS)
+        await self._until(lambda: not len(self._ledger), _FAREWELL_SECONDS / 2)
+        if len(self._ledger):  # the line may have fallen silent: over another one nothing is lost
+            self._claimer.reconnect()
+            await self._until(lambda: not len(self._ledger), _FAREWELL_SECONDS / 2)
 
     async def _until(self, reached: Callable[[], bool], seconds: float, sooner: asyncio.Event | None = None) -> None:
         """At most that long."""
@@ -198,10 +202,17 @@ class Worker:
             last.push_async_callback(self._maintenance.close)
             last.push_async_callback(self._leave)
             last.push_async_callback(self._renewer.stop)  # first of these: it would find its worker gone
-            for loop in loops:
-                loop.cancel()
-            await asyncio.gather(*loops, return_exceptions=True)
+            await self._end_loops(loops)
             self.stuck_slots = sum(await asyncio.gather(*(slots.close(0.5) for slots in self._slots)))
+
+    async def _end_loops(self, loops: Sequence[asyncio.Task[None]]) -> None:
+        for loop in loops:
+            loop.cancel()
+        _, late = await asyncio.wait(loops, timeout=_CANCEL_SECONDS)
+        if late:  # a cancelled statement waits until the server has answered, and a silent line never does
+            self._link.sever()
+            self._maintenance.sever()
+        await asyncio.gather(*loops, return_exceptions=True)
 
     async def _leave(self) -> None:
         """Deregisters; if that fails the leases run out by themselves."""
@@ -271,10 +282,3 @@ class Worker:
     def _reconnect(self) -> None:
         self._claimer.reconnect()
         self._listener.reconnect()
-
-
-async def _open_store(dsn: str, role: str) -> Store:
-    """One row that somebody holds must not keep all the others waiting."""
-    store = await open_store(dsn, role=role)
-    await store.limit_lock_waits(_LOCK_SECONDS)
-    return store

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import LiteralString
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -15,6 +18,9 @@ from psycopg import sql
 
 from dtsched import App
 from dtsched.embedded import Cluster
+from dtsched.errors import SchemaMissing
+from dtsched.runtime.worker import Worker
+from dtsched.settings import Settings
 from tests.runtime.handlers import recorded
 from tests.runtime.workers import (
     one,
@@ -29,6 +35,8 @@ from tests.runtime.workers import (
 
 Connect = Callable[[], psycopg.Connection]
 
+OURS: LiteralString = """select count(*) from pg_stat_activity
+    where datname = current_database() and starts_with(application_name, 'dtsched')"""
 TERMINATE = """select count(pg_terminate_backend(pid)) from pg_stat_activity
     where datname = current_database() and application_name like %s"""
 
@@ -128,6 +136,80 @@ async def test_f31_a_locked_job_row_keeps_no_other_job_from_ending(database: str
     assert one(connection, "select max(attempt) from dtsched.jobs") == 1
 
 
+async def test_f31_rows_that_somebody_holds_cost_the_other_jobs_no_time(database: str, connect: Connect) -> None:
+    connection, holder = connect(), connect()
+    async with running_worker(noting_app(seconds=0.5), database, {"default": 20, "quick": 1}):
+        held = [submit(connection, "note", {"n": n}) for n in range(10)]
+        await until(lambda: states(connection) == {"running": 10})
+        with holder.transaction():
+            holder.execute("select from dtsched.jobs where id = any (%s) for update", (held,))
+            await asyncio.sleep(2)
+            for n in range(5):
+                began = time.monotonic()
+                await until_ended(connection, submit(connection, "note", {"n": n}, queue="quick"))
+                assert time.monotonic() - began < 0.9
+            assert states(connection) == {"running": 10, "completed": 5}
+        await until_ended(connection, *held, seconds=5)
+    assert states(connection) == {"completed": 15}
+    assert one(connection, "select max(attempt) from dtsched.jobs") == 1
+
+
+async def test_f31_a_waiting_job_whose_row_somebody_holds_is_handed_back_later(database: str, connect: Connect) -> None:
+    connection, holder = connect(), connect()
+    app = noting_app(seconds=1.5)
+
+    @app.task
+    async def quick() -> None: ...
+
+    jobs = [submit(connection, "note", {"n": n}) for n in range(4)]
+    for _ in range(300):  # they teach the worker to fetch ahead
+        submit(connection, "quick", priority=10)
+    async with running_worker(app, database, {"default": 1}, lease=1.0):
+        await until(lambda: states(connection).get("running", 0) == 4)
+        with holder.transaction():
+            holder.execute("select from dtsched.jobs where id = %s for update", (jobs[3],))
+            await until_ended(connection, *jobs[:3])
+            await asyncio.sleep(1)
+            assert state_of(connection, jobs[3]) == "running"
+        await until_ended(connection, jobs[3])
+    assert connection.execute("select attempt, crash_count from dtsched.jobs where id = %s", (jobs[3],)).fetchone() == (
+        1,
+        0,
+    )
+
+
+async def test_f31_a_worker_that_stops_waits_a_while_for_the_row_of_a_job_that_has_ended(
+    database: str, connect: Connect
+) -> None:
+    connection, holder = connect(), connect()
+    async with running_worker(noting_app(seconds=0.5), database, grace_seconds=10) as worker:
+        job = submit(connection, "note", {"n": 1})
+        await until(lambda: state_of(connection, job) == "running")
+        with holder.transaction():
+            holder.execute("select from dtsched.jobs where id = %s for update", (job,))
+            worker.stop()
+            await asyncio.sleep(3)
+    assert connection.execute("select state, attempt, crash_count from dtsched.jobs").fetchall() == [
+        ("completed", 1, 0)
+    ]
+
+
+async def test_f32_a_locked_table_does_not_keep_lost_jobs_from_being_rescued(database: str, connect: Connect) -> None:
+    connection, holder = connect(), connect()
+    async with running_worker(noting_app(), database, lease=1.0):
+        await asyncio.sleep(1.5)  # only a worker that has renewed for a whole lease may judge others
+        with holder.transaction():
+            holder.execute("lock table dtsched.scheduled")
+            await asyncio.sleep(1)
+            connection.execute(
+                "select dtsched.register_worker(%s, 'dead', '{aside}', '{note}', 1, '500 ms')", (uuid4(),)
+            )
+            job = submit(connection, "note", {"n": 1}, queue="aside")
+            connection.execute("select dtsched.claim(id, 'aside', 1) from dtsched.workers where name = 'dead'")
+            connection.execute("update dtsched.jobs set queue = 'default' where id = %s", (job,))
+            await until_ended(connection, job, seconds=8)
+
+
 async def test_f33_idle_sessions_that_are_ended_come_back(database: str, connect: Connect) -> None:
     connection = connect()
     name = sql.Identifier(connection.info.dbname)
@@ -167,6 +249,18 @@ async def test_f42_a_claim_whose_answer_was_lost_is_handed_back(database: str, c
     assert one(connection, "select attempt from dtsched.jobs where id = %s", job) == 2
 
 
+async def test_f42_a_claim_that_commits_late_is_handed_back_by_an_idle_worker(database: str, connect: Connect) -> None:
+    connection = connect()
+    async with running_worker(noting_app(), database, lease=2.0):
+        await until(lambda: one(connection, "select count(*) from dtsched.workers") == 1)
+        await asyncio.sleep(1)
+        # as if it had been claimed over a connection that broke long ago
+        job = submit(connection, "note", {"n": 1}, queue="aside")
+        connection.execute("select dtsched.claim((select id from dtsched.workers), 'aside', 1)")
+        connection.execute("update dtsched.jobs set queue = 'default' where id = %s", (job,))
+        await until_ended(connection, job, seconds=10)
+
+
 async def test_f42_an_outcome_that_is_sent_again_is_refused_and_changes_nothing(
     database: str, connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -201,3 +295,46 @@ async def test_while_the_database_is_away_a_worker_logs_little_and_spends_nothin
         assert (time.process_time() - cpu) / 4 < 0.1
         assert len(caplog.records) < 12
         cluster.start()
+
+
+async def test_an_error_that_no_row_is_to_blame_for_costs_no_outcome(database: str, connect: Connect) -> None:
+    connection = connect()
+    runs: list[int] = []
+    app = App()
+
+    @app.task
+    async def note(n: int) -> int:
+        runs.append(n)
+        await asyncio.sleep(0.3)
+        return n
+
+    async with running_worker(app, database):
+        jobs = [submit(connection, "note", {"n": n}) for n in range(4)]
+        await until(lambda: len(runs) == 4)
+        connection.execute("alter function dtsched.finish_completed rename to away")
+        await asyncio.sleep(1)
+        connection.execute("alter function dtsched.away rename to finish_completed")
+        await until_ended(connection, *jobs)
+    assert sorted(runs) == [0, 1, 2, 3]
+    assert states(connection) == {"completed": 4}
+
+
+async def test_a_farewell_that_fails_is_logged_and_leaves_nothing_running(
+    database: str, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = connect()
+    async with running_worker(noting_app(), database):
+        await until_ended(connection, submit(connection, "note", {"n": 1}))
+        connection.execute("alter function dtsched.deregister_worker rename to away")
+    assert "could not deregister" in caplog.text
+    assert not [thread for thread in threading.enumerate() if thread.name == "dtsched-renewer"]
+    assert one(connection, OURS) == 0
+
+
+async def test_a_worker_that_cannot_register_leaves_no_connection_behind(database: str, connect: Connect) -> None:
+    connection = connect()
+    connection.execute("alter function dtsched.register_worker rename to away")
+    worker = Worker(noting_app().registry, Settings(dsn=database), {"default": 1})
+    with pytest.raises(SchemaMissing):
+        await worker.run()
+    assert one(connection, OURS) == 0

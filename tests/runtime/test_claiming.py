@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 import psycopg
+import pytest
 
 from dtsched import App, Context
 from tests.runtime.workers import one, running_worker, state_of, states, submit, until, until_ended
@@ -150,3 +152,22 @@ async def test_a_worker_that_stops_leaves_nothing_of_its_own_behind(database: st
     assert one(connection, "select count(*) from dtsched.leases") == 0
     assert one(connection, "select count(*) from dtsched.workers") == 0
     assert one(connection, "select sum(crash_count) from dtsched.jobs") == 2
+
+
+async def test_a_worker_that_drains_takes_a_first_signal_for_the_first(
+    database: str, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = App()
+
+    @app.task
+    async def linger() -> None:
+        await asyncio.sleep(1.5)
+
+    connection = connect()
+    with caplog.at_level(logging.INFO):
+        async with running_worker(app, database, lease=1.0, grace_seconds=30):
+            job = submit(connection, "linger")
+            await until(lambda: state_of(connection, job) == "running")
+            connection.execute("update dtsched.workers set draining = true")
+            await until(lambda: "nothing more is claimed" in caplog.text)
+    assert state_of(connection, job) == "completed"

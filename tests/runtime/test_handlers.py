@@ -7,6 +7,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from typing import cast
 
 import msgspec
 import psycopg
@@ -328,6 +329,84 @@ async def test_a_running_handler_is_cancelled_at_once_when_its_job_is(database: 
         await until_ended(connection, *jobs)
     assert [state_of(connection, job) for job in jobs] == ["cancelled", "cancelled"]
     assert sorted(stopped) == ["async", "thread"]
+
+
+async def test_a_waiting_job_that_is_cancelled_never_starts(database: str, connect: Connect) -> None:
+    app = App()
+    started: list[int] = []
+
+    @app.task
+    async def quick() -> None: ...
+
+    @app.task
+    async def linger(ctx: Context) -> None:
+        started.append(ctx.job_id)
+        await asyncio.sleep(0.6)
+
+    connection = connect()
+    jobs = [submit(connection, "linger") for _ in range(3)]
+    for _ in range(300):  # they teach the worker to fetch ahead
+        submit(connection, "quick", priority=10)
+    async with running_worker(app, database, {"default": 1}):
+        await until(lambda: [state_of(connection, job) for job in jobs] == ["running"] * 3)
+        connection.execute("select dtsched.cancel(%s)", (jobs[1],))
+        await until_ended(connection, *jobs)
+    assert started == [jobs[0], jobs[2]]
+    assert [state_of(connection, job) for job in jobs] == ["completed", "cancelled", "completed"]
+
+
+async def test_an_outcome_that_is_itself_broken_costs_its_job_and_not_the_slot(database: str, connect: Connect) -> None:
+    class Unfinished(Snooze):
+        def __init__(self) -> None:
+            """Leaves out what a snooze is made of."""
+
+    app = App()
+
+    @app.task
+    async def unfinished() -> None:
+        raise Unfinished
+
+    @app.task
+    async def odd_delay() -> None:
+        error = Retry(after=1)
+        error.after = cast("float", object())
+        raise error
+
+    @app.task
+    async def odd_reason() -> None:
+        raise Cancel(cast("str", 404))
+
+    @app.task
+    async def no_text() -> msgspec.Raw:
+        return msgspec.Raw(b'"\xff"')
+
+    connection = connect()
+    names = ("unfinished", "odd_delay", "no_text")
+    async with running_worker(app, database, {"default": 1}):
+        jobs = [submit(connection, name, max_attempts=1) for name in (*names, "odd_reason")]
+        await until_ended(connection, *jobs)
+    assert [state_of(connection, job) for job in jobs] == ["failed"] * 3 + ["cancelled"]
+    assert one(connection, "select message from dtsched.attempts where outcome = 'cancel'") == "404"
+
+
+async def test_a_thread_that_could_not_be_started_is_started_for_the_next_job(database: str, connect: Connect) -> None:
+    app = App()
+
+    @app.task
+    def note() -> int:
+        return 1
+
+    connection = connect()
+    async with running_worker(app, database, {"default": 1}):
+        await until(lambda: one(connection, "select count(*) from dtsched.workers") == 1)
+        threading.stack_size(1 << 46)  # more than there are addresses
+        try:
+            failing = submit(connection, "note", max_attempts=1)
+            await until_ended(connection, failing)
+        finally:
+            threading.stack_size(0)
+        await until_ended(connection, submit(connection, "note"))
+    assert states(connection) == {"failed": 1, "completed": 1}
 
 
 async def test_nul_and_lone_surrogates_in_results_and_errors_are_replaced(database: str, connect: Connect) -> None:
