@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -17,8 +17,9 @@ from dtsched.client import Client, result_of
 from dtsched.context import Context
 from dtsched.errors import InvalidInput, NotFound
 from dtsched.jobs import ENDED, Job, JobState, NewJob, Retry, Submitted, check_all, named_by_number, shown
+from dtsched.pool import SyncPool
 from dtsched.settings import Settings, load
-from dtsched.store import connect_sync, read_job_sync, submit_in, submit_in_sync
+from dtsched.store import read_job_sync, submit_in, submit_in_sync
 from dtsched.tasks import TaskDefinition, TaskRegistry
 
 P = ParamSpec("P")
@@ -195,6 +196,7 @@ class App:
         self.registry = TaskRegistry()
         self._settings: Settings | None = None
         self._client: Client | None = None
+        self._sync_pool: SyncPool | None = None
         self._owned = ExitStack()
         self._lock = threading.Lock()
 
@@ -257,6 +259,9 @@ class App:
         client, self._client = self._client, None
         if client is not None:
             await client.close()
+        sync_pool, self._sync_pool = self._sync_pool, None
+        if sync_pool is not None:
+            await asyncio.to_thread(sync_pool.close)
         await asyncio.to_thread(self._owned.close)
         self._settings = None
 
@@ -283,20 +288,26 @@ class App:
         named = {definition.queue for definition in self.registry.values() if definition.queue is not None}
         return dict.fromkeys(sorted(named | {"default"}), 10)
 
-    def sync_connection(self) -> "psycopg.Connection[Any]":
-        """A connection of its own for a synchronous caller; leaving its `with` block closes it."""
-        return connect_sync(self.settings.require_dsn(), role="client")
+    def sync_connection(self) -> "AbstractContextManager[psycopg.Connection[Any]]":
+        """A connection for a synchronous caller, out of a pool that ends with close() or the program."""
+        dsn = self.settings.require_dsn()
+        with self._lock:
+            if self._sync_pool is None:
+                self._sync_pool = SyncPool(dsn, role="client")
+            return self._sync_pool.connection()
 
     def result_sync(self, job_id: int, *, timeout: float | None = None) -> Any:
         deadline = None if timeout is None else time.monotonic() + timeout
-        with self.sync_connection() as connection:
-            while (job := read_job_sync(connection, job_id)) is None or job.state not in ENDED:
-                if job is None:
-                    raise NotFound(f"there is no job {job_id}")
-                if deadline is not None and time.monotonic() > deadline:
-                    raise TimeoutError(f"job {job_id} is still {job.state} after {timeout:g} s")
-                time.sleep(_POLL_SECONDS)
-        return result_of(job)
+        while True:
+            with self.sync_connection() as connection:
+                job = read_job_sync(connection, job_id)
+            if job is None:
+                raise NotFound(f"there is no job {job_id}")
+            if job.state in ENDED:
+                return result_of(job)
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError(f"job {job_id} is still {job.state} after {timeout:g} s")
+            time.sleep(_POLL_SECONDS)
 
     def _start_embedded(self) -> str:
         from dtsched import embedded, migrations  # only who asks for a server needs what starts one

@@ -1,16 +1,28 @@
-"""Connections for programs that ask now and then: few, opened when they are wanted, and an outage is told at once."""
+"""Connections for programs that ask now and then: few, opened when they are wanted, and an outage is told at once.
+
+Synchronous callers share psycopg_pool's. It tells an outage only when its patience is over, and not what it is, which a
+request that must be answered within seconds cannot use; so asynchronous callers have a pool of ours.
+"""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+import threading
+import weakref
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from time import monotonic
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from dtsched.errors import DatabaseUnreachable
-from dtsched.store import Store, connect, is_outage
+from dtsched.store import Store, connect, connect_sync, decode_nothing, is_outage, parameters
 
 _TRUSTED_SECONDS = 1.0  # a connection that was idle for longer is probed: the database may have gone meanwhile
 _IDLE_SECONDS = 60.0
+_SIZE = 10
+_WAIT_SECONDS = 3.0
+_ALL_TAKEN = "all connections to the database are taken: try again, or raise the pool's size"
 
 
 class _Idle(NamedTuple):
@@ -22,7 +34,7 @@ class Pool:
     """Each block of store() has a connection for itself. `statement_ms` bounds a statement, `wait_seconds` a wait."""
 
     def __init__(
-        self, dsn: str, *, role: str, size: int = 10, wait_seconds: float = 3.0, statement_ms: int = 4000
+        self, dsn: str, *, role: str, size: int = _SIZE, wait_seconds: float = _WAIT_SECONDS, statement_ms: int = 4000
     ) -> None:
         self._dsn = dsn
         self._role = role
@@ -48,9 +60,7 @@ class Pool:
             async with asyncio.timeout(self._wait_seconds):
                 await self._seats.acquire()
         except TimeoutError as error:
-            raise DatabaseUnreachable(
-                "all connections to the database are taken: try again, or raise the pool's size"
-            ) from error
+            raise DatabaseUnreachable(_ALL_TAKEN) from error
         try:
             store = await self._take()
             try:
@@ -80,6 +90,58 @@ class Pool:
     async def _close_idle(self, *, before: float = float("inf")) -> None:
         while self._idle and self._idle[0].since < before:
             await self._idle.pop(0).store.close()
+
+
+class SyncPool:
+    """For callers in any thread. The first connection is opened in the caller's own: a program that submits once starts
+    no threads, and one that cannot reach its database is told so at once."""
+
+    def __init__(self, dsn: str, *, role: str) -> None:
+        self._dsn = dsn
+        self._role = role
+        self._lock = threading.Lock()
+        self._pool: ConnectionPool[psycopg.Connection[Any]] | None = None
+        self._reached = False
+
+    @contextmanager
+    def connection(self) -> Generator[psycopg.Connection[Any]]:
+        """DatabaseUnreachable when there is none to be had; it says what is wrong."""
+        if (pool := self._shared()) is None:
+            with connect_sync(self._dsn, role=self._role) as connection:
+                self._reached = True
+                yield connection
+            return
+        try:
+            connection = pool.getconn(timeout=_WAIT_SECONDS)
+        except PoolTimeout as error:
+            connect_sync(self._dsn, role=self._role).close()  # says why, when it is not that all are taken
+            raise DatabaseUnreachable(_ALL_TAKEN) from error
+        try:
+            yield connection
+        finally:
+            pool.putconn(connection)
+
+    def close(self) -> None:
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
+
+    def _shared(self) -> "ConnectionPool[psycopg.Connection[Any]] | None":
+        with self._lock:
+            if self._pool is None and self._reached:
+                self._pool = ConnectionPool(
+                    self._dsn,
+                    kwargs={"autocommit": True, **parameters(self._dsn, self._role, None)},
+                    min_size=0,
+                    max_size=_SIZE,
+                    max_idle=_IDLE_SECONDS,
+                    configure=decode_nothing,
+                    check=ConnectionPool.check_connection,
+                    open=True,
+                )
+                weakref.finalize(self, self._pool.close)  # its threads end with the program
+            return self._pool
 
 
 async def _answers(store: Store) -> bool:

@@ -31,6 +31,7 @@ Connection = psycopg.AsyncConnection[Row]
 
 _SETTINGS: dict[str, Any] = {
     "connect_timeout": 5,
+    "client_encoding": "UTF8",
     # a peer that is gone without a word is noticed within 15 s
     "keepalives": 1,
     "keepalives_idle": 5,
@@ -108,20 +109,20 @@ async def connect(dsn: str, *, role: str, timeout_ms: int | None = None, lock_ms
     settings = parameters(dsn, role, timeout_ms, lock_ms)
     with translated():
         connection = await psycopg.AsyncConnection.connect(dsn, autocommit=True, **settings)
-    set_json_loads(as_encoded, connection)
+    decode_nothing(connection)
     return connection
 
 
 def connect_sync(dsn: str, *, role: str) -> psycopg.Connection[Row]:
     with translated():
         connection = psycopg.connect(dsn, autocommit=True, **parameters(dsn, role, None))
-    set_json_loads(as_encoded, connection)
+    decode_nothing(connection)
     return connection
 
 
-def as_encoded(raw: str | bytes) -> bytes:
-    """Leaves JSON as it came: whoever needs it decodes it into the type it wants."""
-    return raw.encode() if isinstance(raw, str) else raw
+def decode_nothing(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> None:
+    """Leaves JSON as it comes: whoever needs it decodes it into the type it wants."""
+    set_json_loads(_as_encoded, connection)
 
 
 def is_outage(error: BaseException) -> bool:
@@ -475,6 +476,10 @@ def _shut_down(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any
     if not connection.closed:
         with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
             duplicate.shutdown(socket.SHUT_RDWR)
+
+
+def _as_encoded(raw: str | bytes) -> bytes:
+    return raw.encode() if isinstance(raw, str) else raw
 
 
 def _message(error: psycopg.Error) -> str:

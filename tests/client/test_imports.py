@@ -31,7 +31,7 @@ def test_importing_loads_neither_driver_nor_web_framework(program: str) -> None:
 
 
 def test_an_app_loads_the_driver_and_nothing_heavier() -> None:
-    assert loaded_by("from dtsched import App; App()") == ["psycopg"]
+    assert loaded_by("from dtsched import App; App()") == ["psycopg", "psycopg_pool"]
 
 
 def test_every_name_is_there_and_no_other() -> None:

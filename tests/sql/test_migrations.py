@@ -6,11 +6,12 @@ import contextlib
 from typing import LiteralString, cast
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from dtsched import migrations
 from tests.sql.sessions import Session, Worker
-from tests.support.servers import temporary_cluster
+from tests.support.servers import Databases, temporary_cluster
 from tests.support.snapshot import snapshot
 
 ROLES = "select rolname from pg_roles where rolname like 'dtsched\\_%' and not rolcanlogin"
@@ -89,3 +90,15 @@ def warnings_of_the_script(dsn: str) -> list[str]:
         session.connection.add_notice_handler(note)
         session.connection.execute(cast("LiteralString", migrations.sql()))
     return warnings
+
+
+def test_a_database_of_any_encoding_will_do(server: str, databases: Databases):
+    name = sql.Identifier("dtsched_test_encoding")
+    with contextlib.closing(Session(server)) as session:
+        session.connection.execute(
+            sql.SQL("create database {} encoding 'SQL_ASCII' locale 'C' template template0").format(name)
+        )
+        try:
+            assert migrations.up(databases.dsn("dtsched_test_encoding")).current
+        finally:
+            session.connection.execute(sql.SQL("drop database {} with (force)").format(name))
