@@ -9,28 +9,19 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, LiteralString
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
 from psycopg.pq import PGnotify
 
+from dtsched.connections import parameters
 from dtsched.outage import Outage
 
 _log = logging.getLogger("dtsched.listener")
 
 _PROBE_SECONDS = 15.0
 _ANSWER_SECONDS = 5.0
-# a peer that is gone without a word is noticed within 15 s
-_CONNECT: dict[str, Any] = {
-    "application_name": "dtsched listener",
-    "connect_timeout": 5,
-    "keepalives": 1,
-    "keepalives_idle": 5,
-    "keepalives_interval": 3,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 14_000,
-}
 
 _Row = tuple[object, ...]
 _Connection = psycopg.AsyncConnection[_Row]
@@ -99,8 +90,11 @@ class Listener:
         return answer
 
     async def _listen(self, outage: Outage) -> None:
-        async with await _Connection.connect(self._dsn, autocommit=True, **_CONNECT) as connection:
-            # psycopg's own handler fails on a payload in no encoding, which a database in SQL_ASCII lets anybody send
+        # a database in SQL_ASCII lets anybody send a payload in no encoding: asked for another one, the server would end
+        # the connection, and psycopg's own handler fails on it
+        settings = parameters(self._dsn, "listener")
+        settings["client_encoding"] = "SQL_ASCII"
+        async with await _Connection.connect(self._dsn, autocommit=True, **settings) as connection:
             connection.pgconn.notify_handler = self._dispatch
             async with asyncio.timeout(_ANSWER_SECONDS):
                 await connection.execute("set idle_session_timeout = 0")

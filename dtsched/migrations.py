@@ -20,7 +20,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from dtsched.store import CONTRACT, check_contract, parameters, unreachable
+from dtsched.connections import parameters, unreachable
+from dtsched.store import CONTRACT, check_contract
 
 _LOCK = 7245263114  # one migration at a time per database; any number does that nothing else uses
 
@@ -90,7 +91,7 @@ def check(dsn: str) -> list[tuple[str, int, str]]:
 @contextmanager
 def _connection(dsn: str) -> Generator[sqlalchemy.Connection]:
     """One transaction, alone among migrations."""
-    settings = parameters(dsn, "migrate", None)
+    settings = parameters(dsn, "migrate")
     engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn, **settings))
     try:
         with engine.begin() as connection:

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from dtsched.connections import connect, connect_sync, decode_nothing, is_outage, parameters
 from dtsched.errors import DatabaseUnreachable
-from dtsched.store import Store, connect, connect_sync, decode_nothing, is_outage, parameters
+from dtsched.store import Store
 
 _TRUSTED_SECONDS = 1.0  # a connection that was idle for longer is probed: the database may have gone meanwhile
 _IDLE_SECONDS = 60.0
@@ -132,7 +133,7 @@ class SyncPool:
             if self._pool is None and self._reached:
                 self._pool = ConnectionPool(
                     self._dsn,
-                    kwargs={"autocommit": True, **parameters(self._dsn, self._role, None)},
+                    kwargs={"autocommit": True, **parameters(self._dsn, self._role)},
                     min_size=0,
                     max_size=_SIZE,
                     max_idle=_IDLE_SECONDS,

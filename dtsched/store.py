@@ -1,48 +1,25 @@
-"""How Python says what the schema's functions understand: one method per SQL function, and one place for its errors.
+"""How Python says what the schema's functions understand: one method per SQL function.
 
-Args and results travel as encoded JSON and are never parsed here. All connections are in autocommit: each call is one
-transaction.
+Args and results travel as encoded JSON and are never parsed here. Each call is one transaction.
 """
 
-import os
-import re
-import socket
 import threading
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, LiteralString, NamedTuple, cast
 from uuid import UUID
 
 import msgspec
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import tuple_row
-from psycopg.types.json import set_json_loads
 
-from dtsched.errors import BY_SQLSTATE, DatabaseUnreachable, InvalidInput, SchemaMismatch, SchemaMissing
+from dtsched.connections import Connection, Row, connect, shut_down, translated
+from dtsched.errors import InvalidInput, SchemaMismatch, SchemaMissing
 from dtsched.jobs import Job, NewJob, Outcome, ParentResult, Submitted, encode
 
 CONTRACT = 1
 """What dtsched.version() must answer. Raised by a change that programs of the version before cannot live with."""
-
-Row = tuple[Any, ...]
-Connection = psycopg.AsyncConnection[Row]
-
-_SETTINGS: dict[str, Any] = {
-    "connect_timeout": 5,
-    "client_encoding": "UTF8",
-    # a peer that is gone without a word is noticed within 15 s
-    "keepalives": 1,
-    "keepalives_idle": 5,
-    "keepalives_interval": 3,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 14_000,
-}
-
-# a refused connection has no SQLSTATE
-_REFUSED = re.compile('authentication failed|no password supplied|role ".*" does not exist|no pg_hba.conf entry')
-_NO_DATABASE = re.compile('database ".*" does not exist')
 
 _SUBMIT: LiteralString = "select id, created from dtsched.submit_many(%s::jsonb, %s)"
 _JOB_COLUMNS: LiteralString = """id, queue, task, args, state, priority, run_at, attempt, max_attempts, timeout, key,
@@ -103,95 +80,6 @@ class Promoted(NamedTuple):
     next_seconds: float | None
 
 
-async def connect(dsn: str, *, role: str, timeout_ms: int | None = None, lock_ms: int | None = None) -> Connection:
-    """An autocommit connection; `role` is shown in pg_stat_activity, `timeout_ms` is its statement_timeout, `lock_ms`
-    its lock_timeout."""
-    settings = parameters(dsn, role, timeout_ms, lock_ms)
-    with translated():
-        connection = await psycopg.AsyncConnection.connect(dsn, autocommit=True, **settings)
-    decode_nothing(connection)
-    return connection
-
-
-def connect_sync(dsn: str, *, role: str) -> psycopg.Connection[Row]:
-    with translated():
-        connection = psycopg.connect(dsn, autocommit=True, **parameters(dsn, role, None))
-    decode_nothing(connection)
-    return connection
-
-
-def decode_nothing(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> None:
-    """Leaves JSON as it comes: whoever needs it decodes it into the type it wants."""
-    set_json_loads(_as_encoded, connection)
-
-
-def is_outage(error: BaseException) -> bool:
-    """The connection, or the database behind it, is of no use any more: open another one, later."""
-    if isinstance(error, (DatabaseUnreachable, OSError, TimeoutError, psycopg.InterfaceError)):
-        return True
-    if not isinstance(error, psycopg.OperationalError):
-        # a server that has become a standby, or a session ended for being idle
-        return isinstance(error, psycopg.Error) and error.sqlstate in ("25006", "25P03")
-    state = error.sqlstate
-    return state is None or (state[:2] in ("08", "53", "57", "58", "XX") and state != "57014")
-
-
-def is_transient(error: BaseException) -> bool:
-    """The same statement may succeed on the same connection: deadlock, serialization, lock or statement timeout."""
-    return isinstance(error, psycopg.Error) and error.sqlstate in ("40001", "40P01", "55P03", "57014")
-
-
-def is_busy(error: BaseException) -> bool:
-    """Somebody holds a row that was waited for."""
-    return isinstance(error, psycopg.Error) and error.sqlstate == "55P03"
-
-
-def unreachable(error: BaseException) -> DatabaseUnreachable:
-    """One line that says what to do; never the DSN, which may hold a password."""
-    # an @ in a password is taken for the end of it, and what follows for a host
-    text = re.sub(r"""[^\s"']*@""", "…@", " ".join(str(error).split()))
-    state = getattr(error, "sqlstate", None)
-    if state in ("28P01", "28000") or _REFUSED.search(text):
-        return DatabaseUnreachable("the database refused the user or password: check DTSCHED_DSN (or --dsn)")
-    if state == "3D000" or _NO_DATABASE.search(text):
-        return DatabaseUnreachable(
-            "there is no database of that name on the server: create it, or check DTSCHED_DSN (or --dsn)"
-        )
-    if state == "53300":
-        return DatabaseUnreachable(
-            "the database has no connection to spare: raise max_connections or use fewer processes"
-        )
-    return DatabaseUnreachable(
-        f"the database cannot be reached: start it, or check DTSCHED_DSN (or --dsn): {text[:200]}"
-    )
-
-
-@contextmanager
-def translated() -> Generator[None]:
-    """The schema's SQLSTATEs as errors of ours. Outages in use stay psycopg's OperationalError: loops retry them."""
-    try:
-        yield
-    except psycopg.OperationalError as error:
-        if error.sqlstate in BY_SQLSTATE:
-            raise BY_SQLSTATE[error.sqlstate](_message(error)) from error
-        if error.sqlstate is None or error.sqlstate[:2] in ("28", "3D", "53"):
-            raise unreachable(error) from error
-        if error.sqlstate[:2] == "54":  # too large, too deep: the server is well
-            raise InvalidInput(_message(error)) from error
-        raise
-    except (psycopg.errors.UndefinedFunction, psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
-        if "dtsched" in str(error):
-            raise SchemaMissing("the schema dtsched is missing or too old here: run `dtsched migrate up`") from error
-        raise
-    except psycopg.Error as error:
-        if error.sqlstate in BY_SQLSTATE:
-            raise BY_SQLSTATE[error.sqlstate](_message(error)) from error
-        # without a SQLSTATE it is psycopg that cannot send the value
-        if isinstance(error, psycopg.DataError) or (error.sqlstate or "").startswith("23"):
-            raise InvalidInput(_message(error)) from error
-        raise
-
-
 class Store:
     """One method per SQL function, over one connection. Not to be used by two tasks at once."""
 
@@ -203,7 +91,7 @@ class Store:
 
     def sever(self) -> None:
         """Whoever waits for an answer on this connection meets an outage, also if the other end is a black hole."""
-        _shut_down(self._connection)
+        shut_down(self._connection)
 
     @property
     def usable(self) -> bool:
@@ -399,7 +287,7 @@ class SyncStore:
     def sever(self) -> None:
         """Store.sever(), from any thread."""
         with self._closing:
-            _shut_down(self._connection)
+            shut_down(self._connection)
 
     def close(self) -> None:
         with self._closing:
@@ -446,44 +334,6 @@ def to_job(row: Row) -> Job:
     for name in ("args", "result", "progress"):
         values[name] = _decoded(values[name])
     return Job(**values)
-
-
-def parameters(dsn: str, role: str, timeout_ms: int | None, lock_ms: int | None = None) -> dict[str, Any]:
-    """What every connection of ours adds to the user's DSN."""
-    given = parse_dsn(dsn)
-    options = f"{given.get('options') or ''} -c idle_in_transaction_session_timeout=60s"
-    options += r" -c default_transaction_isolation=read\ committed"  # claims refuse anything else
-    if timeout_ms is not None:
-        options += f" -c statement_timeout={timeout_ms}"
-    if lock_ms is not None:
-        options += f" -c lock_timeout={lock_ms}"
-    settings = {name: value for name, value in _SETTINGS.items() if name not in given}
-    return {**settings, "application_name": f"dtsched {role}", "options": options.strip()}
-
-
-def parse_dsn(dsn: str) -> dict[str, Any]:
-    """The driver's own complaint shows the whole DSN, and with it the password: it goes no further."""
-    try:
-        return conninfo_to_dict(dsn)
-    except psycopg.ProgrammingError:
-        raise InvalidInput(
-            "the DSN (DTSCHED_DSN or --dsn) cannot be read: write it like postgresql://user@host:5432/database",
-            field="dsn",
-        ) from None
-
-
-def _shut_down(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> None:
-    if not connection.closed:
-        with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
-            duplicate.shutdown(socket.SHUT_RDWR)
-
-
-def _as_encoded(raw: str | bytes) -> bytes:
-    return raw.encode() if isinstance(raw, str) else raw
-
-
-def _message(error: psycopg.Error) -> str:
-    return error.diag.message_primary or str(error)
 
 
 def _decoded(raw: bytes | None) -> Any:

@@ -11,9 +11,9 @@ from msgspec.structs import replace
 from dtsched.api.database import Database
 from dtsched.api.problems import BUSY, Refused
 from dtsched.api.requests import ApiRequest, Parents, job_id_of, page_of, submission_of
+from dtsched.connections import is_outage, is_transient
 from dtsched.errors import Conflict, InvalidInput, NotFound
 from dtsched.jobs import ENDED, Job, JobState
-from dtsched.store import is_outage, is_transient
 
 
 class Jobs(Struct, frozen=True):

@@ -7,6 +7,7 @@ from litestar.exceptions import HTTPException
 from msgspec import UNSET, Struct, UnsetType
 
 from dtsched.api.bodies import MAX_BODY_BYTES, MalformedBody
+from dtsched.connections import is_outage, is_transient
 from dtsched.errors import (
     Conflict,
     InvalidInput,
@@ -15,7 +16,6 @@ from dtsched.errors import (
     SchemaMissing,
     UnknownTask,
 )
-from dtsched.store import is_outage, is_transient
 
 MEDIA_TYPE = "application/problem+json"
 

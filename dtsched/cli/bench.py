@@ -15,9 +15,10 @@ from dtsched.cli.options import json_option
 from dtsched.cli.output import print_json
 from dtsched.cli.processes import Family, termination_raises
 from dtsched.cli.reading import read_one
+from dtsched.connections import Connection, connect
 from dtsched.errors import DtschedError
 from dtsched.jobs import NewJob
-from dtsched.store import Connection, Store, connect
+from dtsched.store import Store
 
 BATCH = 1000
 SECONDS = 600.0

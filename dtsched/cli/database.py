@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from dtsched.cli.options import settings_of
+from dtsched.connections import connect
 from dtsched.errors import DatabaseUnreachable
 from dtsched.settings import Settings
-from dtsched.store import Store, connect
+from dtsched.store import Store
 
 T = TypeVar("T")
 

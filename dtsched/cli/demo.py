@@ -23,8 +23,9 @@ from dtsched.cli.processes import Child, Family, send, termination_raises
 from dtsched.cli.reading import read, read_ids, read_one
 from dtsched.cli.verdict import Percentiles, Verdict, Victim, judge
 from dtsched.cli.workload import LIBRARY, Api, Total, library_files
+from dtsched.connections import Connection, connect
 from dtsched.errors import DtschedError
-from dtsched.store import Connection, Store, connect
+from dtsched.store import Store
 
 WORKERS = ("demo-1", "demo-2")
 LEASE = "2s"  # short, so that the killed worker's jobs come back while one watches

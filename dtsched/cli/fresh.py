@@ -10,8 +10,8 @@ from msgspec import Struct
 
 from dtsched import embedded, migrations
 from dtsched.cli.reading import read
+from dtsched.connections import connect
 from dtsched.errors import Conflict
-from dtsched.store import connect
 
 
 class Found(Struct, frozen=True):

@@ -5,7 +5,7 @@ from typing import LiteralString, TypeVar
 
 import msgspec
 
-from dtsched.store import Connection, translated
+from dtsched.connections import Connection, translated
 
 S = TypeVar("S", bound=msgspec.Struct)
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from dtsched.cli.reading import read, read_ids, read_one
-from dtsched.store import Connection
+from dtsched.connections import Connection
 
 EDGES = frozenset({
     (None, "blocked"), (None, "scheduled"), (None, "ready"),

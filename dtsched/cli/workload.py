@@ -8,9 +8,10 @@ import msgspec
 from msgspec import Struct
 
 from dtsched.cli.reading import read, read_one
+from dtsched.connections import Connection
 from dtsched.errors import DtschedError
 from dtsched.jobs import NewJob, Retry
-from dtsched.store import Connection, Store
+from dtsched.store import Store
 
 if TYPE_CHECKING:
     from workers.survey import LIBRARY, Total, add_up, examine, library_files

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from dtsched.store import Store, is_outage
+from dtsched.connections import is_outage
+from dtsched.store import Store
 
 ANSWER_SECONDS = 15.0
 """What takes longer than this is no answer any more: a half-open connection would be waited for without end."""

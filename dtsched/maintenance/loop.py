@@ -5,8 +5,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from dtsched.connections import is_busy, is_outage
 from dtsched.outage import Outage
-from dtsched.store import is_busy, is_outage
 
 _log = logging.getLogger("dtsched.loop")
 

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import NamedTuple
 
+from dtsched.connections import is_transient
 from dtsched.errors import WorkerLost
 from dtsched.listener import Listener
 from dtsched.maintenance.link import Link
@@ -21,7 +22,7 @@ from dtsched.runtime.hunger import Hunger, Wish
 from dtsched.runtime.ledger import Ledger
 from dtsched.runtime.membership import Membership
 from dtsched.runtime.slots import Slots
-from dtsched.store import Claimed, Store, is_transient
+from dtsched.store import Claimed, Store
 
 _log = logging.getLogger("dtsched.claimer")
 

@@ -9,8 +9,9 @@ from contextlib import suppress
 from time import monotonic
 from uuid import UUID
 
+from dtsched.connections import is_outage
 from dtsched.outage import Outage, jittered
-from dtsched.store import Renewal, SyncStore, is_outage
+from dtsched.store import Renewal, SyncStore
 
 _log = logging.getLogger("dtsched.renewer")
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from uuid import uuid4
 
+from dtsched.connections import connect_sync
 from dtsched.context import Context
 from dtsched.jobs import ParentResult
 from dtsched.listener import Listener
@@ -29,7 +30,7 @@ from dtsched.runtime.slot import GIVE_UP_SECONDS
 from dtsched.runtime.slots import Slots
 from dtsched.runtime.watchdog import Watchdog
 from dtsched.settings import Settings
-from dtsched.store import Claimed, Store, SyncStore, connect_sync, open_store
+from dtsched.store import Claimed, Store, SyncStore, open_store
 from dtsched.tasks import TaskRegistry
 
 _log = logging.getLogger("dtsched.worker")

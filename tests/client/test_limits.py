@@ -13,8 +13,9 @@ import msgspec
 import pytest
 
 from dtsched import App, Client, InvalidInput, NewJob, Options
+from dtsched.connections import translated
 from dtsched.jobs import MAX_ARGS_BYTES, MAX_BATCH_BYTES, check, check_json, encode
-from dtsched.store import submit_in_sync, translated
+from dtsched.store import submit_in_sync
 from dtsched.tasks import TaskDefinition
 from tests.conftest import Connect
 

@@ -23,8 +23,8 @@ from dtsched import (
     SchemaMissing,
     migrations,
 )
+from dtsched.connections import unreachable
 from dtsched.embedded import Cluster
-from dtsched.store import unreachable
 
 Way = Callable[[str], Awaitable[object]]
 

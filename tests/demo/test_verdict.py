@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from dtsched.cli.verdict import Verdict, Victim, judge
-from dtsched.store import connect as open_store
+from dtsched.connections import connect as open_store
 from tests.conftest import Connect
 
 VICTIM = UUID(int=1)

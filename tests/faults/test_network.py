@@ -11,11 +11,12 @@ import psycopg
 import pytest
 
 from dtsched import App
+from dtsched.connections import connect_sync
 from dtsched.errors import DatabaseUnreachable
 from dtsched.maintenance.link import Link
 from dtsched.runtime.worker import Worker
 from dtsched.settings import Settings
-from dtsched.store import SyncStore, connect_sync, open_store
+from dtsched.store import SyncStore, open_store
 from tests.faults.proxy import Proxy, proxy_before
 from tests.runtime.workers import one, running_worker, state_of, submit, until, until_ended
 
