@@ -35,16 +35,15 @@ clean: ## removes .venv and what was built
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .import_linter_cache
 
 # Where Python comes without ensurepip (Debian splits it off), its own pip fills the environment from outside, which
-# a ban on system-wide installs does not forbid.
+# a ban on system-wide installs does not forbid. A pip set up to install for its user would refuse an environment.
 $(INSTALLED): pyproject.toml requirements.lock
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/where/it/is/python3" >&2; exit 1; }
 	@rm -f $@
-	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then options=; else options=--without-pip; fi; \
-		test -x $(BIN)/python || $(PYTHON) -m venv $$options .venv
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv >/dev/null 2>&1 || $(PYTHON) -m venv --without-pip .venv
 	@echo "installing into .venv"
 	@if $(BIN)/python -m pip --version >/dev/null 2>&1; then pip="$(BIN)/python -m pip"; \
 		else pip="$(PYTHON) -m pip --python $(BIN)/python"; fi; \
-		export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore; \
+		export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_USER=0; \
 		$$pip install --quiet --require-hashes --requirement requirements.lock && \
 		$$pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -90,8 +90,8 @@ class Listener:
         return answer
 
     async def _listen(self, outage: Outage) -> None:
-        # a database in SQL_ASCII lets anybody send a payload in no encoding: asked for another one, the server would end
-        # the connection, and psycopg's own handler fails on it
+        # a database in SQL_ASCII lets anybody send a payload in no encoding: asked for another one, the server would
+        # end the connection, and psycopg's own handler fails on it
         settings = parameters(self._dsn, "listener")
         settings["client_encoding"] = "SQL_ASCII"
         async with await _Connection.connect(self._dsn, autocommit=True, **settings) as connection:

@@ -104,11 +104,14 @@ class Cluster:
             time.sleep(0.005)
 
     def stop(self, mode: StopMode = "fast") -> None:
-        """Returns when the server is gone; no effect when it was."""
-        if pid := self.pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, _STOP_SIGNALS[mode])
-        self._wait_until_gone()
+        """Returns when the server is gone; no effect when it was. One that is being made is first waited for."""
+        told: int | None = None
+        while self._is_kept():
+            if (pid := self.pid) and pid != told:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, _STOP_SIGNALS[mode])
+                told = pid
+            time.sleep(0.005)
 
     def kill(self) -> None:
         """As a crash of the machine: the postmaster and all its processes at once, with SIGKILL. Linux only."""
@@ -120,7 +123,8 @@ class Cluster:
                     os.kill(victim, signal.SIGKILL)
             while any(_is_alive(victim) for victim in victims):
                 time.sleep(0.005)
-        self._wait_until_gone()
+        while self._is_kept():
+            time.sleep(0.005)
 
     def lock(self, name: Literal["owners.lock", "server.lock"]) -> contextlib.AbstractContextManager[int]:
         return _lock_file(self._home / name)
@@ -156,10 +160,6 @@ class Cluster:
     def _is_kept(self) -> bool:
         with self.lock("server.lock") as lock:
             return not _try_lock(lock, fcntl.LOCK_SH)
-
-    def _wait_until_gone(self) -> None:
-        while self._is_kept():
-            time.sleep(0.005)
 
     def _end_of_log(self) -> str:
         lines = (self._home / "log").read_text(errors="replace").splitlines()

@@ -66,6 +66,15 @@ def test_an_owner_killed_while_its_server_is_being_made_leaves_nothing(folder: P
     assert list(folder.iterdir()) == []
 
 
+def test_an_owner_interrupted_while_its_server_is_being_made_takes_it_along(folder: Path) -> None:
+    with owner("temporary", folder) as hasty:
+        assert eventually(lambda: any(folder.glob("*/unfinished-*")))
+        hasty.process.send_signal(signal.SIGINT)
+        hasty.process.communicate(timeout=30)
+    assert left_behind(folder, patience_seconds=0) == []
+    assert list(folder.iterdir()) == []
+
+
 def test_a_shared_server_outlives_its_first_owner_and_goes_with_its_last(folder: Path) -> None:
     data_dir = folder / "shared"
     with owner("shared", data_dir) as first, owner("shared", data_dir) as second:
