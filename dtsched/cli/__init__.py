@@ -7,7 +7,7 @@ from typing import NamedTuple, cast
 import click
 from rich_click import RichGroup
 
-from dtsched.cli.exits import exit_code
+from dtsched.cli.exits import ReaderGone, exit_code
 
 
 class Entry(NamedTuple):
@@ -50,6 +50,13 @@ class LazyGroup(RichGroup):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
         return name, load(name) if name and command else None, rest
+
+    def invoke(self, ctx: click.Context) -> object:
+        """click would make exit code 1 of a reader that has seen enough."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderGone from error
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

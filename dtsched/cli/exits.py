@@ -48,6 +48,10 @@ class Terminated(SystemExit):
     """SIGTERM or SIGHUP arrived while a command that owns child processes ran. (asyncio lets a SystemExit through.)"""
 
 
+class ReaderGone(Exception):
+    """Whoever reads our output (`| head`) has seen enough."""
+
+
 @dataclass
 class Ended:
     code: int = 0
@@ -80,8 +84,8 @@ def exit_code() -> Generator[Ended]:
         ended.code = ExitCode.INTERRUPTED
     except Terminated:
         ended.code = ExitCode.TERMINATED
-    except BrokenPipeError:
-        # the reader (`| head`) has seen enough; without this the interpreter complains once more while it exits
+    except (ReaderGone, BrokenPipeError):
+        # without this the interpreter complains once more while it exits
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         code = code_of(error)

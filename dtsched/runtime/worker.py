@@ -124,12 +124,13 @@ class Worker:
         except BaseException:
             await self._link.close()
             raise
-        for slots in self._slots:
-            slots.start()
-        self._renewer.start()
-        loops = self._start_loops()
-        _log.info("worker %s (%s) serves %s", self._name, self._membership.worker_id, self._queues)
+        loops: list[asyncio.Task[None]] = []
         try:
+            for slots in self._slots:
+                slots.start()
+            self._renewer.start()
+            loops.extend(self._start_loops())
+            _log.info("worker %s (%s) serves %s", self._name, self._membership.worker_id, self._queues)
             await self._stopping.wait()
             await self._drain(self._grace_seconds)
         except asyncio.CancelledError:
@@ -209,7 +210,7 @@ class Worker:
     async def _end_loops(self, loops: Sequence[asyncio.Task[None]]) -> None:
         for loop in loops:
             loop.cancel()
-        _, late = await asyncio.wait(loops, timeout=_CANCEL_SECONDS)
+        late = (await asyncio.wait(loops, timeout=_CANCEL_SECONDS))[1] if loops else ()
         if late:  # a cancelled statement waits until the server has answered, and a silent line never does
             self._link.sever()
             self._maintenance.sever()

@@ -338,3 +338,18 @@ async def test_a_worker_that_cannot_register_leaves_no_connection_behind(databas
     with pytest.raises(SchemaMissing):
         await worker.run()
     assert one(connection, OURS) == 0
+
+
+async def test_a_worker_that_cannot_start_its_renewer_ends_and_hands_back_what_it_took(
+    database: str, connect: Connect
+) -> None:
+    connection = connect()
+    worker = Worker(noting_app().registry, Settings(dsn=database), {"default": 1})
+    threading.stack_size(1 << 47)  # more than there are addresses
+    try:
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            await asyncio.wait_for(worker.run(), 10)
+    finally:
+        threading.stack_size(0)
+    assert one(connection, "select count(*) from dtsched.workers") == 0
+    assert one(connection, OURS) == 0

@@ -393,20 +393,23 @@ async def test_a_thread_that_could_not_be_started_is_started_for_the_next_job(da
     app = App()
 
     @app.task
+    async def warm_up() -> None: ...
+
+    @app.task
     def note() -> int:
         return 1
 
     connection = connect()
     async with running_worker(app, database, {"default": 1}):
-        await until(lambda: one(connection, "select count(*) from dtsched.workers") == 1)
-        threading.stack_size(1 << 46)  # more than there are addresses
+        await until_ended(connection, submit(connection, "warm_up"))  # all other threads run by then
+        threading.stack_size(1 << 47)  # more than there are addresses
         try:
             failing = submit(connection, "note", max_attempts=1)
             await until_ended(connection, failing)
         finally:
             threading.stack_size(0)
         await until_ended(connection, submit(connection, "note"))
-    assert states(connection) == {"failed": 1, "completed": 1}
+    assert states(connection) == {"failed": 1, "completed": 2}
 
 
 async def test_nul_and_lone_surrogates_in_results_and_errors_are_replaced(database: str, connect: Connect) -> None:
