@@ -119,6 +119,13 @@ def unreachable(error: BaseException) -> DatabaseUnreachable:
     )
 
 
+def forbidden(error: psycopg.Error) -> DatabaseUnreachable:
+    return DatabaseUnreachable(
+        f"the database does not let this user do that ({_message(error)}): grant it one of the roles dtsched_submit, "
+        "dtsched_worker, dtsched_reader and dtsched_operator, or use the schema's owner"
+    )
+
+
 @contextmanager
 def translated() -> Generator[None]:
     """The schema's SQLSTATEs as errors of ours. Outages in use stay psycopg's OperationalError: loops retry them."""
@@ -136,6 +143,8 @@ def translated() -> Generator[None]:
         if "dtsched" in str(error):
             raise SchemaMissing("the schema dtsched is missing or too old here: run `dtsched migrate up`") from error
         raise
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise forbidden(error) from error
     except psycopg.Error as error:
         if error.sqlstate in BY_SQLSTATE:
             raise BY_SQLSTATE[error.sqlstate](_message(error)) from error

@@ -173,9 +173,9 @@ def check(job: NewJob) -> NewJob:
     The limits are those of the domains of dtsched.jobs and of job_problem(): what passed here and was refused there
     would abort the caller's transaction."""
     job = _check_types(job)
-    _check_name("task", job.task)
+    check_name("task", job.task)
     if job.queue is not None:
-        _check_name("queue", job.queue)
+        check_name("queue", job.queue)
     _check_integer("priority", job.priority, 1, 10)
     _check_integer("max_attempts", job.max_attempts, 1, 1000)
     run_at = _instant("run_at", job.run_at)
@@ -223,6 +223,14 @@ def encode(jobs: Sequence[NewJob]) -> bytes:
             "submit it in parts"
         )
     return raw
+
+
+def check_name(field: str, value: str) -> None:
+    """Of a task or a queue."""
+    if not _NAME.fullmatch(value):
+        raise InvalidInput(
+            f"{field} must be 1 to 128 characters out of A-Z a-z 0-9 . _ : -, not {shown(value)}", field=field
+        )
 
 
 def check_json(value: object, *, field: str, limit: int = MAX_ARGS_BYTES) -> bytes:
@@ -312,13 +320,6 @@ def _check_backoff(policy: dict[str, Any] | None) -> None:
             f"seconds) and jitter (0 to 1), not {shown(policy)}",
             field="backoff",
         ) from error
-
-
-def _check_name(field: str, value: str) -> None:
-    if not _NAME.fullmatch(value):
-        raise InvalidInput(
-            f"{field} must be 1 to 128 characters out of A-Z a-z 0-9 . _ : -, not {shown(value)}", field=field
-        )
 
 
 def _check_integer(field: str, value: int | None, low: int, high: int) -> None:

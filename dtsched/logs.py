@@ -17,6 +17,7 @@ def configure(form: Literal["json", "text"] = "text", level: str = "INFO") -> No
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # ten lines about itself before our first one
 
 
 def printable(text: str) -> str:

@@ -21,6 +21,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from dtsched.connections import parameters, unreachable
+from dtsched.errors import DatabaseUnreachable
 from dtsched.store import CONTRACT, check_contract
 
 _LOCK = 7245263114  # one migration at a time per database; any number does that nothing else uses
@@ -99,6 +100,10 @@ def _connection(dsn: str) -> Generator[sqlalchemy.Connection]:
             yield connection
     except psycopg.OperationalError as error:
         raise unreachable(error) from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise DatabaseUnreachable(
+            f"the database does not let this user do that ({error.diag.message_primary}): migrate as its owner"
+        ) from error
     except sqlalchemy.exc.OperationalError as error:
         raise unreachable(error) from error
     finally:

@@ -21,6 +21,8 @@ from dtsched.jobs import Job, NewJob, Outcome, ParentResult, Submitted, encode
 CONTRACT = 1
 """What dtsched.version() must answer. Raised by a change that programs of the version before cannot live with."""
 
+_LARGEST_ID = 2**63 - 1
+
 _SUBMIT: LiteralString = "select id, created from dtsched.submit_many(%s::jsonb, %s)"
 _JOB_COLUMNS: LiteralString = """id, queue, task, args, state, priority, run_at, attempt, max_attempts, timeout, key,
     limit_key, depends_on, tags, result, error, progress, worker_id, correlation_id, created_at, started_at,
@@ -111,6 +113,8 @@ class Store:
         return [Submitted(id=row[0], created=row[1]) for row in rows]
 
     async def job(self, job_id: int) -> Job | None:
+        if job_id > _LARGEST_ID:
+            return None
         rows = await self._rows(_JOB, job_id)
         return to_job(rows[0]) if rows else None
 
@@ -310,6 +314,8 @@ def submit_in_sync(connection: psycopg.Connection[Any], jobs: Sequence[NewJob]) 
 
 
 def read_job_sync(connection: psycopg.Connection[Any], job_id: int) -> Job | None:
+    if job_id > _LARGEST_ID:
+        return None
     with translated(), psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
         row = cursor.execute(_JOB, (job_id,)).fetchone()
     return to_job(row) if row else None

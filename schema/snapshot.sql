@@ -194,6 +194,7 @@ CREATE TRIGGER route_new_jobs AFTER INSERT ON dtsched.jobs_0 REFERENCING NEW TAB
 CREATE TRIGGER route_new_jobs AFTER INSERT ON dtsched.jobs_1 REFERENCING NEW TABLE AS new_jobs FOR EACH STATEMENT EXECUTE FUNCTION dtsched.route_new_jobs();
 CREATE TRIGGER route_new_jobs AFTER INSERT ON dtsched.jobs_2 REFERENCING NEW TABLE AS new_jobs FOR EACH STATEMENT EXECUTE FUNCTION dtsched.route_new_jobs();
 CREATE TRIGGER route_new_jobs AFTER INSERT ON dtsched.jobs_default REFERENCING NEW TABLE AS new_jobs FOR EACH STATEMENT EXECUTE FUNCTION dtsched.route_new_jobs();
+CREATE TRIGGER wake_hungry_workers AFTER INSERT ON dtsched.parked REFERENCING NEW TABLE AS new_entries FOR EACH STATEMENT EXECUTE FUNCTION dtsched.wake_hungry_workers();
 CREATE TRIGGER wake_hungry_workers AFTER INSERT ON dtsched.ready REFERENCING NEW TABLE AS new_entries FOR EACH STATEMENT EXECUTE FUNCTION dtsched.wake_hungry_workers();
 
 create function dtsched.cancel(p_id bigint)

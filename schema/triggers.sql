@@ -20,5 +20,8 @@ create constraint trigger link_parents after insert on dtsched.jobs
 create or replace trigger wake_hungry_workers after insert on dtsched.ready
     referencing new table as new_entries
     for each statement execute function dtsched.wake_hungry_workers();
+create or replace trigger wake_hungry_workers after insert on dtsched.parked
+    referencing new table as new_entries
+    for each statement execute function dtsched.wake_hungry_workers();
 
 select dtsched.ensure_partitions();

@@ -16,6 +16,7 @@ from dtsched.cli.exits import ExitCode
 from dtsched.cli.options import configure_logs, dsn_option, settings_of
 from dtsched.cli.processes import follow_parent
 from dtsched.errors import InvalidInput
+from dtsched.jobs import check_name
 from dtsched.runtime.worker import Worker
 from dtsched.settings import Settings, parse_duration
 
@@ -25,7 +26,7 @@ SLOTS = 10
 @click.command("worker", cls=RichCommand)
 @click.option("-A", "--app", "target", metavar="MODULE:APP", required=True, help="Such as dtsched.workers.builtin:app.")
 @click.option("-q", "--queue", "queues", metavar="NAME[:SLOTS]", multiple=True, help="Repeatable; 10 slots by default.")
-@click.option("--name", help="How the worker is called in lists. Default: the host's name.")
+@click.option("--name", help="What the worker is called in lists. Default: the host's name.")
 @click.option("--lease", metavar="DURATION", help="How long its jobs wait if it dies. Default: 30s.")
 @click.option("--poll", metavar="DURATION", help="How long a missed wake-up can cost. Default: 1s.")
 @click.option(
@@ -49,6 +50,7 @@ def worker_command(
 
     Without -q it serves `default` and the queues that the app's tasks name. SIGTERM and Ctrl-C stop it in order:
     nothing more is claimed, running jobs get their grace, the rest is handed back. A second one ends the grace.
+    A running job that is handed back counts as a crash of its worker; three of those fail it.
     """
     follow_parent()
     settings = settings_of(dsn, worker_name=name, lease=lease, poll=poll, log=log, log_level=log_level)
@@ -78,7 +80,7 @@ def load_app(target: str) -> App:
     """Imports from the current folder too, as `python -m` does."""
     module_name, colon, attribute = target.partition(":")
     if not module_name or not colon or not attribute:
-        raise InvalidInput(f"-A takes MODULE:APP, such as workers.builtin:app, not {target!r}")
+        raise InvalidInput(f"-A takes MODULE:APP, such as dtsched.workers.builtin:app, not {target!r}")
     if (here := os.getcwd()) not in sys.path:
         sys.path.insert(0, here)
     try:
@@ -86,7 +88,9 @@ def load_app(target: str) -> App:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise  # the module is there, and imports one that is not: its traceback says where
-        raise InvalidInput(f"-A {target}: there is no module {error.name}; looked from {here} on") from error
+        raise InvalidInput(
+            f"-A {target}: there is no module {error.name} in {here} or among the installed ones"
+        ) from error
     app = getattr(module, attribute, None)
     if not isinstance(app, App):
         raise InvalidInput(f"-A {target}: the module has no App called {attribute}")
@@ -94,13 +98,12 @@ def load_app(target: str) -> App:
 
 
 def parse_queues(texts: Sequence[str]) -> dict[str, int]:
-    """Names may hold colons, so it is the last one that counts: `a:b:4`."""
+    """Names may hold colons, so it is the last one that counts, and such a name needs its slots: `a:b:4`."""
     queues: dict[str, int] = {}
     for text in texts:
-        name, colon, slots = text.rpartition(":")
-        if not (colon and slots.isdecimal()):
-            name, slots = text, str(SLOTS)
-        if not name or not 1 <= int(slots) <= 10_000 or name in queues:
+        name, _, slots = text.rpartition(":") if ":" in text else (text, "", str(SLOTS))
+        if not name or not slots.isdecimal() or not 1 <= int(slots) <= 10_000 or name in queues:
             raise InvalidInput(f"-q takes NAME or NAME:SLOTS with 1 to 10000 slots, each name once, not {text!r}")
+        check_name("queue", name)
         queues[name] = int(slots)
     return queues

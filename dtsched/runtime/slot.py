@@ -108,10 +108,10 @@ class Slot:
             attempt.set_timer(None)
             self._leave()
         await self._forget_cancellation()
-        if attempt.ended:
-            _log.warning("job %d: its handler ended, after it was given up on", attempt.claimed.job_id)
-        else:
+        if not attempt.ended:
             self._end(attempt, outcome)
+        elif not self._closing:
+            _log.warning("job %d: its handler ended, after it was given up on", attempt.claimed.job_id)
 
     async def _outcome(self, attempt: Attempt) -> Outcome | None:
         try:
@@ -160,6 +160,10 @@ class Slot:
 
     def _end(self, attempt: Attempt, outcome: Outcome | None) -> None:
         attempt.ended = True
+        if outcome is not None and outcome.kind in ("retry", "fail") and outcome.error is not None:
+            job = attempt.claimed  # the message may hold what is in the args
+            text = "job %d (%s): attempt %d of %d ended with %s, see dtsched.attempts"
+            _log.warning(text, job.job_id, job.task, job.attempt, job.max_attempts, outcome.error.type)
         self._on_end(attempt, outcome)
 
     async def _forget_cancellation(self) -> None:

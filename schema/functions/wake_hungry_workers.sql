@@ -2,7 +2,7 @@
 -- halves the submissions of 64 clients. A hungry worker holds a shared advisory lock on the gate and on each of its queues;
 -- trying the exclusive lock tells whether anybody does. A worker that goes hungry in between keeps polling until every
 -- transaction that may have found the gate open has ended (see hungry() and settled()).
--- After-statement trigger on ready. Silent with dtsched.notify = off (two-phase commit forbids NOTIFY), and when the
+-- After-statement trigger on ready, and on parked: who was woken first may not know the task. Silent with dtsched.notify = off (two-phase commit forbids NOTIFY), and when the
 -- notification queue is half full: a full one would abort the submitter's commit; the slow poll stays beneath.
 create or replace function dtsched.wake_hungry_workers() returns trigger
 language plpgsql security definer

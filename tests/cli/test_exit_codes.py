@@ -7,7 +7,9 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
+from dtsched import migrations
 from dtsched.embedded import Cluster
 from tests.cli.command import Ended, run, start
 from tests.cli.conftest import Cli
@@ -197,3 +199,20 @@ def wait_for_a_job(dsn: str) -> None:
     with psycopg.connect(dsn, autocommit=True) as connection:
         while connection.execute("select count(*) from dtsched.jobs").fetchone() == (0,):
             time.sleep(0.02)
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["submit", "echo"], ["migrate", "up"]], ids=" ".join)
+def test_a_user_without_rights_is_6_and_told_which(cluster: Cluster, arguments: list[str]) -> None:
+    migrations.up(cluster.dsn)
+    with psycopg.connect(cluster.dsn, autocommit=True) as owner:
+        owner.execute("create role bob login password 'secret-word'")
+        owner.execute("update dtsched.installed set functions_digest = 'of another version'")
+    ended = run(*arguments, env={"DTSCHED_DSN": make_conninfo(cluster.dsn, user="bob", password="secret-word")})
+    assert ended.code == 6
+    assert_one_line(ended, "does not let this user", "permission denied")
+
+
+def test_an_id_that_no_job_can_have_is_3(cli: Cli) -> None:
+    ended = cli("show", "99999999999999999999")
+    assert ended.code == 3
+    assert_one_line(ended, "there is no job 99999999999999999999")

@@ -57,7 +57,7 @@ def test_an_owner_killed_while_its_server_is_being_made_leaves_nothing(folder: P
         with owner("temporary", folder) as hasty:
             time.sleep(milliseconds / 1000)
             hasty.die()
-    assert left_behind(folder, patience_seconds=10) == []
+    assert left_behind(folder, patience_seconds=60) == []
     # One that was killed before it had a keeper leaves a few files to the next.
     for home in folder.iterdir():
         os.utime(home, (0, 0))

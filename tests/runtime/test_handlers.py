@@ -95,7 +95,9 @@ async def test_a_failed_attempt_is_retried_after_its_backoff_until_it_succeeds(d
     assert attempts.fetchall() == [(1, "retry", "ValueError", "not yet"), (2, "retry", "ValueError", "not yet")]
 
 
-async def test_a_job_whose_attempts_are_used_up_fails_with_its_traceback(database: str, connect: Connect) -> None:
+async def test_a_job_whose_attempts_are_used_up_fails_with_its_traceback(
+    database: str, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
     app = App()
 
     @app.task
@@ -112,6 +114,8 @@ async def test_a_job_whose_attempts_are_used_up_fails_with_its_traceback(databas
     )
     trace = one(connection, "select traceback from dtsched.attempts where attempt = 2")
     assert "in stumble" in trace
+    assert f"job {job} (stumble): attempt 2 of 2 ended with KeyError" in caplog.text
+    assert "always" not in caplog.text
     assert "slot.py" not in trace
 
 

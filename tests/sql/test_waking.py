@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.sql.conftest import OpenSession
+from tests.sql.conftest import OpenSession, OpenWorker
 from tests.sql.parallel import in_parallel
 from tests.sql.sessions import Session, Worker
 
@@ -159,6 +159,16 @@ def test_children_released_wake_a_hungry_worker(worker: Worker, listener: Listen
     listener.go_hungry()
     worker.finish(parent)
     assert listener.heard() == [("dtsched_wake", "mail")]
+
+
+def test_a_job_parked_by_a_worker_that_does_not_know_it_wakes_those_who_may(
+    session: Session, open_worker: OpenWorker, listener: Listener
+):
+    listener.go_hungry()
+    session.insert(task="resize")
+    assert listener.heard() == [("dtsched_wake", "default")]
+    open_worker(tasks=["echo"]).claim()
+    assert listener.heard() == [("dtsched_wake", "default")]
 
 
 def test_an_entry_put_back_because_its_job_is_held_wakes_nobody(
