@@ -5,6 +5,7 @@ request that must be answered within seconds cannot use; so asynchronous callers
 """
 
 import asyncio
+import os
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Generator
@@ -103,6 +104,7 @@ class SyncPool:
         self._lock = threading.Lock()
         self._pool: ConnectionPool[psycopg.Connection[Any]] | None = None
         self._reached = False
+        self._pid = os.getpid()
 
     @contextmanager
     def connection(self) -> Generator[psycopg.Connection[Any]]:
@@ -126,10 +128,12 @@ class SyncPool:
         with self._lock:
             pool, self._pool = self._pool, None
         if pool is not None:
-            pool.close()
+            _close(pool, self._pid)
 
     def _shared(self) -> "ConnectionPool[psycopg.Connection[Any]] | None":
         with self._lock:
+            if self._pid != os.getpid():  # forked: those connections are the parent's, and so are the threads
+                self._pid, self._pool = os.getpid(), None
             if self._pool is None and self._reached:
                 self._pool = ConnectionPool(
                     self._dsn,
@@ -141,8 +145,13 @@ class SyncPool:
                     check=ConnectionPool.check_connection,
                     open=True,
                 )
-                weakref.finalize(self, self._pool.close)  # its threads end with the program
+                weakref.finalize(self, _close, self._pool, self._pid)  # its threads end with the program
             return self._pool
+
+
+def _close(pool: "ConnectionPool[psycopg.Connection[Any]]", pid: int) -> None:
+    if pid == os.getpid():
+        pool.close()
 
 
 async def _answers(store: Store) -> bool:

@@ -281,6 +281,13 @@ create function dtsched.hand_back(p_leases bigint[], p_started boolean, p_reason
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off
+    set lock_timeout=100ms;
+create function dtsched.hand_back_free(p_leases bigint[], p_started boolean, p_reason text)
+    returns TABLE(job_id bigint, lease_id bigint, state text)
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off
     set enable_hashjoin=off
     set enable_mergejoin=off;
 create function dtsched.has_ready(p_queues text[])

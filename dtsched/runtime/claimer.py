@@ -242,10 +242,11 @@ class Claimer:
         never_started, started = list(self._ledger.never_started), list(self._ledger.started)
         if self._release_at > now or not (never_started or started):
             return 0
+        self._release_at = now + HELD_SECONDS  # also if it fails: the rest of the round must not wait for it
         over = await store.release(self._membership.worker_id, never_started, started)
         self._ledger.settle(over)
-        if len(over) < len(never_started) + len(started):
-            self._release_at = now + HELD_SECONDS
+        if len(over) == len(never_started) + len(started):
+            self._release_at = 0.0
         return len(over)
 
     async def _reconcile(self, store: Store) -> None:
@@ -254,8 +255,8 @@ class Claimer:
         now = monotonic()
         if self._connection == self._link.opened and self._reconcile_at > now:
             return
+        self._reconcile_at = now + self._reconcile_seconds
         forgotten = await store.reconcile(self._membership.worker_id, self._ledger.leases, _ANY_LEASE)
         if forgotten:
             _log.warning("handed back %d jobs whose claim was never answered", len(forgotten))
-        self._reconcile_at = now + self._reconcile_seconds
         self._connection = self._link.opened

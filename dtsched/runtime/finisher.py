@@ -57,15 +57,16 @@ class Finisher:
         was refused for another reason is found by delivering one at a time."""
         free = await self._without_held(store, worker_id, batch) if is_busy(error) else batch
         if len(free) == len(batch):
-            return await self._one_by_one(store, worker_id, batch)
+            return await self._one_by_one(store, worker_id, batch, strikes=_STRIKES)
         self._ledger.put_back(free)
         return 0
 
     async def look_again(self, store: Store, worker_id: UUID) -> None:
-        """What was deferred goes with the next batch, unless it is held still: asking costs no wait, but a batch with
-        a held row in it costs everybody the lock timeout."""
+        """What was deferred goes apart from the others, and one such wait a round is enough: a batch with a held row in
+        it costs everybody the lock timeout, and nothing is claimed with it."""
         if deferred := self._ledger.take_deferred():
-            self._ledger.put_back(await self._without_held(store, worker_id, deferred))
+            free = await self._without_held(store, worker_id, deferred)
+            await self._one_by_one(store, worker_id, free, strikes=1)
 
     async def _without_held(self, store: Store, worker_id: UUID, batch: Sequence[Outcome]) -> Sequence[Outcome]:
         """Those whose rows nobody holds. The others are deferred."""
@@ -77,18 +78,21 @@ class Finisher:
         self._ledger.defer([outcome for outcome in batch if outcome.lease_id in held], HELD_SECONDS)
         return [outcome for outcome in batch if outcome.lease_id not in held]
 
-    async def _one_by_one(self, store: Store, worker_id: UUID, batch: Sequence[Outcome]) -> int:
-        strikes = 0
-        for position, outcome in enumerate(batch):
+    async def _one_by_one(self, store: Store, worker_id: UUID, batch: Sequence[Outcome], *, strikes: int) -> int:
+        """Until that many could not be delivered: each may have waited for a lock. These come last the next time."""
+        struck: list[Outcome] = []
+        position = 0
+        while position < len(batch) and len(struck) < strikes:
             try:
-                strikes += not await self._finish_one(store, worker_id, outcome)
+                delivered = await self._finish_one(store, worker_id, batch[position])
             except BaseException:
-                self._ledger.put_back(batch[position:])
+                self._ledger.put_back([*batch[position:], *struck])
                 raise
-            if strikes == _STRIKES:  # each may have waited for a lock, and other jobs want to be claimed meanwhile
-                self._ledger.defer(batch[position + 1 :], HELD_SECONDS)
-                return position + 1
-        return len(batch)
+            if not delivered:
+                struck.append(batch[position])
+            position += 1
+        self._ledger.defer([*batch[position:], *struck], HELD_SECONDS)
+        return position - len(struck)
 
     async def _finish_one(self, store: Store, worker_id: UUID, outcome: Outcome) -> bool:
         """False: not now."""
@@ -100,13 +104,12 @@ class Finisher:
             if not isinstance(error, _POISON):
                 if not is_transient(error):
                     _log.error("lease %d: its outcome cannot be stored now: %s", outcome.lease_id, first_line(error))
-                self._ledger.defer([outcome], HELD_SECONDS)
                 return False
             _log.error("lease %d: its outcome cannot be stored: %s", outcome.lease_id, first_line(error))
-            await self._finish_poisoned(store, worker_id, outcome.lease_id, error)
+            return await self._finish_poisoned(store, worker_id, outcome.lease_id, error)
         return True
 
-    async def _finish_poisoned(self, store: Store, worker_id: UUID, lease_id: int, error: Exception) -> None:
+    async def _finish_poisoned(self, store: Store, worker_id: UUID, lease_id: int, error: Exception) -> bool:
         message = f"the outcome could not be stored: {first_line(error)}"
         failure = Outcome(
             lease_id=lease_id, kind="fail", error=ErrorInfo(type="UnstorableResult", message=message, traceback=None)
@@ -117,3 +120,8 @@ class Finisher:
             # forgotten here, it is found by reconcile() and handed back; its crash cap bounds how often
             self._ledger.settle([lease_id])
             _log.error("lease %d: not even its failure can be stored: %s", lease_id, first_line(second))
+        except Exception as second:
+            if is_busy(second):
+                return False
+            raise
+        return True

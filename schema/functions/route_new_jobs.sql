@@ -12,6 +12,7 @@ declare
     v_any_scheduled boolean;
     v_any_key boolean;
     v_blocked text;
+    v_cancelled bigint[] := '{}';
 begin
     insert into dtsched.ready (queue, priority, job_id)
     select job.queue, job.priority, job.id
@@ -33,12 +34,20 @@ begin
         perform dtsched.note_unlinked(v_blocked);
     end if;
     if v_any_key then
+        -- under SET CONSTRAINTS IMMEDIATE, link_parents has cancelled some by now
+        if v_blocked is not null then
+            v_cancelled := array(
+                select job.id
+                from dtsched.jobs job
+                where job.id = any (string_to_array(v_blocked, ',')::bigint[]) and job.state = 'cancelled');
+        end if;
         -- submit() has taken its keys before it inserts its jobs
         insert into dtsched.keys (key, job_id)
         select job.key, job.id
         from new_jobs job
         where job.key is not null
             and job.state in ('blocked', 'scheduled', 'ready', 'running')
+            and job.id <> all (v_cancelled)
             and not exists (select from dtsched.keys taken where taken.key = job.key and taken.job_id = job.id)
         order by job.key;
     end if;

@@ -31,6 +31,23 @@ print([note.submit_sync(n).created for n in range(3)])
 """
 
 
+FORKING_PROGRAM = """
+import os, sys
+from dtsched import App
+app = App(sys.argv[1])
+@app.task
+def note(n: int) -> None: ...
+mine = [note.submit_sync(n).id for n in range(3)]
+child = os.fork()
+mine += [note.submit_sync(n).id for n in range(50)]
+if child:
+    status = os.waitpid(child, 0)[1]
+    with app.sync_connection() as connection:
+        count = connection.execute("select count(distinct id) from dtsched.jobs").fetchone()[0]
+    print(status, len(set(mine)) == 53 and count == 103)
+"""
+
+
 @pytest.fixture
 def app(database: str) -> Generator[App]:
     app = App(database)
@@ -104,6 +121,12 @@ async def test_closing_the_app_closes_its_connections(database: str, connect: Co
     connection = connect()
     assert count(connection, OURS) == 0
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("pool-")]
+
+
+def test_a_forked_child_has_connections_of_its_own(database: str) -> None:
+    command = [sys.executable, "-c", FORKING_PROGRAM, database]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0 True\n", "")
 
 
 def test_a_program_that_closes_nothing_ends_by_itself(database: str) -> None:

@@ -242,3 +242,17 @@ def test_under_repeatable_read_a_key_whose_job_has_ended_since_the_snapshot_goes
     assert [new, other] != [*old, other]
     assert submit_keys(worker, "k") == [new]
     assert worker.states() == {"completed": 1, "ready": 2}
+
+
+def test_a_job_cancelled_while_it_is_submitted_leaves_no_key(session: Session, worker: Worker):
+    """With constraints immediate, children are linked before new jobs are routed."""
+    (parent,) = worker.insert()
+    worker.claim()
+    worker.finish_as("fail", parent)
+    session.run("begin")
+    session.run("set constraints all immediate")
+    job = session.value("select dtsched.submit('echo', key => 'k', depends_on => %s)", [parent])
+    session.run("commit")
+    assert session.state(job) == "cancelled"
+    (again,) = submit_keys(session, "k")
+    assert session.state(again) == "ready"

@@ -159,6 +159,25 @@ def test_a_job_row_that_somebody_holds_delays_the_rescue_of_that_job_only(
     assert witness.rescue() == [held]
 
 
+def test_a_child_that_somebody_holds_delays_the_rescue_of_its_parent_only(
+    open_session: OpenSession, open_worker: OpenWorker, witness: Worker
+):
+    """The last attempt of the parent is lost: ending it cancels the child."""
+    dead = open_worker(lease=LEASE)
+    parent = dead.value("insert into dtsched.jobs (task, max_attempts) values ('echo', 1) returning id")
+    (free,) = dead.insert()
+    dead.claim()
+    child = dead.value("select dtsched.submit('echo', depends_on => %s)", [parent])
+    become_a_witness(witness)
+    holder = open_session()
+    holder.run("begin")
+    holder.run("select dtsched.cancel(%s)", child)
+    assert witness.rescue() == [free]
+    holder.run("rollback")
+    assert witness.rescue() == [parent]
+    assert [witness.state(job) for job in (parent, child)] == ["failed", "cancelled"]
+
+
 def test_a_rescue_stops_at_its_limit_and_goes_on_in_the_next(open_worker: OpenWorker, witness: Worker):
     dead = open_worker(lease=LEASE)
     jobs = dead.insert(25)
