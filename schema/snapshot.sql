@@ -215,6 +215,11 @@ create function dtsched.cancel_descendants(p_parents bigint[])
     set enable_seqscan=off
     set enable_hashjoin=off
     set enable_mergejoin=off;
+create function dtsched.cancelled(p_ids bigint[])
+    returns bigint[]
+    language sql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set enable_seqscan=off;
 create function dtsched."check"()
     returns TABLE(invariant text, job_id bigint, detail text)
     language sql stable security definer

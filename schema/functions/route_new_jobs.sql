@@ -36,10 +36,7 @@ begin
     if v_any_key then
         -- under SET CONSTRAINTS IMMEDIATE, link_parents has cancelled some by now
         if v_blocked is not null then
-            v_cancelled := array(
-                select job.id
-                from dtsched.jobs job
-                where job.id = any (string_to_array(v_blocked, ',')::bigint[]) and job.state = 'cancelled');
+            v_cancelled := dtsched.cancelled(string_to_array(v_blocked, ',')::bigint[]);
         end if;
         -- submit() has taken its keys before it inserts its jobs
         insert into dtsched.keys (key, job_id)
