@@ -1,17 +1,20 @@
 """Submitting and watching jobs from a program of one's own: checks first, then asks the store."""
 
 import asyncio
-import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
+from dtsched.correlation import correlate
 from dtsched.errors import JobFailed, NotFound
+from dtsched.filters import Filter
 from dtsched.jobs import ENDED, Job, NewJob, Submitted, check_all
+from dtsched.overview import JobPage
 from dtsched.pool import Pool
+from dtsched.store import Store
+from dtsched.waiting import Waiting
 
-_SHORTEST_POLL = 0.02
-_LONGEST_POLL = 0.5
+T = TypeVar("T")
 
 
 class Client:
@@ -19,12 +22,15 @@ class Client:
 
     def __init__(self, dsn: str, *, role: str = "client", pool_size: int = 10, statement_ms: int = 4000) -> None:
         self.pool = Pool(dsn, role=role, size=pool_size, statement_ms=statement_ms)
+        self._waiting = Waiting(dsn, lambda ids: self.ask(lambda store: store.ended(ids)))
 
     async def open(self) -> None:
         """Does not wait for the database: the first call does."""
         await self.pool.open()
 
     async def close(self) -> None:
+        """Whoever waits for a job meets an outage."""
+        await self._waiting.close()
         await self.pool.close()
 
     async def __aenter__(self) -> Self:
@@ -46,7 +52,7 @@ class Client:
 
     async def submit_many(self, jobs: Sequence[NewJob], *, check_tasks: bool = True) -> list[Submitted]:
         """All or none, in the order given. `check_tasks` refuses names that no worker has ever declared."""
-        checked = check_all(jobs)
+        checked = correlate(check_all(jobs))
         async with self.pool.store() as store:
             return await store.submit_many(checked, check_tasks=check_tasks)
 
@@ -57,18 +63,10 @@ class Client:
             raise NotFound(f"there is no job {job_id}")
         return job
 
-    async def list_jobs(
-        self,
-        *,
-        state: str | None = None,
-        queue: str | None = None,
-        task: str | None = None,
-        before: int | None = None,
-        limit: int = 100,
-    ) -> list[Job]:
-        """Newest first, at most 200; `before` is the id that the last page ended with."""
+    async def list_jobs(self, wanted: Filter, *, before: int | None = None, limit: int = 100) -> JobPage:
+        """Newest first, at most 200 a page; `before` is the `next` of the page before. `wanted` by parse_filter()."""
         async with self.pool.store() as store:
-            return await store.list_jobs(state=state, queue=queue, task=task, before=before, limit=limit)
+            return await store.list_jobs(wanted, before=before, limit=limit)
 
     async def jobs_of_keys(self, keys: Sequence[str]) -> dict[str, int]:
         """The unfinished job of each key that is held."""
@@ -80,17 +78,27 @@ class Client:
         async with self.pool.store() as store:
             return await store.cancel(job_ids)
 
+    async def ask(self, question: Callable[[Store], Awaitable[T]]) -> T:
+        """The answer to one question, over a connection that it has for itself."""
+        async with self.pool.store() as store:
+            return await question(store)
+
     async def wait(self, job_id: int, *, timeout: float | None = None) -> Job:
-        """The job once it has ended. TimeoutError after `timeout` seconds, NotFound when there is none."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        pause = _SHORTEST_POLL
-        while (job := await self.get(job_id)).state not in ENDED:
-            left = pause if deadline is None else deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError(f"job {job_id} is still {job.state} after {timeout:g} s")
-            await asyncio.sleep(min(pause, left))
-            pause = min(_LONGEST_POLL, pause * 1.5)
-        return job
+        """The job once it has ended. TimeoutError after `timeout` seconds, NotFound when there is none. Waiting holds
+        no connection of the pool."""
+        job = await self.get(job_id)
+        if job.state in ENDED:
+            return job
+        try:
+            async with asyncio.timeout(timeout):
+                await self.until_ended(job_id)
+        except TimeoutError as error:
+            raise TimeoutError(f"job {job_id} is still {(await self.get(job_id)).state} after {timeout:g} s") from error
+        return await self.get(job_id)
+
+    async def until_ended(self, job_id: int) -> None:
+        """Returns when the job has ended, or is not there; for as long as whoever calls cares to wait."""
+        await self._waiting.until_ended(job_id)
 
     async def result(self, job_id: int, *, timeout: float | None = None) -> Any:
         """What the handler returned. JobFailed when the job failed or was cancelled, TimeoutError as wait() does."""

@@ -11,7 +11,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import set_json_loads
 
-from dtsched.errors import BY_SQLSTATE, DatabaseUnreachable, InvalidInput, SchemaMissing
+from dtsched.errors import BY_SQLSTATE, DatabaseUnreachable, DtschedError, InvalidInput, SchemaMissing
 
 Row = tuple[Any, ...]
 Connection = psycopg.AsyncConnection[Row]
@@ -133,7 +133,7 @@ def translated() -> Generator[None]:
         yield
     except psycopg.OperationalError as error:
         if error.sqlstate in BY_SQLSTATE:
-            raise BY_SQLSTATE[error.sqlstate](_message(error)) from error
+            raise _ours(error) from error
         if error.sqlstate is None or error.sqlstate[:2] in ("28", "3D", "53"):
             raise unreachable(error) from error
         if error.sqlstate[:2] == "54":  # too large, too deep: the server is well
@@ -147,7 +147,7 @@ def translated() -> Generator[None]:
         raise forbidden(error) from error
     except psycopg.Error as error:
         if error.sqlstate in BY_SQLSTATE:
-            raise BY_SQLSTATE[error.sqlstate](_message(error)) from error
+            raise _ours(error) from error
         # without a SQLSTATE it is psycopg that cannot send the value
         if isinstance(error, psycopg.DataError) or (error.sqlstate or "").startswith("23"):
             raise InvalidInput(_message(error)) from error
@@ -163,6 +163,13 @@ def shut_down(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]
 
 def _as_encoded(raw: str | bytes) -> bytes:
     return raw.encode() if isinstance(raw, str) else raw
+
+
+def _ours(error: psycopg.Error) -> DtschedError:
+    kind = BY_SQLSTATE[error.sqlstate or ""]
+    if issubclass(kind, InvalidInput):
+        return kind(_message(error), field=error.diag.column_name)
+    return kind(_message(error))
 
 
 def _message(error: psycopg.Error) -> str:

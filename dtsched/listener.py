@@ -7,7 +7,8 @@ poll, because a notification sent while the connection was down is gone.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import LiteralString
 
@@ -15,10 +16,13 @@ import psycopg
 from psycopg import sql
 from psycopg.pq import PGnotify
 
-from dtsched.connections import parameters
+from dtsched.connections import parameters, shut_down
 from dtsched.outage import Outage
 
 _log = logging.getLogger("dtsched.listener")
+
+BUCKETS = 256
+"""Into so many the ids of jobs are sorted that somebody waits for, as dtsched.announce_ended() does."""
 
 _PROBE_SECONDS = 15.0
 _ANSWER_SECONDS = 5.0
@@ -74,6 +78,14 @@ class Listener:
         """Takes one hungry() with the same queues back."""
         await self._ask("select dtsched.sated(%s)", (list(queues),))
 
+    async def watch_ended(self, buckets: Sequence[int]) -> bool:
+        """From now on the ends of jobs are announced whose ids modulo BUCKETS are among these. False: try again."""
+        return await self._ask("select dtsched.watch_ended(%s)", (list(buckets),)) is True and self.connected
+
+    async def unwatch_ended(self, buckets: Sequence[int]) -> None:
+        """Takes one watch_ended() with the same buckets back."""
+        await self._ask("select dtsched.unwatch_ended(%s)", (list(buckets),))
+
     def reconnect(self) -> None:
         """Throws the connection away and opens a new one."""
         self._unwanted = True
@@ -96,7 +108,7 @@ class Listener:
         settings["client_encoding"] = "SQL_ASCII"
         async with await _Connection.connect(self._dsn, autocommit=True, **settings) as connection:
             connection.pgconn.notify_handler = self._dispatch
-            async with asyncio.timeout(_ANSWER_SECONDS):
+            with _answering(connection):
                 await connection.execute("set idle_session_timeout = 0")
                 for channel in self._channels:
                     await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
@@ -133,7 +145,7 @@ class Listener:
         self._stirred.clear()
 
     async def _answer(self, connection: _Connection, request: _Request) -> None:
-        async with asyncio.timeout(_ANSWER_SECONDS):
+        with _answering(connection):
             cursor = await connection.execute(request.statement, request.parameters)
             row = await cursor.fetchone()
         if not request.answer.done():
@@ -151,3 +163,13 @@ class Listener:
                 request.answer.set_result(None)
         self._requests.clear()
         self._on_change()
+
+
+@contextmanager
+def _answering(connection: _Connection) -> Generator[None]:
+    """What takes longer meets an outage. A cancelled statement would wait for the silent server as long again."""
+    timer = asyncio.get_running_loop().call_later(_ANSWER_SECONDS, shut_down, connection)
+    try:
+        yield
+    finally:
+        timer.cancel()

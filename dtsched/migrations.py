@@ -81,12 +81,12 @@ def sql() -> str:
     )
 
 
-def check(dsn: str) -> list[tuple[str, int, str]]:
-    """What dtsched.check() finds wrong: (invariant, job id, detail); nothing when all is well."""
+def check(dsn: str) -> list[tuple[str, int | None, str]]:
+    """What dtsched.check() finds wrong: (invariant, job id if it is about one, detail); nothing when all is well."""
     with _connection(dsn) as connection:
         check_contract(_status(connection).contract)
         rows = _driver(connection).execute("select invariant, job_id, detail from dtsched.check()").fetchall()
-        return cast("list[tuple[str, int, str]]", rows)
+        return cast("list[tuple[str, int | None, str]]", rows)
 
 
 @contextmanager

@@ -5,9 +5,9 @@ Args and results travel as encoded JSON and are never parsed here. Each call is 
 
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from datetime import timedelta
-from typing import Any, LiteralString, NamedTuple, cast
+from contextlib import AbstractAsyncContextManager, suppress
+from datetime import datetime, timedelta
+from typing import Any, LiteralString, NamedTuple, TypeVar, cast
 from uuid import UUID
 
 import msgspec
@@ -16,19 +16,24 @@ from psycopg.rows import tuple_row
 
 from dtsched.connections import Connection, Row, connect, shut_down, translated
 from dtsched.errors import InvalidInput, SchemaMismatch, SchemaMissing
+from dtsched.filters import Filter
 from dtsched.jobs import Job, NewJob, Outcome, ParentResult, Submitted, encode
+from dtsched.overview import AttemptRecord, IdPage, JobPage, Queue, Reason, Sample, Stats, WorkerRecord
 
-CONTRACT = 1
+S = TypeVar("S", bound=msgspec.Struct)
+
+CONTRACT = 2
 """What dtsched.version() must answer. Raised by a change that programs of the version before cannot live with."""
 
-_LARGEST_ID = 2**63 - 1
+LARGEST_ID = 2**63 - 1
 
 _SUBMIT: LiteralString = "select id, created from dtsched.submit_many(%s::jsonb, %s)"
 _JOB_COLUMNS: LiteralString = """id, queue, task, args, state, priority, run_at, attempt, max_attempts, timeout, key,
     limit_key, depends_on, tags, result, error, progress, worker_id, correlation_id, created_at, started_at,
     finished_at"""
 _JOB: LiteralString = f"select {_JOB_COLUMNS} from dtsched.job(%s)"
-_RENEW: LiteralString = "select alive, draining, cancelled from dtsched.renew(%s)"
+_LIST_JOBS: LiteralString = f"select {_JOB_COLUMNS}, scanned_to from dtsched.list_jobs(%s::jsonb, %s, %s)"
+_RENEW: LiteralString = "select alive, draining, cancelled from dtsched.renew(%s, %s::jsonb)"
 _WORK: LiteralString = """select lease_id, job_id, task, args, attempt, max_attempts, timeout_seconds, correlation_id
     from dtsched.work(%s, %s::bigint[], %s::jsonb, %s::jsonb, %s, %s, %s::text[])"""
 
@@ -100,6 +105,10 @@ class Store:
         """False after an outage, or in the middle of what was given up."""
         return self._connection.pgconn.transaction_status == psycopg.pq.TransactionStatus.IDLE
 
+    def transaction(self) -> AbstractAsyncContextManager[object]:
+        """All calls made inside are one transaction."""
+        return self._connection.transaction()
+
     async def probe(self) -> None:
         await self._row("select 1")
 
@@ -113,25 +122,53 @@ class Store:
         return [Submitted(id=row[0], created=row[1]) for row in rows]
 
     async def job(self, job_id: int) -> Job | None:
-        if job_id > _LARGEST_ID:
+        if job_id > LARGEST_ID:
             return None
         rows = await self._rows(_JOB, job_id)
         return to_job(rows[0]) if rows else None
 
-    async def list_jobs(
-        self,
-        *,
-        state: str | None = None,
-        queue: str | None = None,
-        task: str | None = None,
-        before: int | None = None,
-        limit: int = 100,
-    ) -> list[Job]:
-        """Newest first; `before` is the id that the last page ended with."""
-        rows = await self._rows(
-            f"select {_JOB_COLUMNS} from dtsched.list_jobs(%s, %s, %s, %s, %s)", state, queue, task, before, limit
+    async def list_jobs(self, wanted: Filter, *, before: int | None = None, limit: int = 100) -> JobPage:
+        """At most 200 a page; `before` is the `next` of the page before."""
+        rows = await self._rows(_LIST_JOBS, _json(wanted), before, limit)
+        jobs = [to_job(row[:-1]) for row in rows if row[0] is not None]
+        return JobPage(jobs, _next_page(rows[-1][-1] if rows else None, [job.id for job in jobs], min(limit, 200)))
+
+    async def find_jobs(self, wanted: Filter, *, before: int | None = None, limit: int = 1000) -> IdPage:
+        row = await self._row(
+            "select ids, scanned_to from dtsched.find_jobs(%s::jsonb, %s, %s)", _json(wanted), before, limit
         )
-        return [to_job(row) for row in rows]
+        return IdPage(row[0], _next_page(row[1], row[0], limit))
+
+    async def attempts(self, job_id: int) -> list[AttemptRecord]:
+        """Those that did not simply succeed, newest first, at most 200."""
+        return await self._records(AttemptRecord, "select * from dtsched.list_attempts(%s)", job_id)
+
+    async def why(self, job_id: int) -> list[Reason]:
+        """Why a job is where it is, the decisive reason first; none when there is no such job."""
+        if job_id > LARGEST_ID:
+            return []
+        return await self._records(Reason, "select code, reason from dtsched.why(%s)", job_id)
+
+    async def now(self) -> datetime:
+        """The database's clock, which decides when a job is due."""
+        return cast("datetime", (await self._row("select dtsched.now()"))[0])
+
+    async def queues(self, name: str | None = None) -> list[Queue]:
+        return await self._records(Queue, "select * from dtsched.list_queues(%s)", name)
+
+    async def workers(self, worker_id: UUID | None = None) -> list[WorkerRecord]:
+        return await self._records(WorkerRecord, "select * from dtsched.list_workers(%s)", worker_id)
+
+    async def stats(self) -> Stats:
+        return msgspec.json.decode((await self._row("select dtsched.stats()"))[0], type=Stats)
+
+    async def metrics(self) -> list[Sample]:
+        return await self._records(Sample, "select name, labels, value from dtsched.metrics()")
+
+    async def ended(self, ids: Sequence[int]) -> set[int]:
+        """Those that have ended, or are not there."""
+        rows = await self._rows("select dtsched.ended(%s::bigint[])", _ids(ids))
+        return {row[0] for row in rows}
 
     async def jobs_of_keys(self, keys: Sequence[str]) -> dict[str, int]:
         """The unfinished job of each key that is held."""
@@ -140,8 +177,31 @@ class Store:
 
     async def cancel(self, ids: Sequence[int]) -> dict[int, str]:
         """What came of each: cancelled, requested, finished, busy or missing."""
-        rows = await self._rows("select job_id, outcome from dtsched.cancel(%s::bigint[])", _ids(ids))
-        return {row[0]: row[1] for row in rows}
+        return await self._outcomes("select job_id, outcome from dtsched.cancel(%s::bigint[])", ids)
+
+    async def retry(self, ids: Sequence[int]) -> dict[int, str]:
+        """What came of each: retried, unfinished, finished, key_held, parents, busy or missing; see dtsched.retry()."""
+        return await self._outcomes("select job_id, outcome from dtsched.retry(%s::bigint[])", ids)
+
+    async def run_now(self, ids: Sequence[int]) -> dict[int, str]:
+        """What came of each: ready, blocked, running, finished, busy or missing."""
+        return await self._outcomes("select job_id, outcome from dtsched.run_now(%s::bigint[])", ids)
+
+    async def reschedule(self, ids: Sequence[int], run_at: datetime) -> dict[int, str]:
+        """What came of each: scheduled, ready, blocked, running, finished, busy or missing."""
+        return await self._outcomes("select job_id, outcome from dtsched.reschedule(%s::bigint[], %s)", ids, run_at)
+
+    async def delete(self, ids: Sequence[int]) -> dict[int, str]:
+        """What came of each: deleted, running, busy or missing."""
+        return await self._outcomes("select job_id, outcome from dtsched.delete(%s::bigint[])", ids)
+
+    async def pause(self, queue: str) -> bool:
+        """False when it was paused already."""
+        return bool((await self._row("select dtsched.pause(%s)", queue))[0])
+
+    async def resume(self, queue: str) -> bool:
+        """False when it was not paused."""
+        return bool((await self._row("select dtsched.resume(%s)", queue))[0])
 
     async def parents(self, job_id: int) -> list[ParentResult]:
         rows = await self._rows("select job_id, state, result from dtsched.parents(%s)", job_id)
@@ -169,8 +229,9 @@ class Store:
             msgspec.json.encode(info or {}).decode(),
         )
 
-    async def renew(self, worker_id: UUID) -> Renewal:
-        return Renewal._make(await self._row(_RENEW, worker_id))
+    async def renew(self, worker_id: UUID, info: Mapping[str, object] | None = None) -> Renewal:
+        """`info` takes the place of what was registered."""
+        return Renewal._make(await self._row(_RENEW, worker_id, None if info is None else _json(info)))
 
     async def deregister_worker(self, worker_id: UUID) -> int:
         """How many jobs were still held, and have been handed back as started."""
@@ -236,6 +297,10 @@ class Store:
     async def ensure_partitions(self) -> int:
         return cast("int", (await self._row("select dtsched.ensure_partitions()"))[0])
 
+    async def roll_up(self) -> int:
+        """How many tallies of past minutes were added up."""
+        return cast("int", (await self._row("select dtsched.roll_up()"))[0])
+
     async def settled(self, xid: int) -> bool:
         """Whether all transactions from before hungry() drew this xid have ended."""
         return bool((await self._row("select dtsched.settled(%s)", xid))[0])
@@ -245,11 +310,32 @@ class Store:
         row = await self._row("select dtsched.has_ready(%s::text[])", _names(queues))
         return bool(row[0])
 
-    async def check(self) -> list[tuple[str, int, str]]:
+    async def check(self) -> list[tuple[str, int | None, str]]:
         """What is wrong in the tables: (invariant, job id, detail); nothing when all is well."""
         return [
             (row[0], row[1], row[2])
             for row in await self._rows("select invariant, job_id, detail from dtsched.check()")
+        ]
+
+    async def _outcomes(self, statement: LiteralString, ids: Sequence[int], *parameters: object) -> dict[int, str]:
+        """In the order given; an id that no job can have is missing."""
+        rows = await self._rows(statement, _ids([one for one in ids if one <= LARGEST_ID]), *parameters)
+        found: dict[int, str] = {row[0]: row[1] for row in rows}
+        return {one: found.get(one, "missing") for one in ids}
+
+    async def _records(self, kind: type[S], statement: LiteralString, *parameters: object) -> list[S]:
+        """Rows in the order of the struct's fields. jsonb arrives encoded."""
+        rows = await self._rows(statement, *parameters)
+        names = kind.__struct_fields__
+        return [
+            msgspec.convert(
+                {
+                    name: msgspec.json.decode(value) if isinstance(value, bytes) else value
+                    for name, value in zip(names, row, strict=True)
+                },
+                kind,
+            )
+            for row in rows
         ]
 
     async def _rows(self, statement: LiteralString, *parameters: object) -> list[Row]:
@@ -276,14 +362,15 @@ class SyncStore:
         self._answer_seconds = answer_seconds
         self._closing = threading.Lock()
 
-    def renew(self, worker_id: UUID) -> Renewal:
+    def renew(self, worker_id: UUID, info: Mapping[str, object] | None = None) -> Renewal:
         timer = threading.Timer(self._answer_seconds, self.sever)
         timer.daemon = True
         with suppress(RuntimeError):  # no thread to be had: better renewed without a bound than not at all
             timer.start()
         try:
             with translated():
-                row = self._connection.execute(_RENEW, (worker_id,), binary=True).fetchone()
+                parameters = (worker_id, None if info is None else _json(info))
+                row = self._connection.execute(_RENEW, parameters, binary=True).fetchone()
         finally:
             timer.cancel()
         return Renewal._make(cast("Row", row))
@@ -314,7 +401,7 @@ def submit_in_sync(connection: psycopg.Connection[Any], jobs: Sequence[NewJob]) 
 
 
 def read_job_sync(connection: psycopg.Connection[Any], job_id: int) -> Job | None:
-    if job_id > _LARGEST_ID:
+    if job_id > LARGEST_ID:
         return None
     with translated(), psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
         row = cursor.execute(_JOB, (job_id,)).fetchone()
@@ -349,6 +436,15 @@ def _decoded(raw: bytes | None) -> Any:
         return None if raw is None else msgspec.json.decode(raw)
     except (msgspec.MsgspecError, RecursionError):
         return msgspec.Raw(raw or b"null")
+
+
+def _next_page(scanned_to: int | None, ids: Sequence[int], limit: int) -> int | None:
+    """A full page may be followed by another one; a search that was given up says where it goes on."""
+    return ids[-1] if len(ids) == limit else scanned_to
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _ids(ids: Sequence[int]) -> str:

@@ -43,6 +43,7 @@ create table dtsched.attempts (
 create table dtsched.blocked (
     job_id bigint not null,
     waiting integer not null,
+    queue text,
     constraint blocked_pkey PRIMARY KEY (job_id),
     constraint waiting_is_positive CHECK ((waiting >= 0))
 ) with (fillfactor=50);
@@ -150,13 +151,43 @@ create table dtsched.scheduled (
     run_at timestamp with time zone not null,
     job_id bigint not null,
     xid xid8 default pg_current_xact_id() not null,
+    queue text,
     constraint scheduled_pkey PRIMARY KEY (run_at, job_id)
 ) with (autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=20000, vacuum_truncate=off);
+create table dtsched.stats_1m (
+    minute timestamp with time zone not null,
+    queue text not null,
+    task text not null,
+    event text not null,
+    wait_bucket smallint not null,
+    run_bucket smallint not null,
+    jobs bigint not null,
+    wait_seconds double precision not null,
+    run_seconds double precision not null,
+    constraint stats_1m_pkey PRIMARY KEY (minute, queue, task, event, wait_bucket, run_bucket)
+) with ();
+create table dtsched.tallies (
+    minute timestamp with time zone default date_trunc('minute'::text, dtsched.now()) not null,
+    queue text not null,
+    task text not null,
+    event text not null,
+    wait_bucket smallint default 0 not null,
+    run_bucket smallint default 0 not null,
+    jobs bigint not null,
+    wait_seconds double precision default 0 not null,
+    run_seconds double precision default 0 not null,
+    constraint event_is_known CHECK ((event = ANY (ARRAY['complete'::text, 'fail'::text, 'cancel'::text, 'retry'::text, 'snooze'::text, 'crash'::text, 'unfail'::text, 'uncancel'::text, 'uncomplete'::text])))
+) with (autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=20000);
 create table dtsched.tasks (
     name dtsched.name not null,
     args_schema jsonb,
     declared_at timestamp with time zone default dtsched.now() not null,
     constraint tasks_pkey PRIMARY KEY (name)
+) with ();
+create table dtsched.unsuccessful (
+    state text not null,
+    job_id bigint not null,
+    constraint unsuccessful_pkey PRIMARY KEY (state, job_id)
 ) with ();
 create table dtsched.workers (
     id uuid not null,
@@ -197,6 +228,16 @@ CREATE TRIGGER route_new_jobs AFTER INSERT ON dtsched.jobs_default REFERENCING N
 CREATE TRIGGER wake_hungry_workers AFTER INSERT ON dtsched.parked REFERENCING NEW TABLE AS new_entries FOR EACH STATEMENT EXECUTE FUNCTION dtsched.wake_hungry_workers();
 CREATE TRIGGER wake_hungry_workers AFTER INSERT ON dtsched.ready REFERENCING NEW TABLE AS new_entries FOR EACH STATEMENT EXECUTE FUNCTION dtsched.wake_hungry_workers();
 
+create function dtsched.announce_ended(p_jobs bigint[])
+    returns void
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.bucket(p_seconds double precision)
+    returns smallint
+    language sql immutable parallel safe;
+create function dtsched.bucket_bounds()
+    returns double precision[]
+    language sql immutable parallel safe;
 create function dtsched.cancel(p_id bigint)
     returns text
     language sql volatile security definer
@@ -215,6 +256,12 @@ create function dtsched.cancel_descendants(p_parents bigint[])
     set enable_seqscan=off
     set enable_hashjoin=off
     set enable_mergejoin=off;
+create function dtsched.cancel_waiting(p_ids bigint[])
+    returns bigint[]
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
 create function dtsched.cancelled(p_ids bigint[])
     returns bigint[]
     language sql volatile
@@ -225,6 +272,10 @@ create function dtsched."check"()
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp
     set enable_nestloop=off;
+create function dtsched.circle(p_children integer[], p_parents integer[], p_count integer)
+    returns integer[]
+    language plpgsql immutable
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.claim(p_worker uuid, p_queue text, p_limit integer, p_tasks text[] DEFAULT NULL::text[])
     returns TABLE(lease_id bigint, job_id bigint, task text, args jsonb, attempt integer, max_attempts integer, timeout_seconds double precision, correlation_id text, backoff jsonb)
     language plpgsql volatile security definer
@@ -232,6 +283,20 @@ create function dtsched.claim(p_worker uuid, p_queue text, p_limit integer, p_ta
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off
     set enable_bitmapscan=off;
+create function dtsched.counted(p_from timestamp with time zone, p_to timestamp with time zone)
+    returns TABLE(minute timestamp with time zone, queue text, task text, event text, wait_bucket smallint, run_bucket smallint, jobs bigint, wait_seconds double precision, run_seconds double precision)
+    language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.delete(p_id bigint)
+    returns text
+    language sql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.delete(p_ids bigint[])
+    returns TABLE(job_id bigint, outcome text)
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
 create function dtsched.deregister_worker(p_worker uuid)
     returns integer
     language plpgsql volatile security definer
@@ -244,11 +309,22 @@ create function dtsched.end_unsuccessful(p_jobs bigint[], p_state text, p_error 
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.ended(p_ids bigint[])
+    returns SETOF bigint
+    language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set enable_seqscan=off;
 create function dtsched.ensure_partitions()
     returns integer
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
     set lock_timeout=100ms;
+create function dtsched.find_jobs(p_filter jsonb, p_before bigint DEFAULT NULL::bigint, p_limit integer DEFAULT 1000)
+    returns TABLE(ids bigint[], scanned_to bigint)
+    language plpgsql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
 create function dtsched.finish(p_worker uuid, p_done bigint[], p_results jsonb DEFAULT NULL::jsonb, p_others jsonb DEFAULT NULL::jsonb)
     returns SETOF bigint
     language plpgsql volatile security definer
@@ -322,6 +398,12 @@ create function dtsched.jobs_of_keys(p_keys text[])
     returns TABLE(key text, job_id bigint)
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.keyed_parents(p_jobs jsonb, p_ids bigint[], p_holders bigint[])
+    returns jsonb
+    language plpgsql stable
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
 create function dtsched.link_parents()
     returns trigger
     language plpgsql volatile security definer
@@ -330,8 +412,22 @@ create function dtsched.link_parents()
     set enable_seqscan=off
     set enable_hashjoin=off
     set enable_mergejoin=off;
-create function dtsched.list_jobs(p_state text DEFAULT NULL::text, p_queue text DEFAULT NULL::text, p_task text DEFAULT NULL::text, p_before bigint DEFAULT NULL::bigint, p_limit integer DEFAULT 100)
-    returns TABLE(id bigint, queue text, task text, args jsonb, state text, priority integer, run_at timestamp with time zone, attempt integer, max_attempts integer, timeout double precision, key text, limit_key text, depends_on bigint[], tags text[], result jsonb, error text, progress jsonb, worker_id uuid, correlation_id text, created_at timestamp with time zone, started_at timestamp with time zone, finished_at timestamp with time zone)
+create function dtsched.list_attempts(p_job bigint)
+    returns TABLE(attempt integer, outcome text, error_type text, message text, traceback text, worker_id uuid, started_at timestamp with time zone, finished_at timestamp with time zone)
+    language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.list_jobs(p_filter jsonb DEFAULT '{}'::jsonb, p_before bigint DEFAULT NULL::bigint, p_limit integer DEFAULT 100)
+    returns TABLE(id bigint, queue text, task text, args jsonb, state text, priority integer, run_at timestamp with time zone, attempt integer, max_attempts integer, timeout double precision, key text, limit_key text, depends_on bigint[], tags text[], result jsonb, error text, progress jsonb, worker_id uuid, correlation_id text, created_at timestamp with time zone, started_at timestamp with time zone, finished_at timestamp with time zone, scanned_to bigint)
+    language plpgsql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.list_queues(p_name text DEFAULT NULL::text)
+    returns TABLE(name text, paused_at timestamp with time zone, ready bigint, parked bigint, scheduled bigint, blocked bigint, running bigint, oldest_ready_seconds double precision, completed_per_second double precision, failed_per_second double precision, workers bigint, slots bigint, settings jsonb)
+    language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.list_workers(p_id uuid DEFAULT NULL::uuid)
+    returns TABLE(id uuid, name text, state text, queues text[], tasks text[], slots integer, running bigint, labels jsonb, info jsonb, lease_seconds double precision, started_at timestamp with time zone, seen_at timestamp with time zone, expires_at timestamp with time zone)
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.lock_jobs(p_ids bigint[])
@@ -339,16 +435,44 @@ create function dtsched.lock_jobs(p_ids bigint[])
     language sql volatile
     set search_path=pg_catalog, dtsched, pg_temp
     set enable_seqscan=off;
+create function dtsched.metrics()
+    returns TABLE(name text, labels jsonb, value double precision)
+    language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.moment(p_moment jsonb)
+    returns timestamp with time zone
+    language sql stable
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.move(p_ids bigint[], p_run_at timestamp with time zone)
+    returns TABLE(job_id bigint, outcome text)
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
 create function dtsched.note_unlinked(p_ids text)
     returns void
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.note_unsuccessful(p_jobs bigint[])
+    returns void
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
 create function dtsched.now()
     returns timestamp with time zone
     language sql volatile parallel safe;
 create function dtsched.parents(p_job bigint)
     returns TABLE(job_id bigint, state text, result jsonb)
     language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.pause(p_queue text)
+    returns boolean
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.percentiles(p_histogram bigint[])
+    returns jsonb
+    language sql stable
     set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.place_new_job()
     returns trigger
@@ -369,6 +493,10 @@ create function dtsched.put_back(p_jobs bigint[])
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.rates_from()
+    returns timestamp with time zone
+    language sql stable
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.reconcile(p_worker uuid, p_held bigint[], p_below bigint)
     returns SETOF bigint
     language plpgsql volatile security definer
@@ -403,6 +531,16 @@ create function dtsched.renew(p_worker uuid, p_info jsonb DEFAULT NULL::jsonb)
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.reschedule(p_id bigint, p_run_at timestamp with time zone)
+    returns text
+    language sql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.reschedule(p_ids bigint[], p_run_at timestamp with time zone)
+    returns TABLE(job_id bigint, outcome text)
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
 create function dtsched.rescue(p_worker uuid, p_limit integer DEFAULT 1000)
     returns TABLE(job_id bigint, lease_id bigint, state text)
     language plpgsql volatile security definer
@@ -411,14 +549,42 @@ create function dtsched.rescue(p_worker uuid, p_limit integer DEFAULT 1000)
     set enable_bitmapscan=off
     set enable_hashjoin=off
     set enable_mergejoin=off;
+create function dtsched.resume(p_queue text)
+    returns boolean
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.retry(p_id bigint)
+    returns text
+    language sql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.retry(p_ids bigint[])
+    returns TABLE(job_id bigint, outcome text)
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
 create function dtsched.retry_delay(p_backoff jsonb, p_attempt integer)
     returns double precision
     language sql volatile;
+create function dtsched.roll_up(p_keep interval DEFAULT '7 days'::interval)
+    returns bigint
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.route_new_jobs()
     returns trigger
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan;
+create function dtsched.run_now(p_id bigint)
+    returns text
+    language sql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.run_now(p_ids bigint[])
+    returns TABLE(job_id bigint, outcome text)
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
 create function dtsched.sated(p_queues text[])
     returns void
     language plpgsql volatile security definer
@@ -435,6 +601,10 @@ create function dtsched.settled(p_xid bigint)
 create function dtsched.shown(p_value jsonb)
     returns text
     language sql immutable;
+create function dtsched.stats()
+    returns jsonb
+    language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.submit(task text, args jsonb DEFAULT '{}'::jsonb, queue text DEFAULT NULL::text, priority integer DEFAULT NULL::integer, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, delay interval DEFAULT NULL::interval, key text DEFAULT NULL::text, max_attempts integer DEFAULT NULL::integer, timeout interval DEFAULT NULL::interval, limit_key text DEFAULT NULL::text, depends_on bigint[] DEFAULT NULL::bigint[], tags text[] DEFAULT NULL::text[], backoff jsonb DEFAULT NULL::jsonb, deadline timestamp with time zone DEFAULT NULL::timestamp with time zone, correlation_id text DEFAULT NULL::text)
     returns bigint
     language sql volatile security definer
@@ -468,9 +638,21 @@ create function dtsched.take_unlinked()
     returns bigint[]
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.tally_revived(p_jobs bigint[])
+    returns void
+    language sql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set enable_seqscan=off;
+create function dtsched.texts(p_array jsonb)
+    returns text[]
+    language sql immutable;
 create function dtsched.trace(p_on boolean)
     returns void
     language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.unwatch_ended(p_buckets integer[])
+    returns void
+    language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.version()
     returns integer
@@ -480,6 +662,20 @@ create function dtsched.wake_hungry_workers()
     returns trigger
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.watch_ended(p_buckets integer[])
+    returns boolean
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.why(p_id bigint)
+    returns TABLE(code text, reason text)
+    language plpgsql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set enable_seqscan=off;
+create function dtsched.why_ready(p_id bigint, p_queue text, p_task text, p_priority smallint, p_limit_key text)
+    returns TABLE(code text, reason text)
+    language plpgsql stable
+    set search_path=pg_catalog, dtsched, pg_temp
+    set enable_seqscan=off;
 create function dtsched.work(p_worker uuid, p_done bigint[], p_results jsonb, p_others jsonb, p_queue text, p_limit integer, p_tasks text[] DEFAULT NULL::text[])
     returns TABLE(lease_id bigint, job_id bigint, task text, args jsonb, attempt integer, max_attempts integer, timeout_seconds double precision, correlation_id text, backoff jsonb)
     language plpgsql volatile security definer
@@ -490,8 +686,14 @@ grant execute on function dtsched."check"() to dtsched_reader;
 grant execute on function dtsched.cancel(p_id bigint) to dtsched_operator;
 grant execute on function dtsched.cancel(p_ids bigint[]) to dtsched_operator;
 grant execute on function dtsched.claim(p_worker uuid, p_queue text, p_limit integer, p_tasks text[]) to dtsched_worker;
+grant execute on function dtsched.delete(p_id bigint) to dtsched_operator;
+grant execute on function dtsched.delete(p_ids bigint[]) to dtsched_operator;
 grant execute on function dtsched.deregister_worker(p_worker uuid) to dtsched_worker;
+grant execute on function dtsched.ended(p_ids bigint[]) to dtsched_operator;
+grant execute on function dtsched.ended(p_ids bigint[]) to dtsched_reader;
 grant execute on function dtsched.ensure_partitions() to dtsched_worker;
+grant execute on function dtsched.find_jobs(p_filter jsonb, p_before bigint, p_limit integer) to dtsched_operator;
+grant execute on function dtsched.find_jobs(p_filter jsonb, p_before bigint, p_limit integer) to dtsched_reader;
 grant execute on function dtsched.finish(p_worker uuid, p_done bigint[], p_results jsonb, p_others jsonb) to dtsched_worker;
 grant execute on function dtsched.gate() to dtsched_operator;
 grant execute on function dtsched.gate() to dtsched_reader;
@@ -503,29 +705,54 @@ grant execute on function dtsched.hungry(p_queues text[]) to dtsched_worker;
 grant execute on function dtsched.job(p_id bigint) to dtsched_operator;
 grant execute on function dtsched.job(p_id bigint) to dtsched_reader;
 grant execute on function dtsched.jobs_of_keys(p_keys text[]) to dtsched_operator;
-grant execute on function dtsched.list_jobs(p_state text, p_queue text, p_task text, p_before bigint, p_limit integer) to dtsched_operator;
-grant execute on function dtsched.list_jobs(p_state text, p_queue text, p_task text, p_before bigint, p_limit integer) to dtsched_reader;
+grant execute on function dtsched.list_attempts(p_job bigint) to dtsched_operator;
+grant execute on function dtsched.list_attempts(p_job bigint) to dtsched_reader;
+grant execute on function dtsched.list_jobs(p_filter jsonb, p_before bigint, p_limit integer) to dtsched_operator;
+grant execute on function dtsched.list_jobs(p_filter jsonb, p_before bigint, p_limit integer) to dtsched_reader;
+grant execute on function dtsched.list_queues(p_name text) to dtsched_operator;
+grant execute on function dtsched.list_queues(p_name text) to dtsched_reader;
+grant execute on function dtsched.list_workers(p_id uuid) to dtsched_operator;
+grant execute on function dtsched.list_workers(p_id uuid) to dtsched_reader;
+grant execute on function dtsched.metrics() to dtsched_operator;
+grant execute on function dtsched.metrics() to dtsched_reader;
 grant execute on function dtsched.now() to dtsched_operator;
 grant execute on function dtsched.now() to dtsched_reader;
 grant execute on function dtsched.now() to dtsched_submit;
 grant execute on function dtsched.now() to dtsched_worker;
 grant execute on function dtsched.parents(p_job bigint) to dtsched_worker;
+grant execute on function dtsched.pause(p_queue text) to dtsched_operator;
 grant execute on function dtsched.promote(p_limit integer) to dtsched_worker;
 grant execute on function dtsched.reconcile(p_worker uuid, p_held bigint[], p_below bigint) to dtsched_worker;
 grant execute on function dtsched.register_worker(p_worker uuid, p_name text, p_queues text[], p_tasks text[], p_slots integer, p_lease interval, p_info jsonb) to dtsched_worker;
 grant execute on function dtsched.release(p_worker uuid, p_never_started bigint[], p_started bigint[]) to dtsched_worker;
 grant execute on function dtsched.renew(p_worker uuid, p_info jsonb) to dtsched_worker;
+grant execute on function dtsched.reschedule(p_id bigint, p_run_at timestamp with time zone) to dtsched_operator;
+grant execute on function dtsched.reschedule(p_ids bigint[], p_run_at timestamp with time zone) to dtsched_operator;
 grant execute on function dtsched.rescue(p_worker uuid, p_limit integer) to dtsched_worker;
+grant execute on function dtsched.resume(p_queue text) to dtsched_operator;
+grant execute on function dtsched.retry(p_id bigint) to dtsched_operator;
+grant execute on function dtsched.retry(p_ids bigint[]) to dtsched_operator;
+grant execute on function dtsched.roll_up(p_keep interval) to dtsched_worker;
+grant execute on function dtsched.run_now(p_id bigint) to dtsched_operator;
+grant execute on function dtsched.run_now(p_ids bigint[]) to dtsched_operator;
 grant execute on function dtsched.sated(p_queues text[]) to dtsched_worker;
 grant execute on function dtsched.settled(p_xid bigint) to dtsched_worker;
+grant execute on function dtsched.stats() to dtsched_operator;
+grant execute on function dtsched.stats() to dtsched_reader;
 grant execute on function dtsched.submit(task text, args jsonb, queue text, priority integer, run_at timestamp with time zone, delay interval, key text, max_attempts integer, timeout interval, limit_key text, depends_on bigint[], tags text[], backoff jsonb, deadline timestamp with time zone, correlation_id text) to dtsched_operator;
 grant execute on function dtsched.submit(task text, args jsonb, queue text, priority integer, run_at timestamp with time zone, delay interval, key text, max_attempts integer, timeout interval, limit_key text, depends_on bigint[], tags text[], backoff jsonb, deadline timestamp with time zone, correlation_id text) to dtsched_submit;
 grant execute on function dtsched.submit_many(p_jobs jsonb, p_check_tasks boolean) to dtsched_operator;
 grant execute on function dtsched.submit_many(p_jobs jsonb, p_check_tasks boolean) to dtsched_submit;
+grant execute on function dtsched.unwatch_ended(p_buckets integer[]) to dtsched_operator;
+grant execute on function dtsched.unwatch_ended(p_buckets integer[]) to dtsched_reader;
 grant execute on function dtsched.version() to dtsched_operator;
 grant execute on function dtsched.version() to dtsched_reader;
 grant execute on function dtsched.version() to dtsched_submit;
 grant execute on function dtsched.version() to dtsched_worker;
+grant execute on function dtsched.watch_ended(p_buckets integer[]) to dtsched_operator;
+grant execute on function dtsched.watch_ended(p_buckets integer[]) to dtsched_reader;
+grant execute on function dtsched.why(p_id bigint) to dtsched_operator;
+grant execute on function dtsched.why(p_id bigint) to dtsched_reader;
 grant execute on function dtsched.work(p_worker uuid, p_done bigint[], p_results jsonb, p_others jsonb, p_queue text, p_limit integer, p_tasks text[]) to dtsched_worker;
 grant usage on schema dtsched to dtsched_operator;
 grant usage on schema dtsched to dtsched_reader;

@@ -180,8 +180,10 @@ class Edge(Struct, frozen=True, kw_only=True):
 
 
 class Violation(Struct, frozen=True, kw_only=True):
+    """`job_id` is None where it is about no single job."""
+
     invariant: str
-    job_id: int
+    job_id: int | None
     detail: str
 
 
@@ -240,4 +242,7 @@ async def illegal_edges(connection: Connection) -> list[str]:
 
 async def violations(connection: Connection) -> list[str]:
     found = await read(connection, Violation, "select invariant, job_id, detail from dtsched.check()")
-    return [f"job {violation.job_id}: {violation.invariant}: {violation.detail}" for violation in found[:5]]
+    return [
+        f"{f'job {violation.job_id}: ' if violation.job_id else ''}{violation.invariant}: {violation.detail}"
+        for violation in found[:5]
+    ]

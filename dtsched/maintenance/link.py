@@ -22,6 +22,11 @@ class Link:
         self._lock = asyncio.Lock()
         self.opened = 0
 
+    @property
+    def busy(self) -> bool:
+        """A block is under way."""
+        return self._lock.locked()
+
     @asynccontextmanager
     async def store(self) -> AsyncGenerator[Store]:
         """An outage or a cancellation inside the block closes the connection; the next block opens a new one. A block

@@ -3,7 +3,7 @@
 -- depend on a cancelled one are cancelled too. Called twice it changes nothing more.
 --
 -- An entry in ready, scheduled or parked stays and is dropped by whoever meets it. Waits for nobody, but tries three times.
--- Locks: leases by id, blocked rows by id, then jobs by id, all SKIP LOCKED, then end_unsuccessful's.
+-- Locks: leases by id SKIP LOCKED, then cancel_waiting's.
 create or replace function dtsched.cancel(p_ids bigint[])
 returns table (job_id bigint, outcome text)
 language plpgsql security definer
@@ -18,8 +18,6 @@ declare
     v_cancelled bigint[] := '{}';
     v_now_requested bigint[];
     v_workers uuid[];
-    v_waiting bigint[];
-    v_locked bigint[];
 begin
     for v_try in 1..3 loop
         with running as materialized (
@@ -50,28 +48,7 @@ begin
             perform pg_notify('dtsched_cancel', worker_id::text) from unnest(v_workers) worker_id;
         end if;
 
-        -- a blocked row before its job, as those who release children take them
-        v_waiting := array(
-            select waiting.job_id
-            from dtsched.blocked waiting
-            where waiting.job_id = any (v_left)
-            order by waiting.job_id
-            for update skip locked);
-        v_locked := array(
-            select job.id
-            from dtsched.jobs job
-            where job.id = any (v_left)
-                and (job.state in ('scheduled', 'ready')
-                     or job.state = 'blocked'
-                        and (job.id = any (v_waiting)
-                             -- not linked yet: submitted in this transaction
-                             or not exists (select from dtsched.blocked waiting where waiting.job_id = job.id)))
-            order by job.id
-            for update skip locked);
-        if v_locked <> '{}' then
-            perform dtsched.end_unsuccessful(v_locked, 'cancelled', 'cancelled before it started');
-            v_cancelled := v_cancelled || v_locked;
-        end if;
+        v_cancelled := v_cancelled || dtsched.cancel_waiting(v_left);
 
         v_left := array(
             select job.id

@@ -49,6 +49,7 @@ begin
         if v_keys is not null then
             perform dtsched.free_keys(v_keys, v_now_ended);
         end if;
+        perform dtsched.note_unsuccessful(v_now_ended);
     end loop;
     delete from dtsched.dependencies edge where edge.parent_id = any (v_ended);
 end $$;

@@ -54,4 +54,19 @@ as $$
     select 'a job has finished_at exactly when it has ended', job.id, 'state ' || job.state
     from dtsched.jobs job
     where (job.finished_at is not null) <> (job.state in ('completed', 'failed', 'cancelled'))
+    union all
+    select 'a failed or cancelled job can be found', coalesce(job.id, ended.job_id),
+        format('state %s, listed as %s', coalesce(job.state, 'missing'), coalesce(ended.state, 'none'))
+    from (select job.id, job.state from dtsched.jobs job where job.state in ('failed', 'cancelled')) job
+    full join dtsched.unsuccessful ended on ended.job_id = job.id and ended.state = job.state
+    where job.id is null or ended.job_id is null
+    union all
+    select 'the counts are those of the jobs', null, format('%s: counted %s, there are %s', state.name, counted.jobs, there.jobs)
+    from (values ('completed', 'complete', 'uncomplete'), ('failed', 'fail', 'unfail'), ('cancelled', 'cancel', 'uncancel'))
+        as state (name, came, went)
+    cross join lateral (
+        select coalesce(sum(case part.event when state.came then part.jobs when state.went then -part.jobs end), 0) as jobs
+        from dtsched.counted('-infinity', 'infinity') part) counted
+    cross join lateral (select count(*) as jobs from dtsched.jobs job where job.state = state.name) there
+    where counted.jobs <> there.jobs
 $$;

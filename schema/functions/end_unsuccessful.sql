@@ -27,6 +27,7 @@ begin
     end if;
     if v_ended is not null then
         delete from dtsched.blocked waiting where waiting.job_id = any (v_ended);
+        perform dtsched.note_unsuccessful(v_ended);
         perform dtsched.cancel_descendants(v_ended);
     end if;
 end $$;

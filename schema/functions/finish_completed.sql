@@ -15,6 +15,8 @@ declare
     v_job_results jsonb[];
     v_stopped bigint[];
     v_keys text[];
+    v_now timestamptz;
+    v_minute timestamptz;
 begin
     if p_results is null then
         with gone as (
@@ -55,15 +57,27 @@ begin
     if v_stopped is not null then  -- two updates of jobs: one after the other would not be in id order
         perform from dtsched.jobs job where job.id = any (v_jobs) order by job.id for no key update;
     end if;
+    v_now := dtsched.now();
+    v_minute := date_trunc('minute', v_now);
     if v_job_results is null then
         with ended as (
             update dtsched.jobs job
             set state = 'completed',
-                finished_at = dtsched.now(),
+                finished_at = v_now,
                 error = null
             where job.id = any (v_jobs) and job.state = 'running'
                 and (v_stopped is null or job.id <> all (v_stopped))
-            returning job.key
+            returning job.key, job.queue, job.task,
+                date_part('epoch', job.started_at - coalesce(job.run_at, job.created_at)) as wait_seconds,
+                date_part('epoch', v_now - job.started_at) as run_seconds
+        ),
+        tallied as (
+            insert into dtsched.tallies (minute, queue, task, event, wait_bucket, run_bucket, jobs, wait_seconds, run_seconds)
+            select v_minute, ended.queue, ended.task, 'complete', dtsched.bucket(ended.wait_seconds),
+                dtsched.bucket(ended.run_seconds), count(*), coalesce(sum(ended.wait_seconds), 0),
+                coalesce(sum(ended.run_seconds), 0)
+            from ended
+            group by ended.queue, ended.task, 5, 6
         )
         select array_agg(ended.key::text) filter (where ended.key is not null)
         into v_keys
@@ -78,13 +92,23 @@ begin
         with ended as (
             update dtsched.jobs job
             set state = 'completed',
-                finished_at = dtsched.now(),
+                finished_at = v_now,
                 error = null,
                 result = case when pg_column_size(done.result) <= 300 then done.result end
             from unnest(v_jobs, v_job_results) as done (job_id, result)
             where job.id = done.job_id and job.state = 'running'
                 and (v_stopped is null or job.id <> all (v_stopped))
-            returning job.key
+            returning job.key, job.queue, job.task,
+                date_part('epoch', job.started_at - coalesce(job.run_at, job.created_at)) as wait_seconds,
+                date_part('epoch', v_now - job.started_at) as run_seconds
+        ),
+        tallied as (
+            insert into dtsched.tallies (minute, queue, task, event, wait_bucket, run_bucket, jobs, wait_seconds, run_seconds)
+            select v_minute, ended.queue, ended.task, 'complete', dtsched.bucket(ended.wait_seconds),
+                dtsched.bucket(ended.run_seconds), count(*), coalesce(sum(ended.wait_seconds), 0),
+                coalesce(sum(ended.run_seconds), 0)
+            from ended
+            group by ended.queue, ended.task, 5, 6
         )
         select array_agg(ended.key::text) filter (where ended.key is not null)
         into v_keys
@@ -96,6 +120,7 @@ begin
     if v_stopped is not null then
         perform dtsched.end_unsuccessful(v_stopped, 'cancelled', 'cancelled while it ran');
     end if;
+    perform dtsched.announce_ended(v_jobs);
     perform dtsched.release_children(v_jobs);
     return query select unnest(v_leases);
 end $$;

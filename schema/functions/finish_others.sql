@@ -44,6 +44,7 @@ begin
                 else 'failed'
             end as state,
             dtsched.now() + make_interval(secs => delayed.seconds) as run_at,
+            coalesce(job.run_at, job.created_at) as due_at,
             job.started_at,
             job.attempt
         from gone
@@ -64,20 +65,33 @@ begin
                                   case decided.state when 'cancelled' then 'cancelled while it ran' end), 500)
         from decided
         where job.id = decided.job_id and job.state = 'running'
-        returning job.id, job.queue, job.priority, job.state, job.run_at, job.key
+        returning job.id, job.queue, job.task, job.priority, job.state, job.run_at, job.key, decided.outcome,
+            decided.due_at, job.started_at
     ),
     now_ready as (
         insert into dtsched.ready (queue, priority, job_id)
         select changed.queue, changed.priority, changed.id from changed where changed.state = 'ready'
     ),
     now_scheduled as (
-        insert into dtsched.scheduled (run_at, job_id)
-        select changed.run_at, changed.id from changed where changed.state = 'scheduled'
+        insert into dtsched.scheduled (run_at, job_id, queue)
+        select changed.run_at, changed.id, changed.queue from changed where changed.state = 'scheduled'
+    ),
+    tallied as (
+        insert into dtsched.tallies (queue, task, event, wait_bucket, run_bucket, jobs, wait_seconds, run_seconds)
+        select took.queue, took.task, took.outcome, dtsched.bucket(took.wait_seconds), dtsched.bucket(took.run_seconds),
+            count(*), coalesce(sum(took.wait_seconds), 0), coalesce(sum(took.run_seconds), 0)
+        from (select changed.queue, changed.task, changed.outcome,
+                  extract(epoch from changed.started_at - changed.due_at)::double precision as wait_seconds,
+                  extract(epoch from dtsched.now() - changed.started_at)::double precision as run_seconds
+              from changed
+              where changed.state in ('ready', 'scheduled')) took  -- the others: note_unsuccessful
+        group by 1, 2, 3, 4, 5
     ),
     remembered as (
         insert into dtsched.attempts
             (job_id, attempt, lease_id, worker_id, outcome, error_type, message, traceback, started_at, finished_at)
-        select decided.job_id, decided.attempt, decided.lease_id, p_worker, decided.outcome,
+        select decided.job_id, decided.attempt, decided.lease_id, p_worker,
+            case decided.state when 'failed' then 'fail' else decided.outcome end,
             left(decided.error ->> 'type', 200), left(decided.error ->> 'message', 10000),
             left(decided.error ->> 'traceback', 65536), decided.started_at, dtsched.now()
         from decided
@@ -95,6 +109,7 @@ begin
         perform dtsched.free_keys(v_keys, v_keyed);
     end if;
     if v_unsuccessful is not null then
+        perform dtsched.note_unsuccessful(v_unsuccessful);
         perform dtsched.cancel_descendants(v_unsuccessful);
     end if;
     return query select unnest(v_leases);

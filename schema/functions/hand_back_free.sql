@@ -39,11 +39,15 @@ begin
             crash_count = job.crash_count + p_started::integer
         from decided
         where job.id = decided.job_id and job.state = 'running'
-        returning job.id, job.queue, job.priority, decided.state, decided.lease_id
+        returning job.id, job.queue, job.task, job.priority, decided.state, decided.lease_id
     ),
     now_ready as (
         insert into dtsched.ready (queue, priority, job_id)
         select changed.queue, changed.priority, changed.id from changed where changed.state = 'ready'
+    ),
+    tallied as (
+        insert into dtsched.tallies (queue, task, event, jobs)
+        select changed.queue, changed.task, 'crash', count(*) from changed where p_started group by changed.queue, changed.task
     ),
     remembered as (
         insert into dtsched.attempts

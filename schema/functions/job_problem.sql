@@ -71,8 +71,12 @@ begin
             end if;
         elsif v_field = 'depends_on' then
             if v_type <> 'array' or jsonb_array_length(v_value) > 100000
-                or exists (select from jsonb_array_elements(v_value) parent where parent::text !~ '^[1-9][0-9]{0,17}$') then
-                return format('depends_on must be at most 100000 job ids, not %s', dtsched.shown(v_value));
+                or exists (select from jsonb_array_elements(v_value) parent
+                           where case jsonb_typeof(parent)
+                               when 'string' then char_length(parent #>> '{}') not between 1 and 255
+                                   or parent #>> '{}' ~ '[\u0001-\u001f\u007f]'
+                               else parent::text !~ '^[1-9][0-9]{0,17}$' end) then
+                return format('depends_on must be at most 100000 job ids and keys, not %s', dtsched.shown(v_value));
             end if;
         elsif v_field = 'backoff' then
             if v_type <> 'object' or v_value ->> 'kind' is null or v_value ->> 'kind' not in ('fixed', 'linear', 'exponential')

@@ -46,11 +46,12 @@ begin
     where child.id = any (v_children) and parent.id is null;
     if v_missing is not null then
         raise exception 'depends_on names job %, which does not exist', v_missing
-            using errcode = 'JQ001', hint = 'depends_on takes ids of jobs that are in the table by the commit.';
+            using errcode = 'JQ001', column = 'depends_on',
+                hint = 'depends_on takes ids of jobs that are in the table by the commit.';
     end if;
 
     with edge as materialized (
-        select child.id as child_id, parent.id as parent_id,
+        select child.id as child_id, child.queue, parent.id as parent_id,
             parent.state not in ('completed', 'failed', 'cancelled') as is_open,
             count(*) filter (where parent.state not in ('completed', 'failed', 'cancelled')) over of_child as waiting,
             bool_or(parent.state in ('failed', 'cancelled')) over of_child as is_cancelled
@@ -61,8 +62,8 @@ begin
         window of_child as (partition by child.id)
     ),
     waits as (
-        insert into dtsched.blocked (job_id, waiting)
-        select distinct edge.child_id, edge.waiting from edge where edge.is_open and not edge.is_cancelled
+        insert into dtsched.blocked (job_id, waiting, queue)
+        select distinct edge.child_id, edge.waiting, edge.queue from edge where edge.is_open and not edge.is_cancelled
     ),
     linked as (
         insert into dtsched.dependencies (parent_id, child_id)

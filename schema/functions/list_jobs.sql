@@ -1,9 +1,16 @@
--- Jobs, newest first, with the columns of job(); a null filter lets everything through, and the state 'pending' stands for
--- blocked, scheduled and ready. p_before is the id that the last page ended with. Walks jobs_pkey backwards.
+-- Jobs that fit a filter, newest first, with the columns of job(). A page costs a bounded amount of work: it looks at
+-- 100,000 jobs at most. So it may be short, or empty, and not the last one: then a last row has no id, and scanned_to says
+-- below which id (p_before) the next page begins. Without such a row there is nothing more, unless the page is full.
+--
+-- p_filter is an object whose members must all fit; each is an array of which one must fit: state ('pending' stands for
+-- blocked, scheduled and ready), queue, task, key, limit_key, tag, priority, worker (name or id), correlation_id, id, error
+-- (part of it, in any case), and args: [{"path": ["user", "id"], "value": "42"}, …], which must all fit. since and until,
+-- submitted at or after, and before, are times, or {"seconds_ago": n}. Raises JQ001 for any other member.
+--
+-- Reads unsuccessful_pkey for failed and cancelled jobs; leases, blocked, and ready and scheduled if they are not too long,
+-- for those; jobs_pkey backwards for all others.
 create or replace function dtsched.list_jobs(
-    p_state text default null,
-    p_queue text default null,
-    p_task text default null,
+    p_filter jsonb default '{}',
     p_before bigint default null,
     p_limit integer default 100
 )
@@ -29,22 +36,34 @@ returns table (
     correlation_id text,
     created_at timestamptz,
     started_at timestamptz,
-    finished_at timestamptz
+    finished_at timestamptz,
+    scanned_to bigint
 )
-language sql stable security definer
+language plpgsql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
 as $$
-    select job.id, job.queue::text, job.task::text, job.args::jsonb, job.state, job.priority::integer, job.run_at::timestamptz,
-        job.attempt, job.max_attempts::integer, extract(epoch from job.timeout)::double precision, job.key::text,
-        job.limit_key::text, job.depends_on::bigint[], job.tags::text[], coalesce(stored.result, job.result), job.error,
-        job.progress, job.worker_id, job.correlation_id::text, job.created_at, job.started_at, job.finished_at
+#variable_conflict use_column
+declare
+    v_found bigint[] := '{}';
+    v_scanned_to bigint;
+begin
+    select found.ids, found.scanned_to
+    into v_found, v_scanned_to
+    from dtsched.find_jobs(p_filter, p_before, least(p_limit, 200)) found;
+    return query
+    select job.id, job.queue::text, job.task::text, job.args::jsonb, job.state, job.priority::integer,
+        job.run_at::timestamptz, job.attempt, job.max_attempts::integer,
+        extract(epoch from job.timeout)::double precision, job.key::text, job.limit_key::text, job.depends_on::bigint[],
+        job.tags::text[], coalesce(stored.result, job.result), job.error, job.progress, job.worker_id,
+        job.correlation_id::text, job.created_at, job.started_at, job.finished_at, null::bigint
     from dtsched.jobs job
     left join dtsched.results stored on stored.job_id = job.id
-    where (p_before is null or job.id < p_before)
-        and (p_state is null or job.state = p_state
-             or p_state = 'pending' and job.state in ('blocked', 'scheduled', 'ready'))
-        and (p_queue is null or job.queue = p_queue)
-        and (p_task is null or job.task = p_task)
-    order by job.id desc
-    limit least(p_limit, 200)
-$$;
+    where job.id = any (v_found)
+    order by job.id desc;
+    if v_scanned_to is not null then
+        scanned_to := v_scanned_to;
+        return next;
+    end if;
+end $$;

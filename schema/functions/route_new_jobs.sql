@@ -25,8 +25,8 @@ begin
     from new_jobs job;
 
     if v_any_scheduled then
-        insert into dtsched.scheduled (run_at, job_id)
-        select job.run_at, job.id
+        insert into dtsched.scheduled (run_at, job_id, queue)
+        select job.run_at, job.id, job.queue
         from new_jobs job
         where job.state = 'scheduled';
     end if;

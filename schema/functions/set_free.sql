@@ -13,8 +13,8 @@ begin
         returning job.id, job.queue, job.priority, job.state, job.run_at
     ),
     later as (
-        insert into dtsched.scheduled (run_at, job_id)
-        select freed.run_at, freed.id from freed where freed.state = 'scheduled'
+        insert into dtsched.scheduled (run_at, job_id, queue)
+        select freed.run_at, freed.id, freed.queue from freed where freed.state = 'scheduled'
     )
     insert into dtsched.ready (queue, priority, job_id)
     select freed.queue, freed.priority, freed.id from freed where freed.state = 'ready';

@@ -1,11 +1,13 @@
 -- Submits an array of jobs, all or none, and returns a row for each in its order: its id, and whether it was created or is
 -- the unfinished job that holds its key already. An element is an object with the fields task, args, queue, priority,
--- run_at (ISO 8601) or delay (seconds), max_attempts, timeout (seconds), key, limit_key, depends_on (ids), tags, backoff,
--- deadline, correlation_id; what is missing or null is the default. p_check_tasks refuses tasks that no worker has ever
--- declared, as long as any has been declared.
+-- run_at (ISO 8601) or delay (seconds), max_attempts, timeout (seconds), key, limit_key, depends_on (ids, and strings that are
+-- keys: of the array first, then of the unfinished job that holds it), tags, backoff, deadline, correlation_id; what is
+-- missing or null is the default. p_check_tasks refuses tasks that no worker has ever declared, as long as any has been
+-- declared.
 --
--- Raises JQ001 for what is wrong with a job and JQ002 for an unknown task, each in one sentence and before anything is
--- written. Locks: keys in sorted order, and nothing else that submitters share.
+-- Raises JQ001 for what is wrong with a job and JQ002 for an unknown task, each in one sentence that begins with the number
+-- of the job, from 1, when there are several; nothing is written then. Locks: keys in sorted order, and nothing else that
+-- submitters share.
 create or replace function dtsched.submit_many(p_jobs jsonb, p_check_tasks boolean default true)
 returns table (id bigint, created boolean, error text)
 language plpgsql security definer
@@ -17,6 +19,7 @@ declare
     v_count integer;
     v_wrong integer;
     v_problem text;
+    v_parents jsonb;
     v_ids bigint[];
     v_holders bigint[];
 begin
@@ -41,21 +44,24 @@ begin
             using errcode = 'JQ001';
     end if;
     if p_check_tasks and exists (select from dtsched.tasks) then
-        select given.job ->> 'task'
-        into v_problem
-        from jsonb_array_elements(p_jobs) as given (job)
+        select given.n, given.job ->> 'task'
+        into v_wrong, v_problem
+        from jsonb_array_elements(p_jobs) with ordinality as given (job, n)
         where not exists (select from dtsched.tasks task where task.name = given.job ->> 'task')
         limit 1;
         if found then
-            raise exception 'no worker has declared a task %; known are %', dtsched.shown(to_jsonb(v_problem)),
+            raise exception '%no worker has declared a task %; known are %',
+                case when v_count > 1 then format('job %s: ', v_wrong) else '' end, dtsched.shown(to_jsonb(v_problem)),
                 (select left(string_agg(task.name, ', ' order by task.name), 500) from dtsched.tasks task)
-                using errcode = 'JQ002', hint = 'Start a worker that knows it, or INSERT into dtsched.jobs to have it wait.';
+                using errcode = 'JQ002', column = 'task',
+                    hint = 'Start a worker that knows it, or INSERT into dtsched.jobs to have it wait.';
         end if;
     end if;
 
     v_ids := array(select nextval('dtsched.job_id_seq') from generate_series(1, v_count));
     v_holders := dtsched.take_keys(array(select given.job ->> 'key' from jsonb_array_elements(p_jobs) with ordinality
                                          as given (job, n) order by given.n), v_ids);
+    v_parents := dtsched.keyed_parents(p_jobs, v_ids, v_holders);
     insert into dtsched.jobs (id, task, args, queue, priority, run_at, max_attempts, timeout, key, limit_key, depends_on,
                               tags, backoff, deadline, correlation_id)
     select
@@ -71,7 +77,9 @@ begin
         given.job ->> 'key',
         given.job ->> 'limit_key',
         case when jsonb_typeof(given.job -> 'depends_on') = 'array'
-             then array(select parent::bigint from jsonb_array_elements_text(given.job -> 'depends_on') parent) end,
+             then array(select (case jsonb_typeof(parent) when 'string' then v_parents ->> (parent #>> '{}')
+                                else parent #>> '{}' end)::bigint
+                        from jsonb_array_elements(given.job -> 'depends_on') parent) end,
         case when jsonb_typeof(given.job -> 'tags') = 'array'
              then array(select tag from jsonb_array_elements_text(given.job -> 'tags') tag) else '{}' end,
         nullif(given.job -> 'backoff', 'null'),

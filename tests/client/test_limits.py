@@ -93,7 +93,7 @@ def test_what_is_at_the_limit_is_taken_by_python_and_by_the_database(fields: dic
     assert submitted.created
 
 
-@pytest.mark.parametrize(("fields", "field"), REFUSED, ids=lambda value: repr(value)[:60])
+@pytest.mark.parametrize(("fields", "field"), REFUSED, ids=[f"{n}-{field}" for n, (_, field) in enumerate(REFUSED)])
 def test_what_is_past_the_limit_is_refused_before_it_is_sent(fields: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         check(NewJob(task="t", **fields))

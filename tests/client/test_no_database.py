@@ -141,8 +141,9 @@ async def test_a_database_that_was_never_migrated(way: Way, empty_database: str)
 @pytest.mark.parametrize(
     ("contract", "says"),
     [
-        (migrations.CONTRACT - 1, "missing here: run `dtsched migrate up`"),
-        (migrations.CONTRACT + 1, "this program knows only 1: upgrade dtsched"),
+        (0, "missing here: run `dtsched migrate up`"),
+        (migrations.CONTRACT - 1, f"this program needs {migrations.CONTRACT}: run `dtsched migrate up`"),
+        (migrations.CONTRACT + 1, f"this program knows only {migrations.CONTRACT}: upgrade dtsched"),
     ],
 )
 async def test_a_schema_of_another_contract(contract: int, says: str, database: str) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from dtsched import App, DatabaseUnreachable
 from tests.conftest import Connect
+from tests.runtime.workers import until
 
 OURS = (
     "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'dtsched client'"
@@ -111,6 +112,7 @@ def test_a_caller_that_finds_all_connections_taken_is_told_so(app: App) -> None:
 
 
 async def test_closing_the_app_closes_its_connections(database: str, connect: Connect) -> None:
+    before = set(threading.enumerate())
     async with App(database) as app:
 
         @app.task
@@ -119,8 +121,8 @@ async def test_closing_the_app_closes_its_connections(database: str, connect: Co
         for n in range(2):
             note.submit_sync(n)
     connection = connect()
-    assert count(connection, OURS) == 0
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("pool-")]
+    await until(lambda: count(connection, OURS) == 0)
+    assert not [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("pool-")]
 
 
 def test_a_forked_child_has_connections_of_its_own(database: str) -> None:

@@ -38,6 +38,11 @@ def plain(at: datetime) -> str | None:
 def plain_with_context(ctx: Context) -> None: ...
 
 
+@app.task(executor="process")
+def in_a_process(ctx: Context, size: int) -> bytes:
+    return bytes(size)
+
+
 async def right_calls(connection: psycopg.AsyncConnection, synchronous: psycopg.Connection, at: datetime) -> None:
     assert_type(await send.submit("a", "b", copies=2), JobHandle[int])
     assert_type(await (await send.submit("a")).result(timeout=30), int)
@@ -45,6 +50,7 @@ async def right_calls(connection: psycopg.AsyncConnection, synchronous: psycopg.
     assert_type(await plain.submit(at), JobHandle[str | None])
     assert_type(plain.submit_sync(at=at).result_sync(), str | None)
     assert_type(plain_with_context.submit_sync(), JobHandle[None])
+    assert_type(in_a_process.submit_sync(5), JobHandle[bytes])
     assert_type(await send.options(delay="10m", key="order-42", at=at).on(connection).submit("a"), JobHandle[int])
     assert_type(send.on(synchronous).submit_sync("a"), JobHandle[int])
     parent = await send.submit("a")
@@ -54,20 +60,21 @@ async def right_calls(connection: psycopg.AsyncConnection, synchronous: psycopg.
 
 
 async def wrong_calls(synchronous: psycopg.Connection, at: datetime) -> None:
-    await send.submit()  # pyright: ignore[reportCallIssue]: an argument is missing
-    await send.submit("a", "b", 2)  # pyright: ignore[reportCallIssue]: copies is keyword-only
-    await send.submit("a", copy=2)  # pyright: ignore[reportCallIssue]: there is no argument copy
-    await send.submit(5)  # pyright: ignore[reportArgumentType]: to is a str
-    await with_context.submit("b")  # pyright: ignore[reportArgumentType]: an Address is wanted
-    await with_context.submit(Context, Address("b"))  # pyright: ignore[reportCallIssue]: the context is passed by the worker
-    plain.submit_sync("2030-01-31")  # pyright: ignore[reportArgumentType]: a datetime is wanted
-    send.options(prioritty=3)  # pyright: ignore[reportCallIssue]: there is no such option
-    send.options(priority="high")  # pyright: ignore[reportArgumentType]: priority is an int
-    send.options(depends_on=[at])  # pyright: ignore[reportArgumentType]: parents are handles or ids
-    await app.submit("send", [1])  # pyright: ignore[reportArgumentType]: args go by name
-    await app.submit("send", {}, delya=3)  # pyright: ignore[reportCallIssue]: there is no such option
-    send.on("postgresql://")  # pyright: ignore[reportArgumentType]: a connection is wanted
-    code: str = await (await send.submit("a")).result()  # pyright: ignore[reportAssignmentType]: the result is an int
+    await send.submit()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]: an argument is missing
+    await send.submit("a", "b", 2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]: copies is keyword-only
+    await send.submit("a", copy=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]: there is no argument copy
+    await send.submit(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]: to is a str
+    await with_context.submit("b")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]: an Address is wanted
+    await with_context.submit(Context, Address("b"))  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportCallIssue]: the context is passed by the worker
+    plain.submit_sync("2030-01-31")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]: a datetime is wanted
+    send.options(prioritty=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]: there is no such option
+    send.options(priority="high")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]: priority is an int
+    send.options(depends_on=[at])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]: parents are handles or ids
+    await app.submit("send", [1])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]: args go by name
+    await app.submit("send", {}, delya=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]: there is no such option
+    send.on("postgresql://")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]: a connection is wanted
+    code: str = await (await send.submit("a")).result()  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]: the result is an int
     print(code)
-    app.task(priority="high")  # pyright: ignore[reportArgumentType]: priority is an int
-    Retry(5, backoff="hopeful")  # pyright: ignore[reportArgumentType]: there is no such backoff
+    app.task(executor="fork")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]: async, thread or process
+    app.task(priority="high")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]: priority is an int
+    Retry(5, backoff="hopeful")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]: there is no such backoff

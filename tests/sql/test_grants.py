@@ -12,14 +12,33 @@ from tests.sql.sessions import Session, Worker
 
 # What the functions of a role are for; each gets these and what every role may ask (version, now, gate).
 ANYBODY = {"gate", "now", "version"}
+READING = {
+    *(
+        "job",
+        "list_jobs",
+        "find_jobs",
+        "list_attempts",
+        "why",
+        "list_queues",
+        "list_workers",
+        "stats",
+        "metrics",
+        "check",
+    ),
+    *("ended", "watch_ended", "unwatch_ended"),
+}
 FUNCTIONS = {
     "dtsched_submit": {"submit", "submit_many"},
     "dtsched_worker": {
         *("register_worker", "renew", "deregister_worker", "claim", "finish", "work", "release", "held", "rescue"),
-        *("reconcile", "promote", "ensure_partitions", "hungry", "settled", "sated", "parents", "has_ready"),
+        *("reconcile", "promote", "ensure_partitions", "roll_up", "hungry", "settled", "sated", "parents", "has_ready"),
     },
-    "dtsched_reader": {"job", "list_jobs", "check"},
-    "dtsched_operator": {"job", "list_jobs", "jobs_of_keys", "check", "cancel", "submit", "submit_many"},
+    "dtsched_reader": READING,
+    "dtsched_operator": READING
+    | {
+        *("jobs_of_keys", "submit", "submit_many", "cancel", "retry", "run_now", "reschedule", "delete"),
+        *("pause", "resume"),
+    },
 }
 
 FORBIDDEN: tuple[LiteralString, ...] = (
@@ -41,6 +60,14 @@ FORBIDDEN: tuple[LiteralString, ...] = (
     "select setval('dtsched.job_id_seq', 1)",
     "select * from dtsched.job(1)",
     "select dtsched.cancel(1)",
+    "select dtsched.retry(1)",
+    "select dtsched.run_now(1)",
+    "select dtsched.reschedule(1, now())",
+    "select dtsched.delete(1)",
+    "select dtsched.move('{1}', now())",
+    "select dtsched.pause('default')",
+    "select * from dtsched.list_jobs()",
+    "select * from dtsched.tallies",
     "select dtsched.claim(gen_random_uuid(), 'default', 1)",
     "select dtsched.take_ready('default', 1)",
     "select dtsched.hand_back('{1}', true, '')",

@@ -10,15 +10,18 @@ from tests.sql.sessions import Session, Worker
 
 README = Path(__file__).parents[2] / "schema" / "README.md"
 NEW = "(new)"
+DELETED = "(deleted)"
 
 
 def documented_edges() -> set[tuple[str, str]]:
     edges = README.read_text().partition("## Edges")[2].partition("\n## ")[0]
-    return set(re.findall(r"^\| (\(new\)|[a-z]+) \| ([a-z]+) \|", edges, re.MULTILINE)) - {("from", "to")}
+    return set(re.findall(r"^\| (\(new\)|[a-z]+) \| (\(deleted\)|[a-z]+) \|", edges, re.MULTILINE)) - {("from", "to")}
 
 
 def observed_edges(session: Session) -> set[tuple[str, str]]:
-    edges = session.rows("select distinct coalesce(from_state, %s), to_state from dtsched.job_events", NEW)
+    edges = session.rows(
+        "select distinct coalesce(from_state, %s), coalesce(to_state, %s) from dtsched.job_events", NEW, DELETED
+    )
     return {(from_state, to_state) for from_state, to_state in edges}
 
 
@@ -96,6 +99,21 @@ def schedule_in_every_way(worker: Worker) -> None:
     worker.run("select dtsched.promote()")
 
 
+def change_in_every_way(worker: Worker) -> None:
+    failed, cancelled, later, done = submit(worker), submit(worker), submit(worker, delay="1 hour"), submit(worker)
+    child = submit(worker, depends_on=[failed])
+    cancel(worker, cancelled, later)
+    worker.claim()
+    worker.finish(done)
+    worker.finish_as("fail", failed)
+    worker.run("select dtsched.retry(%s)", [failed, cancelled, later, child])
+    worker.run("select dtsched.reschedule(%s, dtsched.now() + interval '1 hour')", failed)
+    worker.run("select dtsched.run_now(%s)", failed)
+    worker.claim()
+    worker.finish_as("fail", failed)
+    worker.run("select dtsched.delete(%s)", [failed, done, later])
+
+
 def test_the_edges_that_jobs_take_are_those_documented(session: Session, open_worker: OpenWorker, worker: Worker):
     session.take_over_the_clock()
     session.run("select dtsched.trace(true)")
@@ -103,6 +121,7 @@ def test_the_edges_that_jobs_take_are_those_documented(session: Session, open_wo
     hand_back_in_every_way(worker, open_worker)
     depend_in_every_way(worker)
     schedule_in_every_way(worker)
+    change_in_every_way(worker)
     assert observed_edges(session) - documented_edges() == set()
     assert documented_edges() - observed_edges(session) == set()
 

@@ -1,0 +1,140 @@
+"""Tells any number of waiters when their jobs have ended, over one LISTEN connection and a slow poll beneath it.
+
+A notification is a hint: what ended in a transaction that began before we listened is not announced. So a job is looked
+at as soon as somebody waits for it, again and again at growing intervals, and at once when it is announced.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+
+from dtsched.errors import DatabaseUnreachable
+from dtsched.listener import BUCKETS, Listener
+
+_FIRST_PAUSE_SECONDS = 0.01
+_LISTENING_PAUSE_SECONDS = 2.0  # with a listener the poll is only what lies beneath it
+_DEAF_PAUSE_SECONDS = 0.25
+_MOST_AT_ONCE = 1000
+
+
+@dataclass
+class _Awaited:
+    """A job that somebody waits for: when it is looked at next, and in how many seconds after that again."""
+
+    waiters: list[asyncio.Future[None]] = field(default_factory=list[asyncio.Future[None]])
+    look_at: float = 0.0
+    pause: float = _FIRST_PAUSE_SECONDS
+
+
+class Waiting:
+    """`find_ended` says which of these jobs have ended or are gone. Used in one event loop; connects when somebody
+    waits for the first time."""
+
+    def __init__(self, dsn: str, find_ended: Callable[[Sequence[int]], Awaitable[set[int]]]) -> None:
+        self._find_ended = find_ended
+        self._listener = Listener(dsn, {"dtsched_done": self._announced}, on_change=self._listener_changed)
+        self._awaited: dict[int, _Awaited] = {}
+        self._watched: list[set[int]] = []
+        self._stirred = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def until_ended(self, job_id: int) -> None:
+        """Returns when the job has ended or is gone; raises what asking for it raises."""
+        self._start()
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        awaited = self._awaited.setdefault(job_id, _Awaited())
+        awaited.waiters.append(waiter)
+        self._stirred.set()
+        try:
+            await waiter
+        finally:
+            awaited.waiters.remove(waiter)
+            if not awaited.waiters and self._awaited.get(job_id) is awaited:
+                del self._awaited[job_id]
+            if not self._awaited:
+                self._stirred.set()  # nothing more is to be announced
+
+    async def close(self) -> None:
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._watched.clear()
+        self._fail(list(self._awaited), DatabaseUnreachable("the client was closed while a job was waited for"))
+
+    def _start(self) -> None:
+        if not self._tasks:
+            self._tasks = [
+                asyncio.create_task(self._listener.run(), name="dtsched-done-listener"),
+                asyncio.create_task(self._work(), name="dtsched-waiting"),
+            ]
+
+    async def _work(self) -> None:
+        while True:
+            await self._until_due()
+            await self._watch()
+            now = monotonic()
+            due = [job_id for job_id, awaited in self._awaited.items() if awaited.look_at <= now][:_MOST_AT_ONCE]
+            if due:
+                await self._look(due)
+
+    async def _until_due(self) -> None:
+        now = monotonic()
+        first = min((awaited.look_at for awaited in self._awaited.values()), default=None)
+        if first is None or first > now:
+            timer = None if first is None else asyncio.get_running_loop().call_later(first - now, self._stirred.set)
+            try:
+                await self._stirred.wait()
+            finally:
+                if timer is not None:
+                    timer.cancel()
+        self._stirred.clear()
+
+    async def _watch(self) -> None:
+        """Before a job is looked at: what ends after that is announced."""
+        wanted = {job_id % BUCKETS for job_id in self._awaited}
+        if not wanted:
+            while self._watched:
+                await self._listener.unwatch_ended(sorted(self._watched.pop()))
+        elif (new := wanted.difference(*self._watched)) and await self._listener.watch_ended(sorted(new)):
+            self._watched.append(new)
+
+    async def _look(self, job_ids: list[int]) -> None:
+        for job_id in job_ids:
+            awaited = self._awaited[job_id]
+            watched = any(job_id % BUCKETS in buckets for buckets in self._watched)
+            longest = _LISTENING_PAUSE_SECONDS if watched else _DEAF_PAUSE_SECONDS
+            awaited.look_at = monotonic() + awaited.pause
+            awaited.pause = min(longest, 2 * awaited.pause)
+        try:
+            ended = await self._find_ended(job_ids)
+        except Exception as error:  # whoever waits is to know, whatever it is
+            self._fail(job_ids, error)
+            return
+        for job_id in ended:
+            for waiter in self._waiters(job_id):
+                waiter.set_result(None)
+
+    def _fail(self, job_ids: Sequence[int], error: Exception) -> None:
+        for job_id in job_ids:
+            for waiter in self._waiters(job_id):
+                waiter.set_exception(error)
+
+    def _waiters(self, job_id: int) -> list[asyncio.Future[None]]:
+        awaited = self._awaited.pop(job_id, None)
+        return [waiter for waiter in awaited.waiters if not waiter.done()] if awaited else []
+
+    def _announced(self, payload: str) -> None:
+        """Anybody may send anything."""
+        for text in payload.split(","):
+            if text.isascii() and text.isdecimal() and len(text) < 20 and (awaited := self._awaited.get(int(text))):
+                awaited.look_at = 0.0
+                self._stirred.set()
+
+    def _listener_changed(self) -> None:
+        """The locks have gone with the last connection, and with it what was announced meanwhile."""
+        self._watched.clear()
+        for awaited in self._awaited.values():
+            awaited.look_at, awaited.pause = 0.0, _FIRST_PAUSE_SECONDS
+        self._stirred.set()

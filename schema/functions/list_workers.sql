@@ -1,0 +1,35 @@
+-- The workers, by name and start; only p_id if given. state is active, draining, or lost (kept for a day); running is how many
+-- jobs it holds; info is what it says of itself, with system_info as of its last heartbeat, which came at seen_at.
+create or replace function dtsched.list_workers(p_id uuid default null)
+returns table (
+    id uuid,
+    name text,
+    state text,
+    queues text[],
+    tasks text[],
+    slots integer,
+    running bigint,
+    labels jsonb,
+    info jsonb,
+    lease_seconds double precision,
+    started_at timestamptz,
+    seen_at timestamptz,
+    expires_at timestamptz
+)
+language sql stable security definer
+set search_path = pg_catalog, dtsched, pg_temp
+as $$
+    select worker.id, worker.name,
+        case
+            when worker.lost_at is not null or worker.expires_at < dtsched.now() then 'lost'
+            when worker.draining then 'draining'
+            else 'active'
+        end,
+        worker.queues, worker.tasks, worker.slots,
+        (select count(*) from dtsched.leases lease where lease.worker_id = worker.id),
+        worker.labels, worker.info, extract(epoch from worker.lease)::double precision, worker.started_at,
+        worker.expires_at - worker.lease, worker.expires_at
+    from dtsched.workers worker
+    where p_id is null or worker.id = p_id
+    order by worker.name, worker.started_at, worker.id
+$$;

@@ -1,0 +1,16 @@
+-- Lets workers claim this queue's jobs again, and wakes them. False when it was not paused, or is unknown.
+-- Locks: the queue's row.
+create or replace function dtsched.resume(p_queue text) returns boolean
+language plpgsql security definer
+set search_path = pg_catalog, dtsched, pg_temp
+as $$
+begin
+    update dtsched.queues queue set paused_at = null where queue.name = p_queue and queue.paused_at is not null;
+    if not found then
+        return false;
+    end if;
+    if coalesce(current_setting('dtsched.notify', true), '') <> 'off' then
+        perform pg_notify('dtsched_wake', p_queue);
+    end if;
+    return true;
+end $$;
