@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from dtsched.app import App, JobHandle, Options, Task
     from dtsched.client import Client
     from dtsched.context import Context
+    from dtsched.correlation import correlated
     from dtsched.errors import (
         Conflict,
         DatabaseUnreachable,
@@ -42,12 +43,14 @@ __all__ = [
     "Snooze",
     "Task",
     "UnknownTask",
+    "correlated",
 ]
 
 _HOMES = {
     "dtsched.app": ("App", "JobHandle", "Options", "Task"),
     "dtsched.client": ("Client",),
     "dtsched.context": ("Context",),
+    "dtsched.correlation": ("correlated",),
     "dtsched.errors": (
         "Conflict",
         "DatabaseUnreachable",

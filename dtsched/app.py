@@ -15,12 +15,13 @@ import psycopg
 
 from dtsched.client import Client, result_of
 from dtsched.context import Context
+from dtsched.correlation import correlate
 from dtsched.errors import InvalidInput, NotFound
 from dtsched.jobs import ENDED, Job, JobState, NewJob, Retry, Submitted, check_all, named_by_number, shown
 from dtsched.pool import SyncPool
 from dtsched.settings import Settings, load
 from dtsched.store import read_job_sync, submit_in, submit_in_sync
-from dtsched.tasks import TaskDefinition, TaskRegistry
+from dtsched.tasks import Executor, TaskDefinition, TaskRegistry
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,7 +32,8 @@ _STATEMENT_MS = 60_000  # 100,000 jobs in one batch take 4 s, measured
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How one submission differs from its task. `at` needs a time zone; durations are seconds or like "10m"."""
+    """How one submission differs from its task. `at` needs a time zone; durations are seconds or like "10m".
+    `depends_on` takes handles, ids and keys."""
 
     delay: float | str | None = None
     at: datetime | None = None
@@ -40,7 +42,7 @@ class Options:
     key: str | None = None
     limit_key: str | None = None
     tags: Sequence[str] | None = None
-    depends_on: Sequence["int | JobHandle[Any]"] | None = None
+    depends_on: Sequence["int | str | JobHandle[Any]"] | None = None
     max_attempts: int | None = None
     timeout: float | str | None = None
     deadline: datetime | None = None
@@ -57,7 +59,7 @@ class OptionValues(TypedDict, total=False):
     key: str | None
     limit_key: str | None
     tags: Sequence[str] | None
-    depends_on: Sequence["int | JobHandle[Any]"] | None
+    depends_on: Sequence["int | str | JobHandle[Any]"] | None
     max_attempts: int | None
     timeout: float | str | None
     deadline: datetime | None
@@ -144,13 +146,13 @@ class Task(Generic[P, R]):
         if self._connection is None:
             submitted = await self._app.client.submit_many(jobs, check_tasks=False)
         elif isinstance(self._connection, psycopg.AsyncConnection):
-            submitted = await submit_in(self._connection, check_all(jobs))
+            submitted = await submit_in(self._connection, correlate(check_all(jobs)))
         else:
             raise InvalidInput("this connection is synchronous: use submit_sync()", field="connection")
         return [JobHandle(self._app, self.definition, one) for one in submitted]
 
     def _submit_sync(self, jobs: list[NewJob]) -> list[JobHandle[R]]:
-        checked = check_all(jobs)
+        checked = correlate(check_all(jobs))
         if self._connection is None:
             with self._app.sync_connection() as connection:
                 submitted = submit_in_sync(connection, checked)
@@ -234,10 +236,13 @@ class App:
         priority: int | None = None,
         retry: Retry | None = None,
         timeout: float | str | None = None,
+        executor: Executor | None = None,
     ) -> "TaskDecorator": ...
     def task(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
         """Makes a handler of a function, async or plain, under its own name or `name`. A first parameter annotated
-        Context is given the attempt's context; the others are the job's args, decoded into their annotated types."""
+        Context is given the attempt's context; the others are the job's args, decoded into their annotated types.
+        A plain function runs in a thread, which no timeout can stop, or with executor="process" in a process of its
+        own, which is killed at the timeout or when the job is cancelled."""
         decorator = TaskDecorator(self, options)
         return decorator if function is None else decorator(function)
 

@@ -31,7 +31,7 @@ class Context:
         attempt: int,
         max_attempts: int,
         worker_id: UUID,
-        correlation_id: str | None,
+        correlation_id: str,
         read_parents: Callable[[int], Awaitable[list[ParentResult]]],
     ) -> None:
         self.job_id = job_id
@@ -46,7 +46,8 @@ class Context:
 
     @property
     def cancelled(self) -> bool:
-        """The job was cancelled, has run into its timeout, or its worker is stopping: the handler should return."""
+        """The job was cancelled, has run into its timeout, or its worker is stopping: the handler should return.
+        Always False with executor="process": the handler is killed instead."""
         return self._cancelled.is_set()
 
     def cancel(self) -> None:
@@ -54,5 +55,6 @@ class Context:
         self._cancelled.set()
 
     async def parents(self) -> list[ParentResult]:
-        """The jobs this one depended on, with their results, in id order; read from the database at each call."""
+        """The jobs this one depended on, with their results, in id order; read from the database at each call.
+        DtschedError with executor="process", where there is no connection to the database."""
         return await self._read_parents(self.job_id)

@@ -60,7 +60,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewJob(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A job to be submitted. None leaves a field to its default. `delay` and `timeout` are seconds, or like "10m"."""
+    """A job to be submitted. None leaves a field to its default. `delay` and `timeout` are seconds, or like "10m".
+    `depends_on` takes ids, and keys: of jobs that are submitted with this one, else of unfinished jobs."""
 
     task: str
     args: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
@@ -72,7 +73,7 @@ class NewJob(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defa
     timeout: float | str | None = None
     key: str | None = None
     limit_key: str | None = None
-    depends_on: list[int] | None = None
+    depends_on: Sequence[int | str] | None = None
     tags: list[str] | None = None
     backoff: dict[str, Any] | None = None
     deadline: datetime | None = None
@@ -186,7 +187,7 @@ def check(job: NewJob) -> NewJob:
         raise InvalidInput("delay and run_at exclude each other: give one", field="delay")
     _check_key("key", job.key)
     _check_key("limit_key", job.limit_key)
-    _check_text("correlation_id", job.correlation_id, 128)
+    check_correlation_id(job.correlation_id)
     _check_tags(job.tags)
     _check_parents(job.depends_on)
     check_json(job.args, field="args")
@@ -225,12 +226,17 @@ def encode(jobs: Sequence[NewJob]) -> bytes:
     return raw
 
 
-def check_name(field: str, value: str) -> None:
-    """Of a task or a queue."""
+def check_name(field: str, value: str, *, blamed: str | None = None) -> None:
+    """Of a task or a queue. `blamed` is the field that the error carries, if another one holds it."""
     if not _NAME.fullmatch(value):
         raise InvalidInput(
-            f"{field} must be 1 to 128 characters out of A-Z a-z 0-9 . _ : -, not {shown(value)}", field=field
+            f"{field} must be 1 to 128 characters out of A-Z a-z 0-9 . _ : -, not {shown(value)}",
+            field=blamed or field,
         )
+
+
+def check_correlation_id(value: str | None) -> None:
+    _check_text("correlation_id", value, 128)
 
 
 def check_json(value: object, *, field: str, limit: int = MAX_ARGS_BYTES) -> bytes:
@@ -372,11 +378,15 @@ def _check_tags(tags: list[str] | None) -> None:
             raise InvalidInput(f"tags must be of 1 to 64 characters, not {shown(tag)}", field="tags")
 
 
-def _check_parents(parents: list[int] | None) -> None:
+def _check_parents(parents: Sequence[int | str] | None) -> None:
     if parents is None:
         return
     if len(parents) > 100_000:
-        raise InvalidInput(f"depends_on must be at most 100000 job ids, not {len(parents)}", field="depends_on")
+        raise InvalidInput(
+            f"depends_on must be at most 100000 job ids and keys, not {len(parents)}", field="depends_on"
+        )
     for parent in parents:
-        if not 1 <= parent < 10**18:
-            raise InvalidInput(f"depends_on must be ids of jobs, not {parent}", field="depends_on")
+        if isinstance(parent, str):
+            _check_key("depends_on", parent)
+        elif not 1 <= parent < 10**18:
+            raise InvalidInput(f"depends_on must be ids and keys of jobs, not {parent}", field="depends_on")

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 from dtsched.errors import InvalidInput
 
@@ -15,6 +15,18 @@ _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)?")
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _NAMES = ("dsn", "lease", "poll", "log", "log_level", "worker_name", "allow_no_key", "url", "key")
+
+
+_OF_OURS = ("DTSCHED_DSN_GIVEN", "DTSCHED_PARENT_PID", "DTSCHED_READY_FD")
+"""What a command tells the processes that it starts."""
+
+
+class Unknown(NamedTuple):
+    """A name that is no setting, where it stands, and the names that there are."""
+
+    name: str
+    origin: str
+    known: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +98,18 @@ def load(flags: Mapping[str, str | None] | None = None, *, folder: Path | None =
         key=values.get("key"),
         origins=origins,
     )
+
+
+def unknown(folder: Path | None = None) -> list[Unknown]:
+    """What looks like a setting and is none: load() passes it over without a word."""
+    folder = folder or Path.cwd()
+    variables = tuple(f"DTSCHED_{name.upper()}" for name in _NAMES)
+    sources = (
+        ("environment", [name for name in os.environ if name.startswith("DTSCHED_")], variables + _OF_OURS),
+        (".env", [name for name in _read_env_file(folder / ".env") if name.startswith("DTSCHED_")], variables),
+        ("pyproject.toml", list(_read_pyproject(folder / "pyproject.toml")), _NAMES),
+    )
+    return [Unknown(name, origin, known) for origin, names, known in sources for name in names if name not in known]
 
 
 def _lease(value: str) -> float:

@@ -14,16 +14,18 @@ from dtsched.errors import DtschedError, InvalidInput, UnknownTask
 from dtsched.jobs import Cancel, NewJob, Retry, Snooze, check, check_json, shown
 from dtsched.settings import parse_duration
 
-Executor: TypeAlias = Literal["async", "thread"]
+Executor: TypeAlias = Literal["async", "thread", "process"]
 
+_EXECUTORS = get_args(Executor)
 _AT = re.compile(r" - at `\$(?:\.(?P<field>[^`\[.]+))?[^`]*`$")
 _FIELD = re.compile(r"field `(?P<field>[^`]+)`")
 _OUTCOMES = (Retry, Snooze, Cancel)
 
 
 class TaskDefinition:
-    """A handler under a name. `timeout` is seconds an attempt; `queue` and the others are what its jobs get unless they
-    say otherwise. Raises InvalidInput for a signature whose arguments cannot travel as named JSON values."""
+    """A handler under a name. `timeout` is seconds an attempt; `executor` says where it runs, by default in the event
+    loop for an async def and in a thread for a def; `queue` and the others are what its jobs get unless they say
+    otherwise. Raises InvalidInput for a signature whose arguments cannot travel as named JSON values."""
 
     def __init__(
         self,
@@ -34,6 +36,7 @@ class TaskDefinition:
         priority: int | None = None,
         retry: Retry | None = None,
         timeout: float | str | None = None,
+        executor: Executor | None = None,
     ) -> None:
         if not inspect.isroutine(function):
             raise InvalidInput(f"a handler must be a function, not {shown(function)}", field="function")
@@ -59,7 +62,7 @@ class TaskDefinition:
                 timeout=self.timeout,
             )
         )
-        self.executor: Executor = "async" if inspect.iscoroutinefunction(function) else "thread"
+        self.executor: Executor = _executor(self.name, function, executor)
         self.takes_context, self._signature, hints = _signature(self.name, function)
         parameters = self._signature.parameters.values()
         self._extra = next((p.name for p in parameters if p.kind is p.VAR_KEYWORD), None)
@@ -166,6 +169,21 @@ class TaskRegistry(Mapping[str, TaskDefinition]):
 
     def __len__(self) -> int:
         return len(self._definitions)
+
+
+def _executor(name: str, function: Callable[..., object], given: Executor | None) -> Executor:
+    is_async = inspect.iscoroutinefunction(function)
+    if given is None:
+        return "async" if is_async else "thread"
+    if given not in _EXECUTORS:
+        told = f"executor must be 'async', 'thread' or 'process', not {shown(cast('object', given))}"
+    elif is_async and given != "async":
+        told = f"executor={given!r} is for plain functions, and this is an async def: leave executor out, or write def"
+    elif given == "async" and not is_async:
+        told = "executor='async' is for async def functions, and this is a def: leave executor out, or write async def"
+    else:
+        return given
+    raise InvalidInput(f"task {name}: {told}", field="executor")
 
 
 def _signature(name: str, function: Callable[..., object]) -> tuple[bool, inspect.Signature, dict[str, Any]]:

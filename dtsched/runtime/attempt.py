@@ -4,6 +4,7 @@ import asyncio
 from typing import Literal, TypeAlias
 
 from dtsched.context import Context
+from dtsched.correlation import Fields
 from dtsched.store import Claimed
 
 StopReason: TypeAlias = Literal["timeout", "cancelled", "shutdown", "lost"]
@@ -23,7 +24,21 @@ class Attempt:
         self.timeout_seconds: float | None = None
         self.timer: asyncio.TimerHandle | None = None
 
+    def log_fields(self) -> Fields:
+        claimed = self.claimed
+        return {
+            "correlation_id": correlation_id_of(claimed),
+            "job_id": claimed.job_id,
+            "task": claimed.task,
+            "attempt": claimed.attempt,
+        }
+
     def set_timer(self, timer: asyncio.TimerHandle | None) -> None:
         if self.timer is not None:
             self.timer.cancel()
         self.timer = timer
+
+
+def correlation_id_of(claimed: Claimed) -> str:
+    """A plain INSERT may have left it out."""
+    return claimed.correlation_id or f"job-{claimed.job_id}"

@@ -17,6 +17,7 @@ from dtsched.listener import Listener
 from dtsched.maintenance.link import Link
 from dtsched.maintenance.loop import Round, wait
 from dtsched.runtime.attempt import Attempt
+from dtsched.runtime.drain import Drain
 from dtsched.runtime.finisher import HELD_SECONDS, Finisher
 from dtsched.runtime.hunger import Hunger, Wish
 from dtsched.runtime.ledger import Ledger
@@ -54,6 +55,7 @@ class Claimer:
         promoted: Callable[[float | None], None],
         reconcile_seconds: float,
         stirred: asyncio.Event,
+        drain: Drain | None = None,
     ) -> None:
         self._served = served
         self._tasks = list(tasks)
@@ -66,6 +68,7 @@ class Claimer:
         self._promoted = promoted
         self._reconcile_seconds = reconcile_seconds
         self._stirred = stirred
+        self._drain = drain
         self._finisher = Finisher(ledger)
         self._reconcile_at = 0.0
         self._release_at = 0.0
@@ -98,7 +101,7 @@ class Claimer:
         await self._reconcile(store)
         await self._finisher.look_again(store, self._membership.worker_id)
         await self._let_go_where_full()
-        if self._all_doze():
+        if self._all_doze() or self._may_be_drained():
             return handed_back + await self._poll(store)
         served, asked = self._next_served()
         if served is not None:
@@ -143,7 +146,7 @@ class Claimer:
         """When the next round has something to do, as monotonic seconds."""
         if self._unwanted or self._membership.lost or self._ledger.has_deferred:
             return 0.0
-        due = self._reconcile_at
+        due = self._reconcile_at if self._drain is None else min(self._reconcile_at, self._drain.due_at)
         if self._ledger.never_started or self._ledger.started:
             due = min(due, self._release_at)
         backlogged = False
@@ -195,10 +198,16 @@ class Claimer:
             and min(hunger.next_poll for _, hunger in self._served) <= monotonic()
         )
 
+    def _may_be_drained(self) -> bool:
+        """This worker is to end when nothing is left, and holds nothing: it asks for all queues at once."""
+        return self._drain is not None and self._drain.due_at <= monotonic()
+
     async def _poll(self, store: Store) -> int:
         rooms = {slots.queue: slots.room() for slots, _ in self._served}
         for _, hunger in self._served:
             hunger.claiming()
+        if self._drain is not None:
+            self._drain.polling()
         next_seconds, claimed = await store.poll(self._membership.worker_id, rooms, self._tasks)
         self._promoted(next_seconds)
         now = monotonic()
@@ -207,6 +216,8 @@ class Claimer:
             jobs = claimed[slots.queue]
             self._begin(slots, jobs)
             await self._act(served, hunger.claimed(rooms[slots.queue], len(jobs), now, settled=False))
+        if self._drain is not None:
+            self._drain.polled(next_seconds)
         return sum(map(len, claimed.values()))
 
     def _begin(self, slots: Slots, claimed: Sequence[Claimed]) -> None:

@@ -37,6 +37,15 @@ def of_error(attempt: Attempt, error: BaseException) -> Outcome | None:
     return Outcome(lease_id=lease_id, kind=kind, error=describe_error(error))
 
 
+def of_raised(attempt: Attempt, error: BaseException) -> Outcome | None:
+    """of_error(), also of an exception of the handler's that is itself broken."""
+    try:
+        return of_error(attempt, error)
+    except Exception as second:
+        message = f"the error {type(error).__qualname__} cannot be described: {type(second).__qualname__}"
+        return failed(attempt, "UnstorableError", message)
+
+
 def of_stop(attempt: Attempt) -> Outcome | None:
     """Of a handler that was told to stop, and did or was given up on."""
     lease_id = attempt.claimed.lease_id
@@ -47,6 +56,12 @@ def of_stop(attempt: Attempt) -> Outcome | None:
     if attempt.stop_reason == "cancelled":
         return Outcome(lease_id=lease_id, kind="cancel")
     return None
+
+
+def of_death(attempt: Attempt, message: str) -> Outcome:
+    """Of a handler whose process died under it, without being told to."""
+    error = ErrorInfo(type="ProcessDied", message=message, traceback=None)
+    return Outcome(lease_id=attempt.claimed.lease_id, kind="retry", error=error)
 
 
 def failed(attempt: Attempt, kind: str, message: str) -> Outcome:

@@ -4,8 +4,9 @@ them."""
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from contextvars import copy_context
 from time import monotonic
 from uuid import UUID
 
@@ -17,7 +18,8 @@ _log = logging.getLogger("dtsched.renewer")
 
 
 class Renewer:
-    """Renews every fifth of a lease, and at once when poked. Answers arrive in the event loop that called start()."""
+    """Renews every fifth of a lease, and at once when poked. Answers arrive in the event loop that called start();
+    `read_info` is asked at each renewal, and must neither raise nor take long."""
 
     def __init__(
         self,
@@ -25,20 +27,26 @@ class Renewer:
         *,
         worker_id: Callable[[], UUID],
         lease_seconds: float,
+        read_info: Callable[[], Mapping[str, object]],
         on_answer: Callable[[UUID, Renewal], None],
     ) -> None:
         self._open_store = open_store
         self._worker_id = worker_id
         self._lease_seconds = lease_seconds
+        self._read_info = read_info
         self._on_answer = on_answer
         self._store: SyncStore | None = None
         self._poked = threading.Event()
         self._stopped = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = threading.Thread(target=self._run, name="dtsched-renewer", daemon=True)
+        self._variables = copy_context()
+        self._thread = threading.Thread(
+            target=lambda: self._variables.run(self._run), name="dtsched-renewer", daemon=True
+        )
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._variables = copy_context()  # by which its log lines, and those of its answers, name the worker
         self._thread.start()
 
     def poke(self) -> None:
@@ -55,7 +63,7 @@ class Renewer:
         if self._store is None:
             self._store = self._open_store()
         worker_id = self._worker_id()
-        renewal = self._store.renew(worker_id)
+        renewal = self._store.renew(worker_id, self._read_info())
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop is closed: the worker has ended
                 self._loop.call_soon_threadsafe(self._on_answer, worker_id, renewal)

@@ -1,8 +1,8 @@
 """One place where handlers run, one after the other: a long-lived task, since a task for each job costs 3 to 7 µs.
 
-Telling a handler to stop cancels this task, or for one in a thread sets its context's flag. Its own CancelledError
-is told from ours by the attempt's stop reason. A handler that does not heed it is given up on: its attempt ends, its
-slot stays taken.
+Telling a handler to stop cancels this task, or for one in a thread sets its context's flag; one in a process is
+killed. Its own CancelledError is told from ours by the attempt's stop reason. A handler that does not heed it is given
+up on: its attempt ends, its slot stays taken.
 """
 
 import asyncio
@@ -14,10 +14,12 @@ from time import monotonic
 from typing import cast
 
 from dtsched.context import Context
+from dtsched.correlation import carry, carrying
 from dtsched.errors import InvalidInput
 from dtsched.jobs import Outcome
 from dtsched.runtime import outcomes
 from dtsched.runtime.attempt import Attempt, StopReason
+from dtsched.runtime.processes import HandlerProcess, ProcessDied
 from dtsched.runtime.threads import HandlerThread, Raised
 from dtsched.store import Claimed
 from dtsched.tasks import TaskDefinition, TaskRegistry
@@ -53,10 +55,13 @@ class Slot:
         self._make_context = make_context
         self._on_end = on_end
         self._thread = HandlerThread(f"dtsched-{name}")
+        self._process = HandlerProcess(registry)
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        self._tells = False
 
     def start(self) -> None:
+        self._tells = _log.isEnabledFor(logging.DEBUG)  # asked once: a job that does nothing takes 12 µs
         self._task = asyncio.create_task(self._work(), name=f"dtsched-{self.name}")
 
     async def close(self, seconds: float) -> bool:
@@ -67,6 +72,7 @@ class Slot:
             return True
         self._task.cancel()
         done, _ = await asyncio.wait([self._task], timeout=seconds)
+        await self._process.close()
         return bool(done)
 
     def stop(self, attempt: Attempt, reason: StopReason) -> None:
@@ -81,14 +87,20 @@ class Slot:
             return  # each renewal names the cancelled anew
         if attempt.context is not None:
             attempt.context.cancel()
-        if self._registry[attempt.claimed.task].executor == "async":
-            self._task.cancel()
+        match self._registry[attempt.claimed.task].executor:
+            case "async":
+                self._task.cancel()
+            case "process":
+                self._process.kill()
+            case "thread":
+                pass
 
     async def _work(self) -> None:
         yielded_at = monotonic()
         while not self._closing:
             try:
                 if (attempt := self._take()) is None:
+                    carry(None)
                     await self._sleep()
                     yielded_at = monotonic()
                     continue
@@ -101,6 +113,9 @@ class Slot:
 
     async def _run(self, attempt: Attempt) -> None:
         self.attempt = attempt
+        carry(attempt)
+        if self._tells:
+            _log.debug("job %d (%s): attempt %d begins", *_names(attempt))
         try:
             outcome = await self._outcome(attempt)
         finally:
@@ -116,6 +131,8 @@ class Slot:
     async def _outcome(self, attempt: Attempt) -> Outcome | None:
         try:
             definition = self._registry[attempt.claimed.task]
+            if definition.executor == "process":
+                return await self._in_process(attempt, definition)
             try:
                 args, kwargs = definition.decode(attempt.claimed.args)
             except InvalidInput as error:  # the same args will never fit: no retries
@@ -130,11 +147,7 @@ class Slot:
                 value = await self._in_thread(partial(definition.function, *args, **kwargs))
             return outcomes.of_value(attempt, value)
         except BaseException as error:  # SystemExit in a handler is its failure, not the worker's end
-            try:
-                return outcomes.of_error(attempt, error)
-            except Exception as second:  # an exception of the handler's that is itself broken
-                message = f"the error {type(error).__qualname__} cannot be described: {type(second).__qualname__}"
-                return outcomes.failed(attempt, "UnstorableError", message)
+            return outcomes.of_raised(attempt, error)
 
     def _limit_time(self, attempt: Attempt, definition: TaskDefinition) -> None:
         timeout_seconds = attempt.claimed.timeout_seconds or definition.timeout
@@ -148,18 +161,38 @@ class Slot:
             raise value.error
         return value
 
+    async def _in_process(self, attempt: Attempt, definition: TaskDefinition) -> Outcome | None:
+        try:
+            outcome = await self._call_process(attempt, definition)
+        except ProcessDied as death:
+            if attempt.stop_reason is None:
+                return outcomes.of_death(attempt, str(death))
+            return outcomes.of_stop(attempt)
+        return outcomes.of_stop(attempt) if attempt.stop_reason == "timeout" else outcome
+
+    async def _call_process(self, attempt: Attempt, definition: TaskDefinition) -> Outcome:
+        await self._process.start()
+        if attempt.stop_reason is not None:
+            raise ProcessDied("it was told to stop before it began")
+        self._limit_time(attempt, definition)
+        return await self._process.call(attempt.claimed, self._make_context(attempt.claimed))
+
     def _give_up(self, attempt: Attempt) -> None:
         if self.attempt is attempt and not attempt.ended:
-            _log.error(
-                "job %d: its handler does not stop (%s); slot %s stays taken until it ends",
-                attempt.claimed.job_id,
-                attempt.stop_reason,
-                self.name,
-            )
-            self._end(attempt, outcomes.of_stop(attempt))
+            with carrying(attempt.log_fields()):
+                _log.error(
+                    "job %d: its handler does not stop (%s); slot %s stays taken until it ends",
+                    attempt.claimed.job_id,
+                    attempt.stop_reason,
+                    self.name,
+                )
+                self._end(attempt, outcomes.of_stop(attempt))
 
     def _end(self, attempt: Attempt, outcome: Outcome | None) -> None:
         attempt.ended = True
+        if self._tells:
+            end = "is handed back" if outcome is None else f"ends: {outcome.kind}"
+            _log.debug("job %d (%s): attempt %d %s", *_names(attempt), end)
         if outcome is not None and outcome.kind in ("retry", "fail") and outcome.error is not None:
             job = attempt.claimed  # the message may hold what is in the args
             text = "job %d (%s): attempt %d of %d ended with %s, see dtsched.attempts"
@@ -174,3 +207,7 @@ class Slot:
             self._task.uncancel()
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(0)  # a cancellation that no await has met yet is delivered at the next one
+
+
+def _names(attempt: Attempt) -> tuple[int, str, int]:
+    return attempt.claimed.job_id, attempt.claimed.task, attempt.claimed.attempt

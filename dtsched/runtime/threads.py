@@ -8,6 +8,8 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import Context as Variables
+from contextvars import copy_context
 from dataclasses import dataclass
 from queue import SimpleQueue
 
@@ -25,6 +27,7 @@ class _Call:
     function: Callable[[], object]
     loop: asyncio.AbstractEventLoop
     answer: "asyncio.Future[object]"
+    variables: Variables
 
 
 class HandlerThread:
@@ -36,14 +39,14 @@ class HandlerThread:
         self._thread: threading.Thread | None = None
 
     def run(self, function: Callable[[], object]) -> "asyncio.Future[object]":
-        """The future brings what the function returned, or Raised."""
+        """The future brings what the function returned, or Raised. The function sees the caller's context variables."""
         if self._thread is None:
             thread = threading.Thread(target=self._work, name=self._name, daemon=True)
             thread.start()  # may fail for want of memory: the next call tries again
             self._thread = thread
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[object] = loop.create_future()
-        self._calls.put(_Call(function, loop, answer))
+        self._calls.put(_Call(function, loop, answer, copy_context()))
         return answer
 
     def close(self) -> None:
@@ -53,7 +56,7 @@ class HandlerThread:
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
             try:
-                value = call.function()
+                value = call.variables.run(call.function)
             except BaseException as error:  # SystemExit too: here it would end the thread without a word
                 value = Raised(error)
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more

@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-import os
-import platform
 import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +10,7 @@ from uuid import uuid4
 
 from dtsched.connections import connect_sync
 from dtsched.context import Context
+from dtsched.correlation import working_as
 from dtsched.jobs import ParentResult
 from dtsched.listener import Listener
 from dtsched.maintenance.link import Link
@@ -19,15 +18,19 @@ from dtsched.maintenance.loop import repeat
 from dtsched.maintenance.partitions import Partitions
 from dtsched.maintenance.promote import Promote
 from dtsched.maintenance.rescue import Rescue
+from dtsched.maintenance.rollup import RollUp
 from dtsched.outage import first_line
-from dtsched.runtime.attempt import Attempt
+from dtsched.runtime.attempt import Attempt, correlation_id_of
 from dtsched.runtime.claimer import Claimer, Served
+from dtsched.runtime.drain import Drain
 from dtsched.runtime.hunger import Hunger
 from dtsched.runtime.ledger import Ledger
 from dtsched.runtime.membership import Membership
+from dtsched.runtime.processes import require_importable
 from dtsched.runtime.renewer import Renewer
 from dtsched.runtime.slot import GIVE_UP_SECONDS
 from dtsched.runtime.slots import Slots
+from dtsched.runtime.system import SystemFigures, facts
 from dtsched.runtime.watchdog import Watchdog
 from dtsched.settings import Settings
 from dtsched.store import Claimed, Store, SyncStore, open_store
@@ -42,7 +45,8 @@ _SHORTEST_ANSWER_SECONDS = 2.0
 
 
 class Worker:
-    """`queues` says how many jobs of each may run at once. Made and run in one event loop, once."""
+    """`queues` says how many jobs of each may run at once; `drain` ends run() when nothing is left to do now. Made and
+    run in one event loop, once."""
 
     def __init__(
         self,
@@ -52,12 +56,17 @@ class Worker:
         *,
         grace_seconds: float = 30.0,
         deaf_seconds: float = 15.0,
+        drain: bool = False,
+        on_registered: Callable[[], None] = lambda: None,
     ) -> None:
+        require_importable(registry)
         self._registry = registry
+        self._facts, self._figures = facts(), SystemFigures()
         self._settings = settings
         self._queues = dict(queues)
         self._grace_seconds = grace_seconds
         self._deaf_seconds = deaf_seconds
+        self._on_registered = on_registered
         self._name = settings.worker_name or socket.gethostname()
         self._stops = 0
         self._stirred = asyncio.Event()
@@ -79,6 +88,7 @@ class Worker:
             ),
             worker_id=lambda: self._membership.worker_id,
             lease_seconds=settings.lease,
+            read_info=self._info,
             on_answer=self._membership.answered,
         )
         self._listener = Listener(
@@ -98,6 +108,9 @@ class Worker:
             promoted=self._promote.done_elsewhere,
             reconcile_seconds=settings.lease / 5,
             stirred=self._stirred,
+            drain=Drain(self._ledger, maintaining=lambda: self._maintenance.busy, stop=self._told_to_drain)
+            if drain
+            else None,
         )
         self.stuck_slots = 0
         """After run(): handlers that did not heed their cancellation. Only the end of the process ends them."""
@@ -117,6 +130,10 @@ class Worker:
 
     async def run(self) -> None:
         """Raises what connecting and registering raise; once registered it survives the database's absences."""
+        with working_as(self._name):
+            await self._serve()
+
+    async def _serve(self) -> None:
         try:
             async with self._link.store() as store:
                 await store.require_contract()
@@ -131,6 +148,7 @@ class Worker:
             self._renewer.start()
             loops.extend(self._start_loops())
             _log.info("worker %s (%s) serves %s", self._name, self._membership.worker_id, self._queues)
+            self._on_registered()
             await self._stopping.wait()
             await self._drain(self._grace_seconds)
         except asyncio.CancelledError:
@@ -148,6 +166,7 @@ class Worker:
                 self._maintenance, worker_id=lambda: self._membership.worker_id, lease_seconds=lease
             ).run_once,
             "partitions": Partitions(self._maintenance).run_once,
+            "rollup": RollUp(self._maintenance).run_once,
             "watchdog": Watchdog(
                 self._maintenance,
                 self._claimer,
@@ -170,7 +189,7 @@ class Worker:
             list(self._registry),
             slots=sum(self._queues.values()),
             lease_seconds=self._settings.lease,
-            info={"host": socket.gethostname(), "pid": os.getpid(), "python": platform.python_version()},
+            info=self._facts,
         )
         self._membership.begin(worker_id)
         if dropped:
@@ -239,13 +258,16 @@ class Worker:
             attempt=claimed.attempt,
             max_attempts=claimed.max_attempts,
             worker_id=self._membership.worker_id,
-            correlation_id=claimed.correlation_id,
+            correlation_id=correlation_id_of(claimed),
             read_parents=self._parents,
         )
 
     async def _parents(self, job_id: int) -> list[ParentResult]:
         async with self._maintenance.store() as store:
             return await store.parents(job_id)
+
+    def _info(self) -> Mapping[str, object]:
+        return {**self._facts, "system_info": self._figures.read()}
 
     def _lost(self) -> None:
         _log.error("worker %s was declared lost: dropping what it holds", self._membership.worker_id)

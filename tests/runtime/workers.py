@@ -50,10 +50,16 @@ async def running_worker(
 
 @contextmanager
 def worker_process(
-    dsn: str, *, queues: str = "default:4", lease: str = "1s", poll: str = "200ms", grace: str = "30s"
+    dsn: str,
+    *,
+    app: str = "tests.runtime.handlers:app",
+    queues: str = "default:4",
+    lease: str = "1s",
+    poll: str = "200ms",
+    grace: str = "30s",
 ) -> Generator[subprocess.Popen[str]]:
-    """`dtsched worker` on the tasks of `handlers.py`; killed at the end if it still runs. Its log is its stderr."""
-    arguments = ["-m", "dtsched", "worker", "-A", "tests.runtime.handlers:app", "--lease", lease, "--poll", poll]
+    """`dtsched worker` on the tasks of `app`; killed at the end if it still runs. Its log is its stderr."""
+    arguments = ["-m", "dtsched", "worker", "-A", app, "--lease", lease, "--poll", poll]
     arguments += ["--grace", grace, *(part for queue in queues.split() for part in ("-q", queue))]
     process = subprocess.Popen(
         [sys.executable, *arguments],
