@@ -23,20 +23,38 @@ COMMANDS = {
     "dev": Entry("dev", "Start here", "Run a kept database of one's own, a worker and the API, until Ctrl-C."),
     "migrate": Entry("migrate", "Run", "Lay the schema in a database, look at it, or take it away."),
     "worker": Entry("worker", "Run", "Run the jobs of an app's tasks."),
+    "workers": Entry("workers", "Run", "List workers; start and stop some in the background."),
     "api": Entry("api", "Run", "Serve the REST API."),
     "submit": Entry("submit", "Jobs", "Submit a job and print its id."),
-    "list": Entry("jobs", "Jobs", "List jobs, newest first."),
-    "show": Entry("jobs", "Jobs", "Show a job."),
-    "cancel": Entry("jobs", "Jobs", "Cancel jobs, and those that depend on them."),
+    "submit-many": Entry("many", "Jobs", "Submit the jobs of a file, one JSON object a line."),
+    "list": Entry("listing", "Jobs", "List jobs, newest first."),
+    "show": Entry("showing", "Jobs", "Show a job, why it is where it is, and its attempts."),
+    "watch": Entry("watching", "Jobs", "Follow jobs until they have ended."),
+    "result": Entry("result", "Jobs", "Print the result of a job, as JSON."),
+    "why": Entry("showing", "Jobs", "Say why a job is where it is: what it waits for, or how it ended."),
+    "cancel": Entry("actions", "Jobs", "Cancel jobs, and those that depend on them."),
+    "retry": Entry("actions", "Jobs", "Run failed and cancelled jobs again, with all their attempts before them."),
+    "run-now": Entry("actions", "Jobs", "Make scheduled jobs ready at once."),
+    "reschedule": Entry("actions", "Jobs", "Have waiting jobs run at another time."),
+    "delete": Entry("actions", "Jobs", "Delete jobs with their results and attempts."),
+    "queue": Entry("queues", "Look", "Look at queues, pause and resume them."),
+    "stats": Entry(
+        "stats",
+        "Look",
+        "Print how many jobs there are in each state, how fast they go, and what the workers have to do.",
+    ),
     "psql": Entry("psql", "More", "Open psql on the database."),
+    "openapi": Entry("openapi", "More", "Print the OpenAPI document of the REST API, as JSON."),
     "bench": Entry("bench", "More", "Measure how many jobs a second this machine finishes."),
+    "config": Entry("config", "More", "Show the settings in force."),
+    "completion": Entry("completion", "More", "Print the script that completes commands and options in a shell."),
     "version": Entry("version", "More", "Print the versions in use."),
 }
 
 
 def load(name: str) -> click.Command:
     loaded = import_module(f"dtsched.cli.{COMMANDS[name].module}")
-    return cast(click.Command, getattr(loaded, f"{name}_command"))
+    return cast(click.Command, getattr(loaded, f"{name.replace('-', '_')}_command"))
 
 
 class LazyGroup(RichGroup):
@@ -59,7 +77,18 @@ class LazyGroup(RichGroup):
             raise ReaderGone from error
 
 
+def print_version(context: click.Context, _parameter: click.Parameter, asked: bool) -> None:
+    if asked and not context.resilient_parsing:
+        from dtsched.cli.version import own_line  # it imports the driver
+
+        click.echo(own_line())
+        context.exit()
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=print_version, help="Print the version."
+)
 def root() -> None:
     """A job queue that lives in PostgreSQL.
 

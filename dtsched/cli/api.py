@@ -26,6 +26,6 @@ def api_command(host: str, port: int, log: str | None, log_level: str | None, ds
     follow_parent()
     settings = settings_of(dsn, log=log, log_level=log_level)
     configure_logs(settings)
-    with reachable(settings) as database:
+    with reachable(settings, create=True) as database:
         asyncio.run(require_schema(database))
         serve(replace(settings, dsn=database), host, port)

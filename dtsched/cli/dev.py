@@ -25,7 +25,7 @@ def dev_command(app: str, queues: tuple[str, ...], port: int, data: Path) -> Non
     with termination_raises(), embedded.shared(data) as cluster:
         migrations.up(cluster.dsn)
         environment = {"DTSCHED_DSN": cluster.dsn, "DTSCHED_LOG": "text"}
-        with Family() as family:
+        with Family(echoed=True) as family:
             family.start(
                 "worker",
                 ["worker", "-A", app, "--grace", "5s", *(part for queue in queues for part in ("-q", queue))],

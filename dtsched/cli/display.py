@@ -33,12 +33,13 @@ class Display:
     def say(self, message: str) -> None:
         self._console.print(message)
 
-    def advance(self, what: str, done: int, total: int) -> None:
+    def advance(self, what: str, done: int, total: int | None) -> None:
+        """`total` None: nobody knows how many there are."""
         if self._bar and self._task is not None:
             self._bar.update(self._task, description=what, completed=done, total=total)
         elif time.monotonic() - self._said_at >= LINE_SECONDS:
             self._said_at = time.monotonic()
-            self.say(f"{what}: {done:,} of {total:,}")
+            self.say(f"{what}: {done:,}" if total is None else f"{what}: {done:,} of {total:,}")
 
     def _make_bar(self) -> Progress:
         return Progress(

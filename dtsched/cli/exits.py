@@ -1,5 +1,6 @@
 """Exit codes, and the one place that turns errors into them."""
 
+import errno
 import os
 import sys
 from collections.abc import Generator
@@ -44,6 +45,10 @@ CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
 )
 
 
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What says that a disk is full, or a terminal gone."""
+
+
 class Terminated(SystemExit):
     """SIGTERM or SIGHUP arrived while a command that owns child processes ran. (asyncio lets a SystemExit through.)"""
 
@@ -85,14 +90,24 @@ def exit_code() -> Generator[Ended]:
     except Terminated:
         ended.code = ExitCode.TERMINATED
     except (ReaderGone, BrokenPipeError):
-        # without this the interpreter complains once more while it exits
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
+    except OSError as error:
+        if error.errno not in UNWRITABLE or error.filename is not None:
+            raise
+        discard_output()
+        tell(f"the output cannot be written: {error.strerror}")
+        ended.code = ExitCode.ERROR
     except Exception as error:
         code = code_of(error)
         if code is None:
             raise
         tell(str(error))
         ended.code = code
+
+
+def discard_output() -> None:
+    """Without this the interpreter complains once more while it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def code_of(error: Exception) -> ExitCode | None:

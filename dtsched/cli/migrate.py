@@ -21,7 +21,7 @@ def migrate_command() -> None:
 @json_option
 def up(dsn: str | None, as_json: bool) -> None:
     """Lay the newest schema. Without effect when it is there."""
-    with database(dsn) as target:
+    with database(dsn, create=True) as target:
         standing = migrations.up(target)
     say(f"the schema dtsched is at {standing.revision}, contract {standing.contract}")
     if as_json:
@@ -31,13 +31,17 @@ def up(dsn: str | None, as_json: bool) -> None:
 @migrate_command.command(cls=RichCommand)
 @click.option("--yes", is_flag=True, help="Needed: every job goes with the schema.")
 @dsn_option
-def down(dsn: str | None, yes: bool) -> None:
+@json_option
+def down(dsn: str | None, yes: bool, as_json: bool) -> None:
     """Remove the schema with every job in it."""
     if not yes:
         raise InvalidInput("`migrate down` removes every job for good: say --yes if that is what you want")
     with database(dsn) as target:
         migrations.down(target)
+        standing = migrations.status(target)
     say("the schema dtsched is removed")
+    if as_json:
+        print_json(standing)
 
 
 @migrate_command.command(cls=RichCommand)
@@ -67,7 +71,9 @@ def check(dsn: str | None, as_json: bool) -> int:
     if as_json:
         print_json([{"invariant": invariant, "job_id": job, "detail": detail} for invariant, job, detail in found])
     elif found:
-        print_table(["invariant", "job", "detail"], [[invariant, str(job), detail] for invariant, job, detail in found])
+        print_table(
+            ["invariant", "job", "detail"], [[invariant, str(job or ""), detail] for invariant, job, detail in found]
+        )
     say(f"{len(found)} broken invariants")
     return ExitCode.ERROR if found else ExitCode.OK
 

@@ -1,8 +1,8 @@
 """Flags that several commands share."""
 
 import sys
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Collection
+from typing import TypeVar, cast
 
 import click
 
@@ -10,6 +10,8 @@ from dtsched import logs
 from dtsched.settings import Settings, load
 
 F = TypeVar("F", bound=Callable[..., object])
+
+JOB_ID = click.IntRange(min=1)
 
 
 def dsn_option(function: F) -> F:
@@ -20,6 +22,22 @@ def dsn_option(function: F) -> F:
 
 def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def passed_on(context: click.Context, *, without: Collection[str]) -> list[str]:
+    """The options that this command was given or that have a default, as a command line of another one."""
+    arguments: list[str] = []
+    for parameter in context.command.params:
+        value: object = context.params.get(parameter.name or "")
+        if not isinstance(parameter, click.Option) or parameter.name in without or value is None or value is False:
+            continue
+        option = max(parameter.opts, key=len)
+        if parameter.is_flag:
+            arguments.append(option)
+        else:
+            values = cast("tuple[object, ...]", value) if parameter.multiple else (value,)
+            arguments += [f"{option}={each}" for each in values]
+    return arguments
 
 
 def settings_of(dsn: str | None, **flags: str | None) -> Settings:

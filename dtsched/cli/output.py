@@ -44,8 +44,12 @@ def draw_table(columns: Sequence[str], cells: list[list[str]]) -> None:
 
 
 def print_fields(fields: Iterable[tuple[str, str]]) -> None:
-    """Aligned `name  value` lines."""
-    pairs = [(name, printable(value)) for name, value in fields]
+    for line in aligned(fields):
+        click.echo(line)
+
+
+def aligned(fields: Iterable[tuple[str, str]]) -> list[str]:
+    """`name  value` lines."""
+    pairs = [(printable(name), printable(value)) for name, value in fields]
     width = max(len(name) for name, _ in pairs)
-    for name, value in pairs:
-        click.echo(f"{name:<{width}}  {value}")
+    return [f"{name:<{width}}  {value}" for name, value in pairs]

@@ -10,16 +10,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from dtsched.cli.echo import Echo
 from dtsched.cli.exits import Terminated
 from dtsched.errors import DtschedError
 
 PARENT = "DTSCHED_PARENT_PID"
+READY = "DTSCHED_READY_FD"
 GRACE_SECONDS = 10.0
 
 
@@ -28,6 +30,7 @@ class Child:
     name: str
     process: subprocess.Popen[bytes]
     log: Path | None
+    echo: Echo | None = None
 
     @property
     def pid(self) -> int:
@@ -38,17 +41,21 @@ class Child:
         return self.process.poll() is None
 
     def last_lines(self, count: int = 5) -> str:
+        if self.echo is not None:
+            return self.echo.last_lines(count)
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:]) if self.log else ""
 
 
 class Family:
     """The children of this process; leaving its `with` block ends them all, whatever happened inside.
 
-    What they write goes to files in `logs`, or without that where our own stderr goes.
+    What they write goes to files in `logs`, or without that where our own stderr goes: `echoed` passes it on there and
+    remembers the end of it.
     """
 
-    def __init__(self, logs: Path | None = None) -> None:
+    def __init__(self, logs: Path | None = None, *, echoed: bool = False) -> None:
         self.logs = logs
+        self._echoed = echoed
         self.children: list[Child] = []
 
     def __enter__(self) -> "Family":
@@ -57,20 +64,26 @@ class Family:
     def __exit__(self, *_: object) -> None:
         self.end()
 
-    def start(self, name: str, arguments: list[str], environment: Mapping[str, str]) -> Child:
-        """Runs `dtsched ARGUMENTS`."""
+    def start(
+        self, name: str, arguments: Sequence[str], environment: Mapping[str, str], *, ready: int | None = None
+    ) -> Child:
+        """Runs `dtsched ARGUMENTS`, which may announce() itself on the pipe `ready`."""
         log = self.logs / f"{name}.log" if self.logs else None
+        echo = Echo() if self._echoed else None
         with ExitStack() as files:
             output = files.enter_context(log.open("wb")) if log else sys.stderr
+            if echo is not None:
+                output = files.enter_context(open(echo.descriptor, "wb"))
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "dtsched", *arguments],
-                env={**os.environ, **environment, PARENT: str(os.getpid())},
+                env={**os.environ, **environment, **ready_variable(ready), PARENT: str(os.getpid())},
+                pass_fds=() if ready is None else (ready,),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which ends them in order
             )
-        child = Child(name, process, log)
+        child = Child(name, process, log, echo)
         self.children.append(child)
         return child
 
@@ -112,6 +125,19 @@ class Family:
                 send(child, signal.SIGKILL)
             wait_for(self.children, None)
         self.children.clear()
+
+
+def ready_variable(ready: int | None) -> dict[str, str]:
+    return {} if ready is None else {READY: str(ready)}
+
+
+def announce(message: str) -> None:
+    """Tells the process that started this one, if it wants to know, that it is at work: one line, once."""
+    descriptor = os.environ.pop(READY, None)
+    if descriptor is not None:
+        with suppress(OSError, ValueError):  # nobody listens any more
+            os.write(int(descriptor), f"{message}\n".encode())
+            os.close(int(descriptor))
 
 
 def wait_for(children: list[Child], deadline: float | None) -> None:

@@ -1,11 +1,9 @@
 """`dtsched submit`: one job, and its result if one waits for it."""
 
-import asyncio
 import json
 import sys
-import time
 from collections.abc import Sequence
-from datetime import datetime
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,16 +11,16 @@ import click
 import msgspec
 from rich_click import RichCommand
 
+from dtsched.cli.awaiting import await_end, seconds_of
 from dtsched.cli.database import with_store
 from dtsched.cli.exits import ExitCode
 from dtsched.cli.options import dsn_option, json_option
 from dtsched.cli.output import print_json, say
-from dtsched.errors import InvalidInput, NotFound
-from dtsched.jobs import ENDED, Job, NewJob, Submitted, check
-from dtsched.settings import parse_duration
+from dtsched.cli.times import named_by_flag, parse_time
+from dtsched.correlation import correlate
+from dtsched.errors import DtschedError, InvalidInput
+from dtsched.jobs import Job, NewJob, Submitted, check
 from dtsched.store import Store
-
-LONGEST_POLL_SECONDS = 0.5
 
 
 @click.command("submit", cls=RichCommand)
@@ -36,9 +34,10 @@ LONGEST_POLL_SECONDS = 0.5
 @click.option("--key", help="Kept unique among unfinished jobs: if one has it, that job is kept.")
 @click.option("--max-attempts", type=int, metavar="N", help="Default: 5.")
 @click.option("--timeout", metavar="DURATION", help="For each attempt. Default: none.")
-@click.option("--depends-on", type=int, multiple=True, metavar="ID", help="Runs after that job; repeatable.")
+@click.option("--depends-on", multiple=True, metavar="ID|KEY", help="Runs after that job; repeatable. Digits: an id.")
 @click.option("--tag", "tags", multiple=True, help="Repeatable.")
 @click.option("--limit-key", metavar="KEY", help="Jobs of one limit key share its limit.")
+@click.option("--correlation-id", metavar="ID", help="By which logs find what belongs together. Default: a new one.")
 @click.option("--wait", is_flag=True, help="Wait for the end and print the result. Exit code 5 if it was no success.")
 @click.option("--wait-timeout", metavar="DURATION", help="Wait at most this long. Exit code 124 then; the job goes on.")
 @dsn_option
@@ -54,9 +53,10 @@ def submit_command(
     key: str | None,
     max_attempts: int | None,
     timeout: str | None,
-    depends_on: tuple[int, ...],
+    depends_on: tuple[str, ...],
     tags: tuple[str, ...],
     limit_key: str | None,
+    correlation_id: str | None,
     wait: bool,
     wait_timeout: str | None,
     dsn: str | None,
@@ -67,35 +67,39 @@ def submit_command(
     A VALUE that is JSON is taken as such (count=3, on=true, list=[1,2], text='"3"'), any other is a string
     (to=a@x.org). Values given so go over those of --args.
     """
-    job = check(
-        NewJob(
-            task=task,
-            args={**read_args(args_text), **parse_pairs(pairs)},
-            queue=queue,
-            priority=priority,
-            run_at=parse_time(at),
-            delay=delay,
-            max_attempts=max_attempts,
-            timeout=timeout,
-            key=key,
-            limit_key=limit_key,
-            depends_on=list(depends_on) or None,
-            tags=list(tags) or None,
+    with named_by_flag():
+        job = check(
+            NewJob(
+                task=task,
+                args={**read_args(args_text), **parse_pairs(pairs)},
+                queue=queue,
+                priority=priority,
+                run_at=parse_time(at),
+                delay=delay,
+                max_attempts=max_attempts,
+                timeout=timeout,
+                key=key,
+                limit_key=limit_key,
+                depends_on=[parse_parent(parent) for parent in depends_on] or None,
+                tags=list(tags) or None,
+                correlation_id=correlation_id,
+            )
         )
-    )
-    seconds = parse_duration(wait_timeout, field="--wait-timeout") if wait_timeout is not None else None
+    seconds = seconds_of(wait_timeout, flag="--wait-timeout")
 
     async def submit(store: Store) -> int:
-        (submitted,) = await store.submit_many([job])
+        (submitted,) = await store.submit_many(correlate([job]))
         if not submitted.created:
             say(f"the key {key} is held by job {submitted.id}, which is kept")
         if wait or seconds is not None:
             say(f"waiting for job {submitted.id}")
-            return tell_end(await ended(store, submitted.id, seconds), submitted.id, as_json=as_json)
+            return await await_end(store, submitted.id, seconds, as_json=as_json)
         tell_id(submitted, as_json=as_json)
+        if depends_on and submitted.created:
+            await tell_if_cancelled(store, submitted.id)
         return ExitCode.OK
 
-    return with_store(dsn, submit)
+    return with_store(dsn, submit, create=True)
 
 
 def read_args(text: str | None) -> dict[str, Any]:
@@ -137,48 +141,25 @@ def parse_pair(pair: str) -> tuple[str, object]:
         return name, text
 
 
-def parse_time(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-        return moment if moment.tzinfo else moment.astimezone()
-    except (ValueError, OverflowError) as error:
-        raise InvalidInput(
-            f"run_at must be a finite time from 1970 to 9999, as in 2030-01-31T09:00, not {text[:40]!r}", field="run_at"
-        ) from error
-
-
-async def ended(store: Store, job_id: int, seconds: float | None) -> Job | None:
-    """The job once it has ended; None when that took longer."""
-    deadline = None if seconds is None else time.monotonic() + seconds
-    pause = 0.01
-    while True:
-        job = await store.job(job_id)
-        if job is None:
-            raise NotFound(f"job {job_id} was deleted while it was waited for")
-        if job.state in ENDED:
-            return job
-        if deadline is not None and time.monotonic() + pause > deadline:
-            return None
-        await asyncio.sleep(pause)
-        pause = min(pause * 1.5, LONGEST_POLL_SECONDS)
+def parse_parent(text: str) -> int | str:
+    """An id, or a key."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else text
 
 
 def tell_id(submitted: Submitted, *, as_json: bool) -> None:
     print_json(submitted) if as_json else click.echo(submitted.id)
 
 
-def tell_end(job: Job | None, job_id: int, *, as_json: bool) -> int:
-    """Prints the result, or with --json the whole job; returns the exit code."""
-    if job is None:
-        say(f"job {job_id} has not ended within that time; it goes on")
-        return ExitCode.TIMED_OUT
-    if as_json:
-        print_json(job)
-    elif job.state == "completed":
-        print_json(job.result)
-    if job.state != "completed":
-        say(f"job {job.id} {job.state}: {job.error or 'no reason was given'}")
-        return ExitCode.JOB_FAILED
-    return ExitCode.OK
+async def tell_if_cancelled(store: Store, job_id: int) -> None:
+    """A parent that did not complete cancels what is submitted after it. Who may only submit reads no jobs."""
+    with suppress(DtschedError):
+        job = await store.job(job_id)
+        if job is not None and job.state == "cancelled":
+            wanted = {"id": [str(parent) for parent in job.depends_on or ()], "state": ["failed", "cancelled"]}
+            ended = (await store.list_jobs(wanted)).jobs
+            reasons = ", ".join(f"job {parent.id} {words(parent)}" for parent in reversed(ended))
+            say(f"job {job_id} was cancelled at once, because {reasons or job.error}")
+
+
+def words(parent: Job) -> str:
+    return "has failed" if parent.state == "failed" else "was cancelled"

@@ -11,12 +11,32 @@ from psycopg.conninfo import make_conninfo
 
 from dtsched import migrations
 from dtsched.embedded import Cluster
-from tests.cli.command import Ended, run, start
+from tests.cli.command import COMMAND, Ended, environment, run, start
 from tests.cli.conftest import Cli
 
 NOBODY = "postgresql://somebody:secret-word@127.0.0.1:1/nowhere"
 SERVING = (["worker", "-A", "dtsched.workers.builtin:app"], ["api", "--port", "0"])
-READING = (["list"], ["show", "1"], ["cancel", "1"], ["submit", "echo"], ["migrate", "status"], ["migrate", "check"])
+OF_A_JOB = (
+    ["show", "1"],
+    ["watch", "1"],
+    ["result", "1"],
+    ["why", "1"],
+    ["cancel", "1"],
+    ["retry", "1"],
+    ["run-now", "1"],
+    ["reschedule", "1", "--in", "1h"],
+    ["delete", "1"],
+)
+READING = (
+    *OF_A_JOB,
+    ["list"],
+    ["watch", "state:failed"],
+    ["delete", "--where", "state:failed", "--yes"],
+    ["delete", "--where", "state:failed", "--dry-run"],
+    ["submit", "echo"],
+    ["migrate", "status"],
+    ["migrate", "check"],
+)
 
 
 def assert_one_line(ended: Ended, *words: str) -> None:
@@ -104,7 +124,25 @@ def test_a_schema_that_is_too_new_is_7(cli: Cli, database: str) -> None:
         ["show", "x"],
         ["list", "state:lost"],
         ["list", "color:red"],
+        ["list", "--limit", "0"],
+        ["list", "--before", "x"],
+        ["list", "--before", "0"],
+        ["watch"],
+        ["watch", "0"],
+        ["watch", "1", "state:failed"],
+        ["watch", "1", "--timeout", "soon"],
+        ["result", "1", "--timeout", "soon"],
         ["cancel"],
+        ["cancel", "1", "--where", "state:failed"],
+        ["cancel", "1", "--dry-run"],
+        ["cancel", "--where", "state:lost", "--yes"],
+        ["cancel", "--where", "1", "--yes"],
+        ["cancel", "--where", " ", "--yes"],
+        ["cancel", "--where", "state:failed"],
+        ["reschedule", "1"],
+        ["reschedule", "1", "--in", "1h", "--at", "2030-01-01"],
+        ["reschedule", "1", "--in", "400d"],
+        ["reschedule", "1", "--at", "1969-12-31T00:00Z"],
     ],
     ids=" ".join,
 )
@@ -112,6 +150,25 @@ def test_wrong_usage_is_2(cli: Cli, arguments: list[str]) -> None:
     ended = cli(*arguments)
     assert ended.code == 2
     assert_one_line(ended)
+
+
+@pytest.mark.parametrize("arguments", OF_A_JOB, ids=" ".join)
+@pytest.mark.parametrize("job_id", ["x", "-5", "0", "1.5"])
+def test_what_is_no_id_is_2(cli: Cli, arguments: list[str], job_id: str) -> None:
+    name, _, *rest = arguments
+    ended = cli(name, job_id, *rest)
+    assert ended.code == 2
+    assert_one_line(ended)
+
+
+@pytest.mark.parametrize("arguments", OF_A_JOB, ids=" ".join)
+@pytest.mark.parametrize("job_id", ["12345", str(2**63 - 1), str(2**63)])
+def test_an_id_that_no_job_has_is_3(cli: Cli, arguments: list[str], job_id: str) -> None:
+    name, _, *rest = arguments
+    ended = cli(name, job_id, *rest)
+    assert ended.code == 3
+    assert job_id in ended.out + ended.err
+    assert "Traceback" not in ended.err
 
 
 @pytest.mark.parametrize(
@@ -130,11 +187,6 @@ def test_a_worker_that_cannot_be_meant_is_2(cli: Cli, arguments: list[str]) -> N
     ended = cli("worker", *arguments)
     assert ended.code == 2
     assert_one_line(ended)
-
-
-def test_a_missing_job_is_3(cli: Cli) -> None:
-    assert cli("show", "12345").code == 3
-    assert cli("cancel", "12345").code == 3
 
 
 def test_a_job_that_had_ended_is_4_to_cancel(cli: Cli) -> None:
@@ -168,7 +220,24 @@ def test_ctrl_c_is_130(database: str, cli: Cli) -> None:
     waiting.send_signal(signal.SIGINT)
     _, talk = waiting.communicate(timeout=20)
     assert waiting.returncode == 130
+    assert f"job {cli('list', '--json').json['jobs'][0]['id']} goes on" in talk
     assert "Traceback" not in talk
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=" ".join)
+def test_output_that_cannot_be_written_is_1(database: str, cli: Cli, options: list[str]) -> None:
+    cli("submit", "echo")
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [*COMMAND, "list", *options],
+            env=environment(DTSCHED_DSN=database),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert_one_line(Ended(1, "", ended.stderr), "cannot be written", "No space left")
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(database: str, cli: Cli) -> None:

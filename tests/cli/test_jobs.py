@@ -109,8 +109,8 @@ def test_lists_are_filtered_and_paged_newest_first(cli: Cli) -> None:
     ids = [int(cli("submit", "echo", "--queue", queue).out) for queue in ("a", "a", "b", "a")]
     assert [job["id"] for job in cli("list", "queue:a", "--json").json["jobs"]] == [ids[3], ids[1], ids[0]]
     page = cli("list", "queue:a", "--limit", "2", "--json").json
-    assert ([job["id"] for job in page["jobs"]], page["next"]) == ([ids[3], ids[1]], ids[1])
-    rest = cli("list", "queue:a", "--limit", "2", "--before", str(page["next"]), "--json").json
+    assert ([job["id"] for job in page["jobs"]], page["next"]) == ([ids[3], ids[1]], str(ids[1]))
+    rest = cli("list", "queue:a", "--limit", "2", "--before", page["next"], "--json").json
     assert ([job["id"] for job in rest["jobs"]], rest["next"]) == ([ids[0]], None)
     cli("cancel", str(ids[0]))
     assert [job["id"] for job in cli("list", "state:cancelled", "task:echo", "--json").json["jobs"]] == [ids[0]]

@@ -1,0 +1,195 @@
+"""`dtsched submit-many`: the jobs of a file, one JSON object a line; all or none, or so many at a time."""
+
+import asyncio
+import sys
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import BinaryIO, TextIO
+from uuid import uuid4
+
+import click
+import msgspec
+from rich_click import RichCommand
+
+from dtsched.cli.database import database
+from dtsched.cli.display import Display
+from dtsched.cli.lines import Batch, Source, batches, whole
+from dtsched.cli.options import dsn_option, json_option
+from dtsched.cli.output import print_json, say
+from dtsched.cli.wording import jobs
+from dtsched.connections import Connection, connect, translated
+from dtsched.correlation import correlate, correlated
+from dtsched.errors import InvalidInput
+from dtsched.jobs import Submitted
+from dtsched.store import Store
+
+LARGEST_BATCH = 10_000
+
+
+class Summary(msgspec.Struct, kw_only=True):
+    """`submitted` jobs were made, from first_id to last_id; `kept` ones were there with their keys. The numbers of
+    lines are those that are committed."""
+
+    submitted: int = 0
+    kept: int = 0
+    first_id: int | None = None
+    last_id: int | None = None
+
+    def add(self, results: list[Submitted]) -> None:
+        made = [each.id for each in results if each.created]
+        self.submitted += len(made)
+        self.kept += len(results) - len(made)
+        if made:
+            self.first_id = made[0] if self.first_id is None else self.first_id
+            self.last_id = made[-1]
+
+
+@click.command("submit-many", cls=RichCommand)
+@click.argument("file", metavar="FILE")
+@click.option(
+    "--batch",
+    type=click.IntRange(1, LARGEST_BATCH),
+    metavar="N",
+    help="Commit every N lines. Without it, all jobs are submitted or none, of at most 100,000 lines.",
+)
+@click.option("--ids", is_flag=True, help="Print the id of every job, in the order of the lines.")
+@dsn_option
+@json_option
+def submit_many_command(file: str, batch: int | None, ids: bool, dsn: str | None, as_json: bool) -> None:
+    """Submit the jobs of a file, one JSON object a line.
+
+    FILE is read as UTF-8, - is stdin. A line is what POST /v1/jobs takes: task, and perhaps args, queue, priority,
+    run_at or delay, max_attempts, timeout, key, limit_key, depends_on, tags, backoff, deadline, correlation_id. Empty
+    lines are passed over. depends_on takes ids, and keys of lines before (without --batch, of any line) or of
+    unfinished jobs.
+
+    A line that is wrong is exit code 2 and said with its number: without --batch nothing is submitted then, with
+    --batch the lines before its batch are, and it is said up to which.
+
+    \b
+    dtsched submit-many jobs.ndjson
+    zcat jobs.ndjson.gz | dtsched submit-many - --batch 1000
+    """
+    if ids and as_json:
+        raise click.UsageError("--ids and --json exclude each other: give one")
+    summary = Summary()
+    with opened(file) as stream, database(dsn, create=True) as target, correlated(uuid4().hex):
+        source = Source(stream, "stdin" if file == "-" else file)
+        Submitting(target, summary, sys.stdout if ids else None).run(source, batch)
+    if as_json:
+        print_json(summary)
+    say(said(summary))
+
+
+@contextmanager
+def opened(file: str) -> Generator[BinaryIO]:
+    if file == "-":
+        yield sys.stdin.buffer
+        return
+    with ExitStack() as files:
+        try:
+            stream = files.enter_context(open(file, "rb"))
+        except (OSError, ValueError) as error:
+            raise InvalidInput(f"{file} cannot be read: {getattr(error, 'strerror', error)}") from error
+        yield stream
+
+
+def said(summary: Summary) -> str:
+    kept = summary.kept
+    by_keys = f" ({kept:,} {'was' if kept == 1 else 'were'} kept by {'its key' if kept == 1 else 'their keys'})"
+    return f"submitted {jobs(summary.submitted)}{by_keys if kept else ''}"
+
+
+class Submitting:
+    """Reads between the calls to the database and not beside them: a stream that is silent can be ended by Ctrl-C."""
+
+    def __init__(self, dsn: str, summary: Summary, ids: TextIO | None) -> None:
+        self._dsn = dsn
+        self._summary = summary
+        self._ids = ids
+        self._done = 0
+        self._under_way: Batch | None = None
+
+    def run(self, source: Source, batch: int | None) -> None:
+        drawn_over = self._ids is not None and self._ids.isatty()
+        shown = sys.stderr.isatty() and not drawn_over
+        with asyncio.Runner() as runner, Display() if shown else nullcontext() as display:
+            if batch is None:
+                runner.run(self._all_or_none(list(whole(source)), display))
+                return
+            connection = runner.run(self._connected())
+            try:
+                with self._said_how_far(source):
+                    for each in batches(source, batch):
+                        self._under_way = each
+                        self._tell_ids(runner.run(submit(Store(connection), each)))
+                        self._under_way, self._done = None, each.last_line
+                        if display:
+                            display.advance(f"{self._submitted:,} jobs; bytes", source.bytes_read, source.size)
+            finally:
+                runner.run(connection.close())
+
+    @property
+    def _submitted(self) -> int:
+        return self._summary.submitted + self._summary.kept
+
+    async def _connected(self) -> Connection:
+        connection = await connect(self._dsn, role="cli")
+        await Store(connection).require_contract()
+        return connection
+
+    async def _all_or_none(self, read: list[Batch], display: Display | None) -> None:
+        results: list[Submitted] = []
+        async with await self._connected() as connection:
+            with said_that_none(), Batch.joined(read).named_by_line(), translated():  # parents are looked at last
+                async with connection.transaction():
+                    for each in parts(read):
+                        results += await submit(Store(connection), each)
+                        if display:
+                            display.advance("submitting", len(results), sum(len(one.jobs) for one in read))
+        self._tell_ids(results)
+
+    def _tell_ids(self, results: list[Submitted]) -> None:
+        self._summary.add(results)
+        if self._ids is not None and results:
+            self._ids.write("".join(f"{each.id}\n" for each in results))
+            self._ids.flush()
+
+    @contextmanager
+    def _said_how_far(self, source: Source) -> Generator[None]:
+        """Whatever it was that ended it: who goes on has to know where."""
+        try:
+            yield
+        except InvalidInput as error:
+            raise InvalidInput(f"{error}; {self._standing}", field=error.field) from error
+        except BaseException:
+            unsure = self._under_way
+            say(
+                f"{source.name}: {self._standing}"
+                + (f", those of lines {unsure.first_line:,} to {unsure.last_line:,} may be" if unsure else "")
+            )
+            raise
+
+    @property
+    def _standing(self) -> str:
+        return f"lines 1 to {self._done:,} are submitted" if self._done else "nothing was submitted"
+
+
+async def submit(store: Store, batch: Batch) -> list[Submitted]:
+    with batch.named_by_line():
+        return await store.submit_many(correlate(batch.jobs))
+
+
+def parts(read: list[Batch]) -> list[Batch]:
+    """As they were read, or all at once if a line may depend on the key of a later one."""
+    everything = Batch.joined(read)
+    by_key = any(isinstance(parent, str) for job in everything.jobs for parent in job.depends_on or ())
+    return [everything] if by_key else read
+
+
+@contextmanager
+def said_that_none() -> Generator[None]:
+    try:
+        yield
+    except InvalidInput as error:
+        raise InvalidInput(f"{error}; nothing was submitted", field=error.field) from error

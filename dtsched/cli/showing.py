@@ -1,0 +1,122 @@
+"""`dtsched show` and `dtsched why`: one job, what became of its attempts, and why it is where it is."""
+
+from collections.abc import Iterable
+
+import click
+import msgspec
+from rich_click import RichCommand
+
+from dtsched.cli.database import with_store
+from dtsched.cli.options import JOB_ID, dsn_option, json_option
+from dtsched.cli.output import print_fields, print_json, print_table, say
+from dtsched.cli.wording import at, shown
+from dtsched.errors import NotFound
+from dtsched.jobs import Job
+from dtsched.logs import printable
+from dtsched.overview import AttemptRecord, Reason
+from dtsched.store import Store
+
+LONGEST_TRACEBACK = 20
+
+
+class Shown(Job, frozen=True, kw_only=True):
+    """`attempts` are those that did not simply succeed, newest first; the decisive one of `reasons` comes first."""
+
+    attempts: list[AttemptRecord]
+    reasons: list[Reason]
+
+
+class Why(msgspec.Struct, frozen=True):
+    id: int
+    state: str
+    reasons: list[Reason]
+
+
+@click.command("show", cls=RichCommand)
+@click.argument("job_id", metavar="ID", type=JOB_ID)
+@click.option("--traceback", is_flag=True, help="Print the traceback of every attempt, not the newest short one alone.")
+@dsn_option
+@json_option
+def show_command(job_id: int, traceback: bool, dsn: str | None, as_json: bool) -> None:
+    """Show a job, why it is where it is, and its attempts.
+
+    An attempt that simply succeeded is not kept. The newest comes first.
+
+    Exit code 3 if there is none of that id.
+
+    \b
+    dtsched show 42
+    dtsched show 42 --traceback
+    """
+
+    async def read(store: Store) -> Shown:
+        job = await existing(store, job_id)
+        attempts, reasons = await store.attempts(job_id), await store.why(job_id)
+        return Shown(**msgspec.structs.asdict(job), attempts=attempts, reasons=reasons)
+
+    job = with_store(dsn, read)
+    if as_json:
+        print_json(job)
+        return
+    print_fields(fields(job))
+    for number, attempt in enumerate(job.attempts):
+        tell_attempt(attempt)
+        tell_traceback(attempt, whole=traceback, newest=number == 0)
+
+
+async def existing(store: Store, job_id: int) -> Job:
+    job = await store.job(job_id)
+    if job is None:
+        raise NotFound(f"there is no job {job_id}")
+    return job
+
+
+def fields(job: Shown) -> list[tuple[str, str]]:
+    values = [(name, shown(getattr(job, name))) for name in Job.__struct_fields__]
+    why = [("why", job.reasons[0].reason)] if job.reasons else []
+    return [(name, text) for name, text in values if text is not None] + why
+
+
+def tell_attempt(attempt: AttemptRecord) -> None:
+    worker = f"  worker {attempt.worker_id}" if attempt.worker_id else ""
+    error = ": ".join(part for part in (attempt.error_type, attempt.message) if part)
+    line = f"attempt {attempt.attempt}  {attempt.outcome}  {at(attempt.finished_at)}{worker}  {error}"
+    click.echo(f"\n{printable(line.rstrip())}")
+
+
+def tell_traceback(attempt: AttemptRecord, *, whole: bool, newest: bool) -> None:
+    lines = (attempt.traceback or "").rstrip().split("\n")
+    if whole or (newest and len(lines) <= LONGEST_TRACEBACK):
+        print_indented(line for line in lines if line)
+    elif newest:
+        say(f"--traceback prints the {len(lines)} lines of its traceback")
+
+
+def print_indented(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(f"    {printable(line)}")
+
+
+@click.command("why", cls=RichCommand)
+@click.argument("job_id", metavar="ID", type=JOB_ID)
+@dsn_option
+@json_option
+def why_command(job_id: int, dsn: str | None, as_json: bool) -> None:
+    """Say why a job is where it is: what it waits for, or how it ended. The decisive reason comes first.
+
+    Exit code 3 if there is none of that id. The codes never change their meaning.
+
+    \b
+    dtsched why 42
+    dtsched why 42 --json
+    """
+
+    async def read(store: Store) -> Why:
+        job = await existing(store, job_id)
+        return Why(job.id, job.state, await store.why(job_id))
+
+    why = with_store(dsn, read)
+    if as_json:
+        print_json(why)
+    else:
+        print_table(["code", "reason"], [[reason.code, reason.reason] for reason in why.reasons])

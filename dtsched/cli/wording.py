@@ -1,0 +1,39 @@
+"""How moments, counts and values are written for a reader."""
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+
+def at(moment: datetime) -> str:
+    return moment.astimezone().isoformat(sep=" ", timespec="milliseconds")
+
+
+def at_second(moment: datetime) -> str:
+    """Local time, without its zone: for a column of a terminal."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def jobs(count: int, *, or_more: bool = False) -> str:
+    return f"{count:,} job{'' if count == 1 else 's'}{' or more' if or_more else ''}"
+
+
+def seconds(duration: float) -> str:
+    """Such as 0.4 s, 59 s, 1:02:03."""
+    if duration < 60:
+        return f"{duration:.1f} s" if duration < 10 else f"{duration:.0f} s"
+    minutes, rest = divmod(int(duration), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def shown(value: object) -> str | None:
+    """None for what is not set."""
+    if value is None or value == []:
+        return None
+    if isinstance(value, datetime):
+        return at(value)
+    if isinstance(value, str | UUID):
+        return str(value)
+    return msgspec.json.encode(value).decode()
