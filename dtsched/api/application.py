@@ -1,34 +1,71 @@
 """Puts the API together: the front door, the routes, and how errors leave."""
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 from typing import cast
 
 from litestar import Litestar, Response
 from litestar.di import Provide
 from litestar.exceptions import MethodNotAllowedException
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Receive, Scope, Send
 
+from dtsched.api.actions import cancel_job, delete_job, reschedule_job, retry_job, run_job_now
 from dtsched.api.database import Database, Questions
 from dtsched.api.front_door import FrontDoor, request_id_of
 from dtsched.api.health import livez, readyz
-from dtsched.api.jobs import cancel_job, get_job, get_result, list_jobs, submit_job
+from dtsched.api.jobs import get_attempts, get_job, get_result, get_why
+from dtsched.api.lists import list_jobs
+from dtsched.api.metrics import Figures, get_metrics
+from dtsched.api.openapi import describe
+from dtsched.api.pages import Pages, get_docs, get_openapi, get_root, get_style
 from dtsched.api.problems import INTERNAL, MEDIA_TYPE, UNREACHABLE, Problem, document, headers, refusal
+from dtsched.api.queues import get_queue, get_stats, list_queues, pause_queue, resume_queue
 from dtsched.api.requests import ApiRequest
+from dtsched.api.submission import submit_batch, submit_job
+from dtsched.api.workers import get_worker, list_workers
 from dtsched.client import Client
 from dtsched.settings import Settings
 
 _log = logging.getLogger("dtsched.api")
+
+HANDLERS = [
+    submit_job,
+    submit_batch,
+    list_jobs,
+    get_job,
+    get_result,
+    get_attempts,
+    get_why,
+    cancel_job,
+    retry_job,
+    run_job_now,
+    reschedule_job,
+    delete_job,
+    list_queues,
+    get_queue,
+    pause_queue,
+    resume_queue,
+    list_workers,
+    get_worker,
+    get_stats,
+    livez,
+    readyz,
+    get_metrics,
+    get_openapi,
+    get_docs,
+    get_style,
+    get_root,
+]
+"""In the order in which the documentation shows them, within their tags."""
 
 
 class Api(Litestar):
     """Litestar's own middleware does not see requests that no route takes; the front door has to."""
 
     front_door: FrontDoor
+    stopping: asyncio.Event
 
     async def __call__(
         self, scope: Scope | LifeSpanScope, receive: Receive | LifeSpanReceive, send: Send | LifeSpanSend
@@ -39,9 +76,11 @@ class Api(Litestar):
             await super().__call__(scope, receive, send)
 
 
-def create_app(settings: Settings, *, hosts: Collection[str] = ()) -> Litestar:
+def create_app(settings: Settings, *, hosts: Collection[str] = ()) -> Api:
     """`hosts` are the names, besides those of loopback, by which requests may call this server."""
     questions = Questions(Client(settings.require_dsn(), role="api"))
+    figures = Figures(questions)
+    pages = Pages(describe(HANDLERS))
 
     @asynccontextmanager
     async def connected(_: Litestar) -> AsyncGenerator[None]:
@@ -55,18 +94,18 @@ def create_app(settings: Settings, *, hosts: Collection[str] = ()) -> Litestar:
         return Database(questions)
 
     app = Api(
-        route_handlers=[livez, readyz, submit_job, list_jobs, get_job, get_result, cancel_job],
-        dependencies={"database": Provide(database, sync_to_thread=False)},
+        route_handlers=HANDLERS,
+        dependencies={
+            "database": Provide(database, sync_to_thread=False),
+            "figures": Provide(lambda: figures, sync_to_thread=False),
+            "pages": Provide(lambda: pages, sync_to_thread=False),
+        },
         lifespan=[connected],
         exception_handlers={Exception: _answer},
-        openapi_config=OpenAPIConfig(
-            title="dtsched",
-            version=version("dtsched"),
-            path="/openapi.json",
-            render_plugins=[JsonRenderPlugin(path="/")],  # no documentation page: they load scripts from a CDN
-        ),
+        openapi_config=None,  # the framework cannot know what the handlers read themselves; its pages load from a CDN
         logging_config=None,
     )
+    app.stopping = questions.stopping
     app.front_door = FrontDoor(super(Api, app).__call__, hosts=hosts)
     return app
 

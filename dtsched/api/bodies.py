@@ -12,9 +12,14 @@ import msgspec
 MAX_BODY_BYTES = 1024 * 1024 + 64 * 1024
 """What args may take, and room for the rest."""
 
+MAX_BATCH_BODY_BYTES = 16 * 1024 * 1024
+MAX_BATCH_JOBS = 10_000
+
 MAX_DEPTH = 64
 MAX_DIGITS = 309  # as many as the largest float has
 MAX_EXPONENT = 308
+
+_DEPTH_OF_JOBS = 2  # {"jobs": […]}
 
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)  # matches without its end too: else quadratic in open quotes
 _EXPONENT = re.compile(rb"[eE][+-]?0*([0-9]+)")
@@ -30,25 +35,39 @@ class MalformedBody(Exception):
 
 
 def parse(raw: bytes) -> dict[str, object]:
-    _refuse_what_expands(raw)
-    try:
-        value: object = msgspec.json.decode(raw)
-    except UnicodeDecodeError:
-        raise MalformedBody("the body is not valid UTF-8") from None
-    except RecursionError:  # the depth was checked, but only as far as the brackets of malformed JSON can be trusted
-        raise MalformedBody(f"the body is nested more than {MAX_DEPTH} deep") from None
-    except msgspec.MsgspecError as error:
-        raise MalformedBody(_said_plainly(raw, str(error))) from None
+    value = _read(raw, MAX_DEPTH)
     if not isinstance(value, dict):
         raise MalformedBody('the body must be one JSON object, like {"task": "echo", "args": {"value": 1}}')
     return cast("dict[str, object]", value)
 
 
-def _refuse_what_expands(raw: bytes) -> None:
+def parse_batch(raw: bytes) -> list[object]:
+    """The elements of {"jobs": […]}, or of a bare array; each may be as deep as alone."""
+    value = _read(raw, MAX_DEPTH + _DEPTH_OF_JOBS)
+    if isinstance(value, dict) and list(cast("dict[str, object]", value)) == ["jobs"]:
+        value = cast("dict[str, object]", value)["jobs"]
+    if not isinstance(value, list):
+        raise MalformedBody('the body must be one JSON object of an array of jobs, like {"jobs": [{"task": "echo"}]}')
+    return cast("list[object]", value)
+
+
+def _read(raw: bytes, deepest: int) -> object:
+    _refuse_what_expands(raw, deepest)
+    try:
+        return msgspec.json.decode(raw)
+    except UnicodeDecodeError:
+        raise MalformedBody("the body is not valid UTF-8") from None
+    except RecursionError:  # the depth was checked, but only as far as the brackets of malformed JSON can be trusted
+        raise MalformedBody(f"the body is nested more than {deepest} deep") from None
+    except msgspec.MsgspecError as error:
+        raise MalformedBody(_said_plainly(raw, str(error))) from None
+
+
+def _refuse_what_expands(raw: bytes, deepest: int) -> None:
     """Depth and numbers: jsonb writes 1e131071 out as 131,072 digits, and a deep enough document exhausts its stack."""
     outside_strings = _STRING.sub(b'"', raw)
-    if _depth(outside_strings) > MAX_DEPTH:
-        raise MalformedBody(f"the body is nested more than {MAX_DEPTH} deep")
+    if _is_deeper(outside_strings, deepest):
+        raise MalformedBody(f"the body is nested more than {deepest} deep")
     if _LONG_NUMBER.search(outside_strings) or any(
         len(digits) > 3 or int(digits) > MAX_EXPONENT
         for digits in cast("list[bytes]", _EXPONENT.findall(outside_strings))
@@ -56,11 +75,11 @@ def _refuse_what_expands(raw: bytes) -> None:
         raise MalformedBody(_NUMBER_TOO_LARGE)
 
 
-def _depth(outside_strings: bytes) -> int:
+def _is_deeper(outside_strings: bytes, deepest: int) -> bool:
     brackets = outside_strings.translate(None, _NOT_BRACKETS)
-    if brackets.count(b"[") + brackets.count(b"{") <= MAX_DEPTH:
-        return 0
-    return max(accumulate(map(_STEP.__getitem__, brackets)), default=0)
+    if brackets.count(b"[") + brackets.count(b"{") <= deepest:
+        return False
+    return deepest + 1 in accumulate(map(_STEP.__getitem__, brackets))
 
 
 def _said_plainly(raw: bytes, reason: str) -> str:

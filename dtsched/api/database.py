@@ -1,11 +1,13 @@
 """The client as requests use it: each question is answered, or given up, in time to say so to whoever asked."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from dtsched.client import Client
 from dtsched.errors import DatabaseUnreachable
+from dtsched.jobs import ENDED, Job
+from dtsched.store import Store
 
 T = TypeVar("T")
 
@@ -21,6 +23,8 @@ class Questions:
 
     def __init__(self, client: Client) -> None:
         self.client = client
+        self.stopping = asyncio.Event()
+        """Set when the server is told to end: nobody waits for a job any more."""
         self._given_up: set[asyncio.Task[Any]] = set()
 
     async def open(self) -> None:
@@ -45,6 +49,20 @@ class Questions:
                 asking.add_done_callback(self._forget)
         raise DatabaseUnreachable(f"the database did not answer within {seconds:.1f} s")
 
+    async def wait(self, *events: Coroutine[Any, Any, None], seconds: float) -> None:
+        """Until one of these is over, the time is, or the server stops. Raises what an event raises."""
+        waiting = [asyncio.create_task(event) for event in events]
+        stopping = asyncio.create_task(self.stopping.wait())
+        try:
+            await asyncio.wait([*waiting, stopping], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            for event in waiting:
+                if event.done():
+                    event.result()
+        finally:
+            for task in (*waiting, stopping):
+                task.cancel()
+            await asyncio.wait([*waiting, stopping])
+
     def _forget(self, asked: asyncio.Task[Any]) -> None:
         self._given_up.discard(asked)
         if not asked.cancelled():
@@ -65,3 +83,17 @@ class Database:
         if self._deadline is None:
             self._deadline = now + ANSWER_SECONDS
         return await self._questions.ask(question, max(0.0, self._deadline - now))
+
+    async def store(self, question: Callable[[Store], Awaitable[T]]) -> T:
+        """The answer of one of the store's methods, or of some."""
+        return await self.ask(self.client.ask(question))
+
+    async def wait(self, job_id: int, seconds: float, *, unless: Callable[[], Coroutine[Any, Any, None]]) -> Job:
+        """The job when it has ended, or the time is over, or `unless` is, or the server stops. Waiting takes nothing of
+        the time for questions, and no connection."""
+        job = await self.ask(self.client.get(job_id))
+        if job.state in ENDED or seconds == 0:
+            return job
+        await self._questions.wait(self.client.until_ended(job_id), unless(), seconds=seconds)
+        self._deadline = None
+        return await self.ask(self.client.get(job_id))

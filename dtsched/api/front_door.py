@@ -16,6 +16,7 @@ import msgspec
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from dtsched.api.problems import FORBIDDEN, MEDIA_TYPE, Refused, document
+from dtsched.correlation import correlated
 
 REQUEST_ID = "x-request-id"
 ANY_ADDRESS = "*"
@@ -49,15 +50,16 @@ class FrontDoor:
                 message = {**message, "headers": marked}
             await send(message)
 
-        refused = self._refuse(scope["method"], given)
-        if refused is None:
-            # the server leaves out the body, and knows itself that it was HEAD
-            inner = cast("HTTPScope", {**scope, "method": "GET"}) if scope["method"] == "HEAD" else scope
-            await self._inside(inner, receive, send_marked)
-        else:
-            await _send_problem(refused, request_id, send_marked)
-        took_ms = (time.perf_counter() - started) * 1000
-        _log.info("%s %s %d in %.1f ms, request %s", scope["method"], scope["path"], status, took_ms, request_id)
+        with correlated(request_id):
+            refused = self._refuse(scope["method"], given)
+            if refused is None:
+                # the server leaves out the body, and knows itself that it was HEAD
+                inner = cast("HTTPScope", {**scope, "method": "GET"}) if scope["method"] == "HEAD" else scope
+                await self._inside(inner, receive, send_marked)
+            else:
+                await _send_problem(refused, request_id, send_marked)
+            took_ms = (time.perf_counter() - started) * 1000
+            _log.info("%s %s %d in %.1f ms", scope["method"], scope["path"], status, took_ms)
 
     def _refuse(self, method: str, given: dict[str, str]) -> Refused | None:
         host = given.get("host", "")

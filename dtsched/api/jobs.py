@@ -1,26 +1,21 @@
-"""The routes of /v1/jobs: each reads its request, asks the client one thing and shows the job that came of it."""
+"""What can be read of one job: itself, its result, its attempts, and why it is where it is."""
 
+from functools import partial
 from typing import Any
 
-from litestar import Response, get, post
+from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import Struct
-from msgspec.structs import replace
 
 from dtsched.api.database import Database
-from dtsched.api.problems import BUSY, Refused
-from dtsched.api.requests import ApiRequest, Parents, job_id_of, page_of, submission_of
-from dtsched.connections import is_outage, is_transient
-from dtsched.errors import Conflict, InvalidInput, NotFound
+from dtsched.api.documentation import Answer, documented
+from dtsched.api.preferences import Prefer, applied, disconnected, wait_of
+from dtsched.api.requests import ApiRequest, job_id_of
+from dtsched.errors import NotFound
 from dtsched.jobs import ENDED, Job, JobState
-
-
-class Jobs(Struct, frozen=True):
-    """Newest first. `next` is the `after` of the page that follows, null when there is none."""
-
-    jobs: list[Job]
-    next: str | None
+from dtsched.overview import AttemptRecord, Reason
+from dtsched.store import Store
 
 
 class Result(Struct, frozen=True):
@@ -31,80 +26,77 @@ class Result(Struct, frozen=True):
     error: str | None
 
 
-class Accepted(Struct, frozen=True):
-    """A job that was submitted, but could not be read back any more."""
+class Attempts(Struct, frozen=True):
+    """Those that did not simply succeed, newest first, at most 200."""
 
-    id: int
-
-
-@post("/v1/jobs", summary="Submit a job")
-async def submit_job(request: ApiRequest, database: NamedDependency[Database]) -> Response[Job | Accepted]:
-    job, parents = await submission_of(request)
-    if parents is not None:
-        job = replace(job, depends_on=await _ids_of(parents, database))
-    (submitted,) = await database.ask(database.client.submit_many([job]))
-    try:
-        shown: Job | Accepted = await database.ask(database.client.get(submitted.id))
-    except Exception as error:
-        if not is_outage(error) and not is_transient(error):
-            raise
-        shown = Accepted(submitted.id)  # it is committed: a 503 would have it submitted again
-    return Response(
-        shown,
-        status_code=201 if submitted.created else 200,
-        headers={"location": f"/v1/jobs/{submitted.id}"},
-    )
+    attempts: list[AttemptRecord]
 
 
-@get("/v1/jobs", summary="List jobs, newest first")
-async def list_jobs(request: ApiRequest, database: NamedDependency[Database]) -> Jobs:
-    page = page_of(request)
-    jobs = await database.ask(
-        database.client.list_jobs(
-            state=page.state, queue=page.queue, task=page.task, before=page.after, limit=page.limit
-        )
-    )
-    return Jobs(jobs, next=str(jobs[-1].id) if len(jobs) == page.limit else None)
+class Why(Struct, frozen=True):
+    """Why a job is where it is: the decisive reason first."""
+
+    state: JobState
+    reasons: list[Reason]
 
 
-@get("/v1/jobs/{job_id:str}", summary="Get a job")
+@get("/v1/jobs/{job_id:str}", summary="Get a job", opt=documented("jobs", {200: Job}))
 async def get_job(job_id: FromPath[str], database: NamedDependency[Database]) -> Job:
     return await database.ask(database.client.get(job_id_of(job_id)))
 
 
-@get("/v1/jobs/{job_id:str}/result", summary="Get what came of a job")
-async def get_result(job_id: FromPath[str], database: NamedDependency[Database]) -> Response[Result]:
-    job = await database.ask(database.client.get(job_id_of(job_id)))
+@get(
+    "/v1/jobs/{job_id:str}/result",
+    summary="Get what came of a job",
+    opt=documented(
+        "jobs",
+        {200: Answer(Result, ["Preference-Applied"]), 202: Answer(Result, ["Preference-Applied", "Retry-After"])},
+        headers={"Prefer": Prefer},
+    ),
+)
+async def get_result(
+    request: ApiRequest, job_id: FromPath[str], database: NamedDependency[Database]
+) -> Response[Result]:
+    """200 when the job has ended, whether well or not, else 202; `Prefer: wait=30` waits for the end before."""
+    wanted, seconds = job_id_of(job_id), wait_of(request)
+    job = await database.wait(wanted, seconds or 0, unless=partial(disconnected, request))
     ended = job.state in ENDED
     return Response(
         Result(job.state, job.result, job.error) if ended else Result(job.state, None, None),
         status_code=200 if ended else 202,
-        headers={} if ended else {"retry-after": "1"},
+        headers={**applied(seconds), **({} if ended else {"retry-after": "1"})},
     )
 
 
-@post("/v1/jobs/{job_id:str}/cancel", summary="Cancel a job")
-async def cancel_job(job_id: FromPath[str], database: NamedDependency[Database]) -> Response[Job]:
+@get(
+    "/v1/jobs/{job_id:str}/attempts",
+    summary="List what went wrong with a job",
+    opt=documented("jobs", {200: Attempts}),
+)
+async def get_attempts(job_id: FromPath[str], database: NamedDependency[Database]) -> Attempts:
+    """Its attempts that did not simply succeed, newest first, at most 200."""
     wanted = job_id_of(job_id)
-    outcome = (await database.ask(database.client.cancel([wanted])))[wanted]
-    if outcome == "missing":
-        raise NotFound(f"there is no job {wanted}")
-    if outcome == "finished":
-        raise Conflict(f"job {wanted} has ended already")
-    if outcome == "busy":
-        raise Refused(BUSY, f"job {wanted} is being changed by somebody else at this moment")
-    job = await database.ask(database.client.get(wanted))
-    return Response(job, status_code=200 if outcome == "cancelled" else 202)
+
+    async def read(store: Store) -> Attempts:
+        await _job(store, wanted)
+        return Attempts(await store.attempts(wanted))
+
+    return await database.store(read)
 
 
-async def _ids_of(parents: Parents, database: Database) -> list[int]:
-    """Keys become the ids of the jobs that hold them."""
-    keys = [parent for parent in parents if isinstance(parent, str)]
-    holders = await database.ask(database.client.jobs_of_keys(keys)) if keys else {}
-    unheld = next((key for key in keys if key not in holders), None)
-    if unheld is not None:
-        raise InvalidInput(
-            f"depends_on names the key {unheld[:60]!r}, which no unfinished job has: give the job's id",
-            field="depends_on",
-        )
-    return [parent if isinstance(parent, int) else holders[parent] for parent in parents]
+@get("/v1/jobs/{job_id:str}/why", summary="Say why a job is where it is", opt=documented("jobs", {200: Why}))
+async def get_why(job_id: FromPath[str], database: NamedDependency[Database]) -> Why:
+    """The state, and the reasons for it, the decisive one first."""
+    wanted = job_id_of(job_id)
+
+    async def read(store: Store) -> Why:
+        job = await _job(store, wanted)
+        return Why(job.state, await store.why(wanted))
+
+    return await database.store(read)
+
+
+async def _job(store: Store, job_id: int) -> Job:
+    job = await store.job(job_id)
+    if job is None:
+        raise NotFound(f"there is no job {job_id}")
+    return job

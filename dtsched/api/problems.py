@@ -6,7 +6,7 @@ from http import HTTPStatus
 from litestar.exceptions import HTTPException
 from msgspec import UNSET, Struct, UnsetType
 
-from dtsched.api.bodies import MAX_BODY_BYTES, MalformedBody
+from dtsched.api.bodies import MAX_BATCH_BODY_BYTES, MAX_BODY_BYTES, MalformedBody
 from dtsched.connections import is_outage, is_transient
 from dtsched.errors import (
     Conflict,
@@ -89,7 +89,8 @@ TOO_LARGE = Kind(
     "body-too-large",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "The body is too large",
-    f"A body has at most {MAX_BODY_BYTES} bytes, args 1048576: store the data elsewhere and pass a reference.",
+    f"A job has at most {MAX_BODY_BYTES} bytes, its args 1048576, a batch {MAX_BATCH_BODY_BYTES}: send less at a "
+    "time, or store the data elsewhere and pass a reference.",
 )
 MEDIA = Kind(
     "unsupported-media-type",

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 from litestar import Request
@@ -12,15 +12,13 @@ from msgspec import Meta, Struct
 from dtsched.api.bodies import MAX_BODY_BYTES, parse
 from dtsched.api.problems import MALFORMED, MEDIA, TOO_LARGE, TOO_SLOW, Refused
 from dtsched.errors import NotFound
-from dtsched.jobs import JobState, NewJob
+from dtsched.jobs import JobState
 
 T = TypeVar("T")
 ApiRequest: TypeAlias = Request[Any, Any, State]
-Parents: TypeAlias = list[int | str]
 
 # Closing a connection on what a client still sends loses the answer with it, so what is a little too much is read.
 _DRAINED_BYTES = 16 * 1024 * 1024
-_BODY_SECONDS = 10.0
 _LARGE_BYTES = 64 * 1024
 _LARGEST_ID = 2**63 - 1
 
@@ -32,25 +30,8 @@ _AT = re.compile(r" - at `\$\.(?P<field>\w+)")
 Name = Annotated[str, Meta(pattern="^[A-Za-z0-9._:-]{1,128}$")]
 
 _NAME = "1 to 128 characters out of A-Z a-z 0-9 . _ : -"
-_TIME = "a time like 2030-01-31T09:00:00Z"
-_SHAPES = {
-    "task": "a string",
-    "args": "an object of named arguments",
-    "queue": "a string",
-    "priority": "an integer from 1 to 10",
-    "run_at": _TIME,
-    "delay": 'a number of seconds, or a string like "10m"',
-    "max_attempts": "an integer from 1 to 1000",
-    "timeout": 'a number of seconds, or a string like "10m"',
-    "key": "a string",
-    "limit_key": "a string",
-    "depends_on": "a list of job ids and keys",
-    "tags": "a list of strings",
-    "backoff": "an object",
-    "deadline": _TIME,
-    "correlation_id": "a string",
-}
 _PAGE_SHAPES = {
+    "filter": "a filter like state:failed queue:mail",
     "state": "one of blocked, scheduled, ready, running, completed, failed, cancelled, pending",
     "queue": _NAME,
     "task": _NAME,
@@ -62,18 +43,18 @@ _PAGE_SHAPES = {
 class Page(Struct, frozen=True, forbid_unknown_fields=True):
     """Which jobs to list, newest first; `after` is the `next` of the page before."""
 
+    filter: Annotated[
+        str | None,
+        Meta(
+            description="Terms that must all fit, like state:failed queue:mail args.user.id:42 error:Timeout since:1h.",
+            examples=["state:failed queue:mail since:1h"],
+        ),
+    ] = None
     state: JobState | Literal["pending"] | None = None
     queue: Name | None = None
     task: Name | None = None
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
     after: Annotated[int, Meta(ge=1, le=_LARGEST_ID)] | None = None
-
-
-class Submission(NamedTuple):
-    """`parents` as they were given: ids, and keys of jobs."""
-
-    job: NewJob
-    parents: Parents | None
 
 
 def job_id_of(given: str) -> int:
@@ -89,22 +70,17 @@ def page_of(request: ApiRequest) -> Page:
         if name in given:
             raise Refused(MALFORMED, f"{name[:40]} was given twice", field=name[:40])
         given[name] = int(value) if name in ("limit", "after") and _DIGITS.fullmatch(value) else value
-    return _convert(given, Page, _PAGE_SHAPES)
+    return convert(given, Page, _PAGE_SHAPES)
 
 
-async def submission_of(request: ApiRequest) -> Submission:
-    _require_json(request)
-    raw = await _body(request)
-    given = parse(raw) if len(raw) < _LARGE_BYTES else await asyncio.to_thread(parse, raw)
-    parents = _convert({"depends_on": given.pop("depends_on", None)}, _Parents, _SHAPES).depends_on
-    return Submission(_convert(given, NewJob, _SHAPES), parents)
+async def object_of(request: ApiRequest) -> dict[str, object]:
+    """The body, which has to be one JSON object."""
+    require_json(request)
+    raw = await body_of(request, MAX_BODY_BYTES)
+    return parse(raw) if len(raw) < _LARGE_BYTES else await asyncio.to_thread(parse, raw)
 
 
-class _Parents(Struct):
-    depends_on: Parents | None
-
-
-def _require_json(request: ApiRequest) -> None:
+def require_json(request: ApiRequest) -> None:
     media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
         raise Refused(MEDIA, f"the body must be application/json, not {media_type[:100]!r}")
@@ -113,39 +89,41 @@ def _require_json(request: ApiRequest) -> None:
         raise Refused(MEDIA, f"the body must be sent as it is, not encoded as {encoding[:100]!r}")
 
 
-async def _body(request: ApiRequest) -> bytes:
+async def body_of(request: ApiRequest, limit: int, *, seconds: float = 10.0) -> bytes:
+    """At most `limit` bytes, which have to arrive within `seconds`."""
     announced = request.headers.get("content-length", "")
-    if _DIGITS.fullmatch(announced) and int(announced) > MAX_BODY_BYTES and "expect" in request.headers:
-        raise _too_large()  # the client waits to be told whether to send it at all
+    if _DIGITS.fullmatch(announced) and int(announced) > limit and "expect" in request.headers:
+        raise _too_large(limit)  # the client waits to be told whether to send it at all
     try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            return await _received(request)
+        async with asyncio.timeout(seconds):
+            return await _received(request, limit)
     except TimeoutError as error:
-        raise Refused(TOO_SLOW, f"the body did not arrive within {_BODY_SECONDS:g} s") from error
+        raise Refused(TOO_SLOW, f"the body did not arrive within {seconds:g} s") from error
 
 
-async def _received(request: ApiRequest) -> bytes:
+async def _received(request: ApiRequest, limit: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
     more = True
-    while more and size <= _DRAINED_BYTES:
+    while more and size <= limit + _DRAINED_BYTES:
         message = await request.receive()
         if message["type"] != "http.request":
             raise Refused(MALFORMED, "the body ended before it was complete")
         size += len(message["body"])
-        if size <= MAX_BODY_BYTES:
+        if size <= limit:
             chunks.append(message["body"])
         more = message["more_body"]
-    if size > MAX_BODY_BYTES:
-        raise _too_large()
+    if size > limit:
+        raise _too_large(limit)
     return b"".join(chunks)
 
 
-def _too_large() -> Refused:
-    return Refused(TOO_LARGE, f"the body has more than {MAX_BODY_BYTES} bytes")
+def _too_large(limit: int) -> Refused:
+    return Refused(TOO_LARGE, f"the body has more than {limit} bytes")
 
 
-def _convert(given: dict[str, object], kind: type[T], shapes: dict[str, str]) -> T:
+def convert(given: dict[str, object], kind: type[T], shapes: dict[str, str]) -> T:
+    """`shapes` says for each field, to a person, what it must be."""
     try:
         return msgspec.convert(given, kind)
     except msgspec.ValidationError as error:

@@ -1,5 +1,6 @@
 """Serves the API with uvicorn, on loopback only as long as there are no API keys."""
 
+import asyncio
 import ipaddress
 import logging
 import signal
@@ -40,7 +41,19 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000) -> None
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         with _termination_is_success():
-            uvicorn.Server(config).run(sockets=[listening])
+            _Server(config, app.stopping).run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Lets go of those who wait for a job before it asks whether all requests are answered."""
+
+    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._stopping.set()
+        await super().shutdown(sockets)
 
 
 @contextmanager

@@ -129,8 +129,6 @@ async def test_nothing_is_cached_or_guessed_at(empty_api: Api) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
-        ("GET", "/docs", 404),
         ("GET", "/schema", 404),
         ("GET", "/v1", 404),
         ("GET", "/v1/jobs/1/2/3", 404),

@@ -30,7 +30,22 @@ CALLS = [
     ("POST", "/v1/jobs", JOB),
     ("GET", "/v1/jobs/1", None),
     ("GET", "/v1/jobs", None),
+    ("POST", "/v1/jobs/batch", [JOB]),
+    ("GET", "/v1/jobs/1/result", None),
+    ("GET", "/v1/jobs/1/attempts", None),
+    ("GET", "/v1/jobs/1/why", None),
     ("POST", "/v1/jobs/1/cancel", None),
+    ("POST", "/v1/jobs/1/retry", None),
+    ("POST", "/v1/jobs/1/run-now", None),
+    ("POST", "/v1/jobs/1/reschedule", {"delay": 1}),
+    ("DELETE", "/v1/jobs/1", None),
+    ("GET", "/v1/queues", None),
+    ("GET", "/v1/queues/default", None),
+    ("POST", "/v1/queues/default/pause", None),
+    ("POST", "/v1/queues/default/resume", None),
+    ("GET", "/v1/workers", None),
+    ("GET", "/v1/workers/6f7a1f0e-31c5-4d3c-9b0a-8f6f3d3b0c11", None),
+    ("GET", "/v1/stats", None),
 ]
 
 
@@ -181,7 +196,7 @@ def assert_unavailable(api: ApiProcess, kind: str) -> None:
         began = time.monotonic()
         return api.request(method, path, body), time.monotonic() - began
 
-    with ThreadPoolExecutor() as callers:
+    with ThreadPoolExecutor(len(CALLS)) as callers:
         answers = [callers.submit(call, *arguments) for arguments in CALLS]
         alive, took_alive = call("GET", "/livez", None)
     assert alive.status_code == 200

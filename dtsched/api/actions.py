@@ -1,0 +1,121 @@
+"""What can be done to a job: cancel, retry, run now, reschedule, delete. Each answers the job, or says why not."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from litestar import Response, delete, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from msgspec import Struct
+
+from dtsched.api.database import Database
+from dtsched.api.documentation import JSON, documented
+from dtsched.api.problems import BUSY, CONFLICT, INVALID, Refused
+from dtsched.api.requests import ApiRequest, convert, job_id_of, object_of
+from dtsched.api.shapes import NewTimeBody
+from dtsched.errors import Conflict, NotFound
+from dtsched.jobs import Job, NewJob, check
+from dtsched.store import Store
+
+_ENDED = "job {} has ended already"
+_RUNNING = "job {} is running"
+_CANCEL = {"finished": _ENDED}
+_DELETE = {"running": "job {} is running: cancel it first"}
+_RETRY = {
+    "unfinished": "job {} has not ended yet: there is nothing to retry",
+    "finished": "job {} has completed: submit it anew to have it run once more",
+    "key_held": "another unfinished job has the key of job {} by now",
+    "parents": "a job that job {} depends on failed or was cancelled: retry that one first",
+}
+_RUN_NOW = {
+    "blocked": "job {} waits for other jobs: it runs when they have ended, and waits for no time any more",
+    "running": _RUNNING,
+    "finished": _ENDED,
+}
+_RESCHEDULE = {"running": _RUNNING, "finished": _ENDED}
+_SHAPES = {"run_at": "a time like 2030-01-31T09:00:00Z", "delay": 'a number of seconds, or a string like "10m"'}
+
+Act = Callable[[Store, Sequence[int]], Awaitable[dict[int, str]]]
+
+
+class _Given(Struct, forbid_unknown_fields=True):
+    run_at: datetime | None = None
+    delay: float | str | None = None
+
+
+@post(
+    "/v1/jobs/{job_id:str}/cancel",
+    summary="Cancel a job",
+    opt=documented("jobs", {200: Job, 202: Job}, problems=[CONFLICT]),
+)
+async def cancel_job(job_id: FromPath[str], database: NamedDependency[Database]) -> Response[Job]:
+    """200 when it was waiting and is cancelled now, 202 when it runs: its worker is told, and it ends cancelled."""
+    wanted = job_id_of(job_id)
+    outcome = await _act(database, wanted, Store.cancel, _CANCEL)
+    job = await database.ask(database.client.get(wanted))
+    return Response(job, status_code=200 if outcome == "cancelled" else 202)
+
+
+@post(
+    "/v1/jobs/{job_id:str}/retry",
+    summary="Retry a job",
+    status_code=200,
+    opt=documented("jobs", {200: Job}, problems=[CONFLICT]),
+)
+async def retry_job(job_id: FromPath[str], database: NamedDependency[Database]) -> Job:
+    """A failed or cancelled job runs again, with all its attempts before it."""
+    wanted = job_id_of(job_id)
+    await _act(database, wanted, Store.retry, _RETRY)
+    return await database.ask(database.client.get(wanted))
+
+
+@post(
+    "/v1/jobs/{job_id:str}/run-now",
+    summary="Run a scheduled job now",
+    status_code=200,
+    opt=documented("jobs", {200: Job}, problems=[CONFLICT]),
+)
+async def run_job_now(job_id: FromPath[str], database: NamedDependency[Database]) -> Job:
+    """It is ready at once. Called twice it changes nothing more."""
+    wanted = job_id_of(job_id)
+    await _act(database, wanted, Store.run_now, _RUN_NOW)
+    return await database.ask(database.client.get(wanted))
+
+
+@post(
+    "/v1/jobs/{job_id:str}/reschedule",
+    summary="Run a waiting job at another time",
+    status_code=200,
+    opt=documented("jobs", {200: Job}, body={JSON: NewTimeBody}, problems=[CONFLICT]),
+)
+async def reschedule_job(request: ApiRequest, job_id: FromPath[str], database: NamedDependency[Database]) -> Job:
+    """`run_at`, or `delay` from now. A job that waits for others waits for that time too."""
+    wanted = job_id_of(job_id)
+    given = convert(await object_of(request), _Given, _SHAPES)
+    if given.run_at is None and given.delay is None:
+        raise Refused(INVALID, "say when: give run_at or delay", field="run_at")
+    new = check(NewJob(task="any", run_at=given.run_at, delay=given.delay))
+
+    async def reschedule(store: Store, ids: Sequence[int]) -> dict[int, str]:
+        return await store.reschedule(ids, new.run_at or await store.now() + timedelta(seconds=float(new.delay or 0)))
+
+    await _act(database, wanted, reschedule, _RESCHEDULE)
+    return await database.ask(database.client.get(wanted))
+
+
+@delete("/v1/jobs/{job_id:str}", summary="Delete a job", opt=documented("jobs", {204: None}, problems=[CONFLICT]))
+async def delete_job(job_id: FromPath[str], database: NamedDependency[Database]) -> None:
+    """With its result and its attempts. A job that waits is cancelled first, with those that depend on it."""
+    await _act(database, job_id_of(job_id), Store.delete, _DELETE)
+
+
+async def _act(database: Database, job_id: int, act: Act, refusals: Mapping[str, str]) -> str:
+    """The outcome; NotFound, or a sentence of `refusals`, when it is none that was wanted."""
+    outcome = (await database.store(lambda store: act(store, [job_id])))[job_id]
+    if outcome == "missing":
+        raise NotFound(f"there is no job {job_id}")
+    if outcome == "busy":
+        raise Refused(BUSY, f"job {job_id} is being changed by somebody else at this moment")
+    if outcome in refusals:
+        raise Conflict(refusals[outcome].format(job_id))
+    return outcome

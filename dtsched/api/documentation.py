@@ -1,0 +1,64 @@
+"""What a route says of itself beside its handler, for /openapi.json and /docs.
+
+    @post("/v1/jobs/{job_id:str}/retry", summary="Retry a job", opt=documented("jobs", {200: Job}, problems=[CONFLICT]))
+    async def retry_job(job_id: FromPath[str], database: NamedDependency[Database]) -> Job:
+        \"\"\"The docstring is the description.\"\"\"
+
+`answers` maps each status of success to the type of its body (None: it has none), or to an Answer with headers or
+another media type. `body`, like {JSON: JobBody}, is the type of what is sent, by media type, exact: a struct that
+forbids unknown fields, with the limits in Meta (dtsched.api.shapes). `query` is a struct whose fields are the
+parameters, `headers` the type of each request header that is looked at. Meta(description=…, examples=[…]) goes into the
+document. Parameters in addresses, tags and headers of answers have their words in dtsched.api.openapi.
+
+`problems` names only what the route adds. Understood by themselves are: what the front door refuses and faults (all
+routes), 404 (an address with a parameter), what can be wrong with a query or a body (routes that take one), and 503
+(handlers with a `database`). A test fails for a route without documentation.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from msgspec import Struct
+
+from dtsched.api.problems import BUSY, SCHEMA_MISMATCH, SCHEMA_MISSING, UNREACHABLE, Kind
+
+JSON = "application/json"
+OF_THE_DATABASE = (BUSY, UNREACHABLE, SCHEMA_MISSING, SCHEMA_MISMATCH)
+"""What every question to the database may come to."""
+
+_KEY = "operation"
+
+
+class Answer(NamedTuple):
+    """`headers` are names out of dtsched.api.openapi.HEADERS."""
+
+    body: Any
+    headers: Sequence[str] = ()
+    media_type: str = JSON
+
+
+class Operation(NamedTuple):
+    tag: str
+    answers: Mapping[int, Answer]
+    body: Mapping[str, Any]
+    query: type[Struct] | None
+    headers: Mapping[str, Any]
+    problems: Sequence[Kind]
+
+
+def documented(
+    tag: str,
+    answers: Mapping[int, Any],
+    *,
+    body: Mapping[str, Any] | None = None,
+    query: type[Struct] | None = None,
+    headers: Mapping[str, Any] | None = None,
+    problems: Sequence[Kind] = (),
+) -> dict[str, Any]:
+    """For a handler's `opt`. The headers of a request by their names, each with the type of its value."""
+    told = {status: answer if isinstance(answer, Answer) else Answer(answer) for status, answer in answers.items()}
+    return {_KEY: Operation(tag, told, body or {}, query, headers or {}, problems)}
+
+
+def operation_of(opt: Mapping[str, Any]) -> Operation | None:
+    return opt.get(_KEY)

@@ -1,0 +1,38 @@
+"""The workers that there are, and were until a while ago."""
+
+from uuid import UUID
+
+from litestar import get
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from msgspec import Struct
+
+from dtsched.api.database import Database
+from dtsched.api.documentation import documented
+from dtsched.errors import NotFound
+from dtsched.jobs import shown
+from dtsched.overview import WorkerRecord
+
+
+class Workers(Struct, frozen=True):
+    """In the order in which they came. Those that are lost are kept for a day."""
+
+    workers: list[WorkerRecord]
+
+
+@get("/v1/workers", summary="List workers", opt=documented("workers", {200: Workers}))
+async def list_workers(database: NamedDependency[Database]) -> Workers:
+    """With what they hold, and what they last said of themselves."""
+    return Workers(await database.store(lambda store: store.workers()))
+
+
+@get("/v1/workers/{worker_id:str}", summary="Get a worker", opt=documented("workers", {200: WorkerRecord}))
+async def get_worker(worker_id: FromPath[str], database: NamedDependency[Database]) -> WorkerRecord:
+    try:
+        wanted = UUID(worker_id)
+    except ValueError as error:
+        raise NotFound(f"there is no worker {shown(worker_id)}") from error
+    found = await database.store(lambda store: store.workers(wanted))
+    if not found:
+        raise NotFound(f"there is no worker {wanted}")
+    return found[0]

@@ -1,0 +1,317 @@
+"""/openapi.json: well-formed, whole, and true: the server answers what it says there, and bodies that are refused are
+refused there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+from uuid import uuid4
+
+import httpx
+import psycopg
+import pytest
+from jsonschema import Draft202012Validator
+from litestar import get
+from litestar.routes import HTTPRoute
+
+from dtsched.api import create_app
+from dtsched.api.application import HANDLERS
+from dtsched.api.openapi import describe
+from dtsched.settings import Settings
+from tests.api.conftest import Api
+from tests.api.processes import ApiProcess
+from tests.support.bad_input import BadInput, cases, declare
+
+VALIDATOR: Any = Draft202012Validator  # its types are only half there
+OFFICIAL = Path(__file__).with_name("openapi-3.1.schema.json")
+DOCUMENT = describe(HANDLERS)
+OPERATIONS = [
+    (method, path, operation) for path, methods in DOCUMENT["paths"].items() for method, operation in methods.items()
+]
+
+# What JSON Schema has no words for.
+UNSAYABLE = {
+    "unknown task",
+    "args over 1 MiB",
+    "NUL in a string",
+    "a lone surrogate",
+    "a delay of 400 days",
+    "timeout of 400 days",
+    "depends_on of a missing job",
+}
+
+
+class Asked(NamedTuple):
+    """A request; `path` is the document's, `of` what stands there for its parameter: a job's name below, or itself."""
+
+    method: str
+    path: str
+    status: int
+    of: str = ""
+    query: str = ""
+    body: object = None
+    headers: dict[str, str] = {}  # noqa: RUF012
+
+
+def valid(schema: dict[str, Any], value: object) -> bool:
+    return _validator(schema).is_valid(value)
+
+
+def _validator(schema: dict[str, Any], components: Any = DOCUMENT["components"]) -> Any:
+    return VALIDATOR({**schema, "components": components})
+
+
+def exact(components: dict[str, Any]) -> dict[str, Any]:
+    """Fields that are not described are not in answers either."""
+    schemas = {name: {"additionalProperties": False, **schema} if "properties" in schema else schema
+               for name, schema in components["schemas"].items()}  # fmt: skip
+    schemas["OpenApi"] = components["schemas"]["OpenApi"]
+    return {**components, "schemas": schemas}
+
+
+def test_the_document_is_what_the_official_schema_says_openapi_is() -> None:
+    errors = VALIDATOR(json.loads(OFFICIAL.read_text())).iter_errors(DOCUMENT)
+    assert [error.message for error in errors] == []
+    for schema in DOCUMENT["components"]["schemas"].values():
+        VALIDATOR.check_schema(schema)
+
+
+def test_every_route_is_documented() -> None:
+    app = create_app(Settings(dsn="host=127.0.0.1 port=1"))
+    routes = {
+        (route.path_format, method)
+        for route in app.routes
+        if isinstance(route, HTTPRoute)
+        for method in route.methods - {"OPTIONS"}
+    }
+    assert {(path, method.upper()) for method, path, _ in OPERATIONS} == routes
+    assert len({operation["operationId"] for _, _, operation in OPERATIONS}) == len(OPERATIONS)
+
+
+def test_a_handler_without_documentation_is_refused() -> None:
+    @get("/v1/secret")
+    async def secret() -> None: ...
+
+    with pytest.raises(ValueError, match=r"secret has no documentation: give it opt=documented\(…\)"):
+        describe([secret])
+
+
+def test_every_reference_leads_somewhere() -> None:
+    def references(node: Any) -> Generator[str]:
+        if isinstance(node, dict):
+            fields = cast("dict[str, Any]", node)
+            if isinstance(fields.get("$ref"), str):
+                yield fields["$ref"]
+            node = list(fields.values())
+        if isinstance(node, list):
+            for item in cast("list[Any]", node):
+                yield from references(item)
+
+    for reference in references(DOCUMENT):
+        found: Any = DOCUMENT
+        for part in reference.removeprefix("#/").split("/"):
+            found = found[part]
+
+
+async def test_the_server_serves_it(empty_api: Api) -> None:
+    answer = await empty_api.get("/openapi.json")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.json() == DOCUMENT
+
+
+def body_schema(method: str, path: str) -> dict[str, Any]:
+    return DOCUMENT["paths"][path][method]["requestBody"]["content"]["application/json"]["schema"]
+
+
+@pytest.mark.parametrize("case", cases("rest"), ids=str)
+def test_what_is_refused_at_the_door_is_refused_by_the_schema(case: BadInput) -> None:
+    assert valid(body_schema("post", "/v1/jobs"), dict(case.fields)) == (case.name in UNSAYABLE)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"args": {}, "queue": "mail", "priority": 1, "delay": "10m", "max_attempts": 1000, "timeout": 0.5},
+        {"run_at": "2030-01-31T09:00:00Z", "deadline": "2030-01-31T09:00:00+01:00", "delay": None},
+        {"delay": 0, "timeout": "1.5h", "key": "k" * 255, "limit_key": "\u00e4 b", "correlation_id": "c" * 128},
+        {"tags": ["a\n"] * 20, "backoff": {"kind": "fixed", "base": 0, "cap": 31622400, "jitter": 1}},
+        {"priority": None, "queue": None, "key": None, "tags": None, "depends_on": None, "backoff": None},
+        {"depends_on": []},
+    ],
+)
+async def test_what_the_schema_takes_is_taken(empty_api: Api, fields: dict[str, object]) -> None:
+    body = {"task": "echo", **fields}
+    answer = await empty_api.post("/v1/jobs", json=body)
+    assert answer.status_code in (200, 201), answer.text
+    assert valid(body_schema("post", "/v1/jobs"), body)
+
+
+@pytest.fixture(scope="module")
+def named(refusing_database: str) -> dict[str, object]:
+    """The jobs for each state that is asked for, and a worker."""
+    with contextlib.closing(psycopg.connect(refusing_database, autocommit=True)) as connection:
+        declare(connection)
+
+        def value(statement: Any, *parameters: object) -> Any:
+            row = connection.execute(statement, parameters).fetchone()
+            assert row
+            return row[0]
+
+        names = ("completed", "running")
+        jobs = {name: value("select dtsched.submit('echo', queue => 'states')") for name in names}
+        worker = uuid4()
+        value("select dtsched.register_worker(%s, 'w', '{states}', '{echo}', 2, '1 h')", worker)
+        leases = dict(connection.execute(
+            "select job_id, lease_id from dtsched.claim(%s, 'states', 2, '{echo}')", [worker]
+        ).fetchall())  # fmt: skip
+        value("select dtsched.finish(%s, %s, '[1]')", worker, [leases[jobs["completed"]]])
+        waiting = ("waiting", "to cancel", "to delete", "to reschedule", "to run")
+        jobs |= {name: value("select dtsched.submit('echo', delay => '1 h')") for name in waiting}
+        for name in ("cancelled", "to retry"):
+            jobs[name] = value("select dtsched.submit('echo')")
+            value("select dtsched.cancel(%s)", jobs[name])
+        connection.execute("select dtsched.pause('mail')")
+        return {**jobs, "missing": 10**17, "worker": worker}
+
+
+@pytest.mark.parametrize(
+    ("body", "is_valid"),
+    [
+        ({"delay": "10m"}, True),
+        ({"run_at": "2030-01-31T09:00:00Z", "delay": None}, True),
+        ({}, False),
+        ({"delay": None, "run_at": None}, False),
+        ({"delay": 1, "run_at": "2030-01-31T09:00:00Z"}, False),
+        ({"delay": 1, "when": 1}, False),
+        ({"delay": -1}, False),
+    ],
+)
+async def test_a_new_time_is_taken_where_its_schema_takes_it(
+    empty_api: Api, named: dict[str, object], body: dict[str, object], is_valid: bool
+) -> None:
+    answer = await empty_api.post(f"/v1/jobs/{named['to reschedule']}/reschedule", json=body)
+    assert (answer.status_code == 200) == is_valid
+    assert valid(body_schema("post", "/v1/jobs/{job_id}/reschedule"), body) == is_valid
+
+
+REQUESTS = [
+    Asked("GET", "/livez", 200),
+    Asked("GET", "/readyz", 200),
+    Asked("GET", "/metrics", 200),
+    Asked("GET", "/docs", 200),
+    Asked("GET", "/docs/style.css", 200),
+    Asked("GET", "/openapi.json", 200),
+    Asked("GET", "/", 307),
+    Asked("GET", "/docs", 307, query="/"),
+    Asked("GET", "/livez", 403, headers={"host": "evil.example"}),
+    Asked("GET", "/docs", 403, headers={"host": "evil.example"}),
+    Asked("POST", "/v1/jobs", 201, body={"task": "echo"}),
+    Asked("POST", "/v1/jobs", 201, body={"task": "echo", "key": "k", "tags": ["a"], "args": {"value": 1}}),
+    Asked("POST", "/v1/jobs", 200, body={"task": "echo", "key": "k"}),
+    Asked("POST", "/v1/jobs", 201, body={"task": "echo", "depends_on": ["k"], "delay": "1h"}),
+    Asked("POST", "/v1/jobs", 400, body=[]),
+    Asked("POST", "/v1/jobs", 400, body={"task": "echo", "nothing": 1}),
+    Asked("POST", "/v1/jobs", 400, body={"task": 1}),
+    Asked("POST", "/v1/jobs", 400, body={}),
+    Asked("POST", "/v1/jobs", 403, body={"task": "echo"}, headers={"origin": "http://evil.example"}),
+    Asked("POST", "/v1/jobs", 413, body={"task": "echo", "args": {"value": "x" * 1_200_000}}),
+    Asked("POST", "/v1/jobs", 415, body={"task": "echo"}, headers={"content-type": "text/plain"}),
+    Asked("POST", "/v1/jobs", 422, body={"task": "nosuch"}),
+    Asked("POST", "/v1/jobs", 422, body={"task": "echo", "priority": 11}),
+    Asked("GET", "/v1/jobs", 200),
+    Asked("GET", "/v1/jobs", 200, query="?state=completed&queue=default&task=echo&limit=1"),
+    Asked("GET", "/v1/jobs", 400, query="?limit=0"),
+    Asked("GET", "/v1/jobs", 400, query="?nothing=1"),
+    Asked("GET", "/v1/jobs/{job_id}", 200, "completed"),
+    Asked("GET", "/v1/jobs/{job_id}", 200, "running"),
+    Asked("GET", "/v1/jobs/{job_id}", 200, "waiting"),
+    Asked("GET", "/v1/jobs/{job_id}", 200, "cancelled"),
+    Asked("GET", "/v1/jobs/{job_id}", 404, "missing"),
+    Asked("GET", "/v1/jobs/{job_id}", 404, "x"),
+    Asked("GET", "/v1/jobs/{job_id}/result", 200, "completed"),
+    Asked("GET", "/v1/jobs/{job_id}/result", 200, "cancelled"),
+    Asked("GET", "/v1/jobs/{job_id}/result", 202, "running"),
+    Asked("GET", "/v1/jobs/{job_id}/result", 404, "missing"),
+    Asked("POST", "/v1/jobs/{job_id}/cancel", 200, "to cancel"),
+    Asked("POST", "/v1/jobs/{job_id}/cancel", 202, "running"),
+    Asked("POST", "/v1/jobs/{job_id}/cancel", 404, "missing"),
+    Asked("POST", "/v1/jobs/{job_id}/cancel", 409, "completed"),
+    Asked("POST", "/v1/jobs", 201, body={"task": "echo", "delay": 60}, headers={"prefer": "wait=0"}),
+    Asked("POST", "/v1/jobs/batch", 201, body={"jobs": [{"task": "echo"}, {"task": "echo", "key": "b"}]}),
+    Asked("POST", "/v1/jobs/batch", 200, body=[{"task": "echo", "key": "b"}]),
+    Asked("POST", "/v1/jobs/batch", 400, body={"jobs": 1}),
+    Asked("POST", "/v1/jobs/batch", 422, body={"jobs": []}),
+    Asked("POST", "/v1/jobs/batch", 422, body={"jobs": [{"task": "nosuch"}]}),
+    Asked("GET", "/v1/jobs", 200, query="?filter=state:pending&limit=1"),
+    Asked("GET", "/v1/jobs", 422, query="?filter=nonsense"),
+    Asked("GET", "/v1/jobs/{job_id}/attempts", 200, "cancelled"),
+    Asked("GET", "/v1/jobs/{job_id}/attempts", 404, "missing"),
+    Asked("GET", "/v1/jobs/{job_id}/why", 200, "waiting"),
+    Asked("GET", "/v1/jobs/{job_id}/why", 404, "missing"),
+    Asked("POST", "/v1/jobs/{job_id}/run-now", 200, "to run"),
+    Asked("POST", "/v1/jobs/{job_id}/run-now", 409, "completed"),
+    Asked("POST", "/v1/jobs/{job_id}/reschedule", 200, "to reschedule", body={"delay": "2h"}),
+    Asked("POST", "/v1/jobs/{job_id}/reschedule", 400, "to reschedule", body={"when": 1}),
+    Asked("POST", "/v1/jobs/{job_id}/reschedule", 409, "completed", body={"delay": "2h"}),
+    Asked("POST", "/v1/jobs/{job_id}/reschedule", 422, "to reschedule", body={}),
+    Asked("POST", "/v1/jobs/{job_id}/retry", 200, "to retry"),
+    Asked("POST", "/v1/jobs/{job_id}/retry", 409, "waiting"),
+    Asked("DELETE", "/v1/jobs/{job_id}", 204, "to delete"),
+    Asked("DELETE", "/v1/jobs/{job_id}", 404, "missing"),
+    Asked("DELETE", "/v1/jobs/{job_id}", 409, "running"),
+    Asked("GET", "/v1/queues", 200),
+    Asked("GET", "/v1/queues/{name}", 200, "mail"),
+    Asked("GET", "/v1/queues/{name}", 404, "nosuch"),
+    Asked("POST", "/v1/queues/{name}/pause", 200, "mail"),
+    Asked("POST", "/v1/queues/{name}/resume", 200, "mail"),
+    Asked("POST", "/v1/queues/{name}/resume", 404, "nosuch"),
+    Asked("GET", "/v1/workers", 200),
+    Asked("GET", "/v1/workers/{worker_id}", 200, "worker"),
+    Asked("GET", "/v1/workers/{worker_id}", 404, "missing"),
+    Asked("GET", "/v1/stats", 200),
+]
+
+
+def test_every_answer_is_as_it_is_documented(refusing_api: ApiProcess, named: dict[str, object]) -> None:
+    components = exact(DOCUMENT["components"])
+    with httpx.Client(base_url=refusing_api.url, timeout=10, verify=False) as client:
+        for asked in REQUESTS:
+            address = re.sub("{[a-z_]+}", str(named.get(asked.of, asked.of)), asked.path)
+            headers = {"content-type": "application/json"} if asked.body is not None else {}
+            content = json.dumps(asked.body).encode() if asked.body is not None else None
+            answer = client.request(
+                asked.method, address + asked.query, content=content, headers=headers | asked.headers
+            )
+            assert answer.status_code == asked.status, (asked, answer.text)
+            assert disagreements(asked, answer, components) == [], asked
+
+
+def disagreements(asked: Asked, answer: httpx.Response, components: dict[str, Any]) -> list[str]:
+    told = DOCUMENT["paths"][asked.path][asked.method.lower()]["responses"].get(str(answer.status_code))
+    if told is None:
+        return ["the status is not documented"]
+    if "$ref" in told:
+        told = components["responses"][told["$ref"].rpartition("/")[2]]
+    required = [name for name in told["headers"] if components["headers"][name]["required"]]
+    missing = [f"no {name}" for name in required if name.lower() not in answer.headers]
+    if "content" not in told:
+        return missing + (["there is a body"] if answer.content else [])
+    ((media_type, content),) = told["content"].items()
+    if not answer.headers["content-type"].startswith(media_type):
+        return [f"the body is {answer.headers['content-type']}"]
+    if not media_type.endswith("json"):
+        return missing
+    return missing + [error.message for error in _validator(content["schema"], components).iter_errors(answer.json())]
+
+
+def test_every_operation_and_status_of_success_is_asked_for() -> None:
+    asked = {(one.method.lower(), one.path, str(one.status)) for one in REQUESTS}
+    documented = {(method, path, status) for method, path, operation in OPERATIONS for status in operation["responses"]}
+    assert {place for place in documented if place[2] < "400"} <= asked
+    assert asked <= documented
