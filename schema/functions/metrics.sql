@@ -61,7 +61,7 @@ as $$
     union all
     select histogram.name || '_bucket',
         jsonb_build_object('queue', histogram.queue, 'le', coalesce((dtsched.bucket_bounds())[bucket.n]::text, '+Inf')),
-        sum(histogram.jobs) filter (where histogram.bucket <= bucket.n)
+        coalesce(sum(histogram.jobs) filter (where histogram.bucket <= bucket.n), 0)
     from histogram
     cross join generate_series(1, 19) as bucket (n)
     group by histogram.name, histogram.queue, bucket.n

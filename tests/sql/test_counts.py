@@ -253,3 +253,20 @@ def test_metrics_say_the_same_as_the_tables(worker: Worker):
     assert sample(worker, "dtsched_job_run_seconds_bucket", **queue, le="+Inf") == 2
     assert sample(worker, "dtsched_workers", state="active") == 1
     assert sample(worker, "dtsched_utilisation") == 0.1
+
+
+def test_the_buckets_of_a_histogram_add_up_from_nothing(worker: Worker):
+    (job,) = worker.insert()
+    worker.claim()
+    worker.run(
+        "update dtsched.jobs set started_at = started_at - interval '3 s', created_at = created_at - interval '3 s'"
+    )
+    worker.finish(job)
+    buckets = worker.rows("""
+        select labels ->> 'le', value from dtsched.metrics()
+        where name = 'dtsched_job_run_seconds_bucket' order by replace(labels ->> 'le', '+Inf', 'inf')::float8
+        """)
+    assert dict(buckets)["2.5"] == 0
+    assert dict(buckets)["5"] == 1
+    assert buckets[-1] == ("+Inf", 1)
+    assert len(buckets) == 19
