@@ -16,6 +16,7 @@ _FIRST_PAUSE_SECONDS = 0.01
 _LISTENING_PAUSE_SECONDS = 2.0  # with a listener the poll is only what lies beneath it
 _DEAF_PAUSE_SECONDS = 0.25
 _MOST_AT_ONCE = 1000
+_ANSWER_SECONDS = 4.0
 
 
 @dataclass
@@ -38,6 +39,7 @@ class Waiting:
         self._watched: list[set[int]] = []
         self._stirred = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._given_up: set[asyncio.Future[set[int]]] = set()
 
     async def until_ended(self, job_id: int) -> None:
         """Returns when the job has ended or is gone; raises what asking for it raises."""
@@ -108,13 +110,32 @@ class Waiting:
             awaited.look_at = monotonic() + awaited.pause
             awaited.pause = min(longest, 2 * awaited.pause)
         try:
-            ended = await self._find_ended(job_ids)
+            ended = await self._ask(job_ids)
         except Exception as error:  # whoever waits is to know, whatever it is
             self._fail(job_ids, error)
             return
         for job_id in ended:
             for waiter in self._waiters(job_id):
                 waiter.set_result(None)
+
+    async def _ask(self, job_ids: list[int]) -> set[int]:
+        """In a task of its own: a database that went silent does not even notice that a question is withdrawn."""
+        asking = asyncio.ensure_future(self._find_ended(job_ids))
+        try:
+            await asyncio.wait({asking}, timeout=_ANSWER_SECONDS)
+            if asking.done():
+                return asking.result()
+        finally:
+            if not asking.done():
+                asking.cancel()
+                self._given_up.add(asking)
+                asking.add_done_callback(self._forget)
+        raise DatabaseUnreachable(f"the database did not answer within {_ANSWER_SECONDS:g} s")
+
+    def _forget(self, asked: asyncio.Future[set[int]]) -> None:
+        self._given_up.discard(asked)
+        if not asked.cancelled():
+            asked.exception()  # fetched, or asyncio complains: whoever waited has been told already
 
     def _fail(self, job_ids: Sequence[int], error: Exception) -> None:
         for job_id in job_ids:

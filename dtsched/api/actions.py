@@ -27,12 +27,7 @@ _RETRY = {
     "key_held": "another unfinished job has the key of job {} by now",
     "parents": "a job that job {} depends on failed or was cancelled: retry that one first",
 }
-_RUN_NOW = {
-    "blocked": "job {} waits for other jobs: it runs when they have ended, and waits for no time any more",
-    "running": _RUNNING,
-    "finished": _ENDED,
-}
-_RESCHEDULE = {"running": _RUNNING, "finished": _ENDED}
+_MOVE = {"running": _RUNNING, "finished": _ENDED}
 _SHAPES = {"run_at": "a time like 2030-01-31T09:00:00Z", "delay": 'a number of seconds, or a string like "10m"'}
 
 Act = Callable[[Store, Sequence[int]], Awaitable[dict[int, str]]]
@@ -76,9 +71,9 @@ async def retry_job(job_id: FromPath[str], database: NamedDependency[Database]) 
     opt=documented("jobs", {200: Job}, problems=[CONFLICT]),
 )
 async def run_job_now(job_id: FromPath[str], database: NamedDependency[Database]) -> Job:
-    """It is ready at once. Called twice it changes nothing more."""
+    """It is ready at once. One that waits for other jobs goes on waiting for them, and for no time any more."""
     wanted = job_id_of(job_id)
-    await _act(database, wanted, Store.run_now, _RUN_NOW)
+    await _act(database, wanted, Store.run_now, _MOVE)
     return await database.ask(database.client.get(wanted))
 
 
@@ -99,7 +94,7 @@ async def reschedule_job(request: ApiRequest, job_id: FromPath[str], database: N
     async def reschedule(store: Store, ids: Sequence[int]) -> dict[int, str]:
         return await store.reschedule(ids, new.run_at or await store.now() + timedelta(seconds=float(new.delay or 0)))
 
-    await _act(database, wanted, reschedule, _RESCHEDULE)
+    await _act(database, wanted, reschedule, _MOVE)
     return await database.ask(database.client.get(wanted))
 
 

@@ -99,7 +99,7 @@ class JobRequest(Struct, forbid_unknown_fields=True):
     depends_on: Annotated[
         Annotated[list[JobId | Key], Meta(max_length=100_000)] | None,
         Meta(
-            description="The jobs that have to complete first: their ids, or keys of unfinished jobs.",
+            description="Jobs that have to complete first: ids, or keys of the same batch, else of unfinished jobs.",
             examples=[[1, "order-42"]],
         ),
     ] = None

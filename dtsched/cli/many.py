@@ -135,7 +135,11 @@ class Submitting:
 
     async def _connected(self) -> Connection:
         connection = await connect(self._dsn, role="cli")
-        await Store(connection).require_contract()
+        try:
+            await Store(connection).require_contract()
+        except BaseException:
+            await connection.close()
+            raise
         return connection
 
     async def _all_or_none(self, read: list[Batch], display: Display | None) -> None:

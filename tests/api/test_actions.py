@@ -76,12 +76,18 @@ async def test_a_scheduled_job_runs_now(api: Api) -> None:
 async def test_what_cannot_run_now_says_why(api: Api, worker: Worker) -> None:
     running = await submit(api)
     worker.claim()
-    child = await submit(api, depends_on=[running])
     ended = await submit(api)
     await api.post(f"/v1/jobs/{ended}/cancel")
     assert await conflict(api, "POST", f"/v1/jobs/{running}/run-now") == f"job {running} is running"
     assert await conflict(api, "POST", f"/v1/jobs/{ended}/run-now") == f"job {ended} has ended already"
-    assert (await conflict(api, "POST", f"/v1/jobs/{child}/run-now")).startswith(f"job {child} waits for other jobs")
+
+
+async def test_a_job_that_waits_for_others_told_to_run_now_waits_for_no_time_any_more(api: Api) -> None:
+    parent = await submit(api)
+    child = await submit(api, depends_on=[parent], delay=3600)
+    answer = await api.post(f"/v1/jobs/{child}/run-now")
+    assert (answer.status_code, answer.json()["state"]) == (200, "blocked")
+    assert datetime.fromisoformat(answer.json()["run_at"]) < datetime.now(UTC) + timedelta(minutes=1)
 
 
 async def test_a_waiting_job_is_rescheduled_to_a_time_and_by_a_delay(api: Api) -> None:

@@ -18,6 +18,7 @@ from psycopg.conninfo import make_conninfo
 from dtsched import migrations
 from dtsched.embedded import Cluster
 from tests.api.conftest import Serve
+from tests.api.problems import problem
 from tests.api.processes import ApiProcess
 from tests.conftest import Connect
 
@@ -112,6 +113,23 @@ def test_a_frozen_database_does_not_freeze_the_server(cluster: Cluster, serve_ap
         for pid in frozen:
             os.kill(pid, signal.SIGCONT)
     assert_back_within(api, seconds=2)
+
+
+def test_whoever_waits_for_a_job_when_the_database_freezes_is_told(cluster: Cluster, serve_api: Serve) -> None:
+    api = serve_api(cluster.dsn)
+    job_id = api.submit(JOB).json()["id"]
+    with ThreadPoolExecutor(1) as callers:
+        url = f"{api.url}/v1/jobs/{job_id}/result"
+        waiting = callers.submit(httpx.get, url, headers={"prefer": "wait=60"}, timeout=70, verify=False)
+        time.sleep(0.3)
+        frozen = processes_of(cluster)
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            problem(waiting.result(timeout=20), 503)
+        finally:
+            for pid in frozen:
+                os.kill(pid, signal.SIGCONT)
 
 
 def test_the_server_starts_before_its_database(cluster: Cluster, serve_api: Serve) -> None:

@@ -102,7 +102,7 @@ def test_the_newer_holder_counts_in_a_snapshot_that_still_shows_the_older_one(
             ],
             "job 2: depends_on goes in a circle",
         ),
-        ([{"key": "a", "depends_on": ["b"]}, {"key": "a"}, {"key": "b", "depends_on": ["a"]}], "job 1: depends_on goes"),
+        ([{"key": "a", "depends_on": ["b"]}, {"key": "a"}, {"key": "b", "depends_on": ["a"]}], "job 1: depends_on"),
         ([{"depends_on": [""]}], "depends_on must be at most 100000 job ids and keys"),
         ([{"depends_on": ["k" * 256]}], "depends_on must be at most 100000 job ids and keys"),
         ([{"depends_on": ["a\n"]}], "depends_on must be at most 100000 job ids and keys"),
