@@ -26,7 +26,7 @@ async def ended(store: Store, job_id: int, seconds: float | None) -> Job | None:
     async for _ in polls(seconds):
         job = await store.job(job_id)
         if job is None:
-            raise NotFound(f"job {job_id} was deleted while it was waited for")
+            raise NotFound(f"there is no job {job_id}, or not any more")
         if job.state in ENDED:
             return job
     return None

@@ -122,8 +122,9 @@ class Submitting:
                 with self._said_how_far(source):
                     for each in batches(source, batch):
                         self._under_way = each
-                        self._tell_ids(runner.run(submit(Store(connection), each)))
+                        submitted = runner.run(submit(Store(connection), each))
                         self._under_way, self._done = None, each.last_line
+                        self._tell_ids(submitted)
                         if display:
                             display.advance(f"{self._submitted:,} jobs; bytes", source.bytes_read, source.size)
             finally:

@@ -30,13 +30,13 @@ def result_command(job_id: int, wait: bool, timeout: str | None, dsn: str | None
     seconds = seconds_of(timeout, flag="--timeout")
 
     async def read(store: Store) -> int:
+        if wait or seconds is not None:
+            return await await_end(store, job_id, seconds, as_json=as_json)
         job = await store.job(job_id)
         if job is None:
             raise NotFound(f"there is no job {job_id}")
         if job.state in ENDED:
             return tell_end(job, as_json=as_json)
-        if wait or seconds is not None:
-            return await await_end(store, job_id, seconds, as_json=as_json)
         raise Conflict(f"job {job_id} is {job.state} and has no result yet: --wait waits for it")
 
     return with_store(dsn, read)
