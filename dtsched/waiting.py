@@ -66,7 +66,10 @@ class Waiting:
         self._fail(list(self._awaited), DatabaseUnreachable("the client was closed while a job was waited for"))
 
     def _start(self) -> None:
-        if not self._tasks:
+        if not self._tasks or any(task.done() for task in self._tasks):
+            for task in self._tasks:
+                task.cancel()
+            self._watched.clear()
             self._tasks = [
                 asyncio.create_task(self._listener.run(), name="dtsched-done-listener"),
                 asyncio.create_task(self._work(), name="dtsched-waiting"),

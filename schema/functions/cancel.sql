@@ -2,7 +2,8 @@
 -- and it ends cancelled), finished (it had ended before), busy (somebody holds its row: try again), missing. Jobs that
 -- depend on a cancelled one are cancelled too. Called twice it changes nothing more.
 --
--- An entry in ready, scheduled or parked stays and is dropped by whoever meets it. Waits for nobody, but tries three times.
+-- An entry in ready, scheduled or parked stays and is dropped by whoever meets it. Tries three times for rows that somebody
+-- holds; waits for nobody but who holds, in a transaction of his own, a job that depends on one of these.
 -- Locks: leases by id SKIP LOCKED, then cancel_waiting's.
 create or replace function dtsched.cancel(p_ids bigint[])
 returns table (job_id bigint, outcome text)

@@ -51,6 +51,13 @@ as $$
         from (select entry.queue from dtsched.parked entry limit 1000000) entry
         group by entry.queue
     ),
+    aside_exact as materialized (
+        select entry.queue, count(*) as jobs
+        from dtsched.parked entry
+        join dtsched.jobs job on job.id = entry.job_id and job.state = 'ready'
+        where (select sum(aside.jobs) from aside) <= 20000
+        group by entry.queue
+    ),
     runs as materialized (
         select job.queue::text as queue, count(*) as jobs
         from dtsched.leases lease
@@ -85,7 +92,8 @@ as $$
                   where job.state = 'ready' and job.id in (
                       select entry.job_id from dtsched.ready entry where entry.queue = known.name
                       union select entry.job_id from dtsched.parked entry where entry.queue = known.name)) end,
-        coalesce(aside.jobs, 0),
+        case when (select sum(aside.jobs) from aside) > 20000 then coalesce(aside.jobs, 0)
+            else coalesce(aside_exact.jobs, 0) end,
         case when (select sum(later.jobs) from later) > 20000 then coalesce(later.jobs, 0)
             else coalesce(later_exact.jobs, 0) end,
         coalesce(waits.jobs, 0), coalesce(runs.jobs, 0),
@@ -98,6 +106,7 @@ as $$
     left join later_exact on later_exact.queue = known.name
     left join waits on waits.queue = known.name
     left join aside on aside.queue = known.name
+    left join aside_exact on aside_exact.queue = known.name
     left join runs on runs.queue = known.name
     left join live on live.queue = known.name
     left join rate on rate.queue = known.name

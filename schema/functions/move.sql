@@ -43,7 +43,8 @@ begin
         insert into dtsched.ready (queue, priority, job_id)
         select changed.queue, changed.priority, changed.id
         from changed
-        where changed.state = 'ready' and changed.was <> 'ready';
+        where changed.state = 'ready' and changed.was <> 'ready'
+        on conflict do nothing;  -- an entry of this very transaction, which fits again
         v_moved := v_moved || v_locked;
         v_left := array(
             select job.id

@@ -4,7 +4,7 @@
 -- again), missing. A job whose run_at still lies ahead is scheduled again; one whose parents are unfinished waits for them
 -- again; a parent that has been deleted does not count.
 --
--- Waits for a submitter of the same key who has not committed yet, and for nobody else. Locks: keys sorted, with nothing else
+-- Waits for whoever has taken or freed one of their keys and has not committed yet, and for nobody else. Locks: keys sorted, with nothing else
 -- in hand; then jobs by id, parents by id, SKIP LOCKED.
 create or replace function dtsched.retry(p_ids bigint[])
 returns table (job_id bigint, outcome text)
@@ -38,6 +38,8 @@ begin
         select job.id
         from dtsched.jobs job
         where job.id = any (p_ids) and job.id <> all (v_key_held) and job.state in ('failed', 'cancelled')
+            -- one that has failed only since its key was asked for would run without it
+            and (job.key is null or job.id = any (v_keyed))
         order by job.id
         for update skip locked);
     v_parents := array(
@@ -75,6 +77,7 @@ begin
     ),
     linked as (
         insert into dtsched.dependencies (parent_id, child_id) select edge.parent_id, edge.child_id from edge
+        on conflict do nothing  -- a child that was cancelled has left those to parents that have not ended
     ),
     waits as (
         insert into dtsched.blocked (job_id, waiting, queue)
@@ -91,6 +94,7 @@ begin
             crash_count = 0,
             worker_id = null,
             error = null,
+            run_at = greatest(job.run_at, dtsched.now()),  -- it has not waited since it was submitted
             started_at = null,
             finished_at = null
         where job.id = any (v_retried)
@@ -102,11 +106,16 @@ begin
         on conflict do nothing  -- an entry from before it was cancelled, which fits again
     )
     insert into dtsched.ready (queue, priority, job_id)
-    select changed.queue, changed.priority, changed.id from changed where changed.state = 'ready';
+    select changed.queue, changed.priority, changed.id from changed where changed.state = 'ready'
+    on conflict do nothing;  -- an entry of this very transaction, which fits again
 
     if v_keyed is not null then
         delete from dtsched.keys taken
-        where taken.key = any (v_keys) and taken.job_id = any (v_keyed) and taken.job_id <> all (v_retried);
+        where taken.key = any (v_keys) and taken.job_id = any (v_keyed) and taken.job_id <> all (v_retried)
+            -- somebody else may have retried it while we waited for its key
+            and not exists (
+                select from dtsched.jobs job
+                where job.id = taken.job_id and job.state in ('blocked', 'scheduled', 'ready', 'running'));
     end if;
     return query
     select asked.id, case

@@ -170,6 +170,82 @@ def test_retrying_waits_for_a_submitter_of_the_key_and_does_not_deadlock(worker:
     assert outcomes == ["retried"]
 
 
+def test_of_two_retries_at_once_one_retries_and_the_key_stays_with_the_job(worker: Worker, open_session: OpenSession):
+    first, second = open_session(), open_session()
+    job = submit(worker, key="k")
+    fail(worker, job)
+    first.run("begin")
+    first.run("select dtsched.retry(%s)", job)
+    outcomes: list[str] = []
+    retrying = Started(lambda: outcomes.append(second.value("select dtsched.retry(%s)", job)))
+    wait_until_blocked(open_session(), second)
+    first.run("commit")
+    retrying.join()
+    assert outcomes == ["unfinished"]
+    assert worker.rows("select key, job_id from dtsched.keys") == [("k", job)]
+
+
+def test_a_job_that_fails_while_a_retry_waits_for_another_key_is_not_retried_without_its_own(
+    worker: Worker, open_session: OpenSession
+):
+    submitter, retrier = open_session(), open_session()
+    running, failed = submit(worker, key="a"), submit(worker, key="b")
+    worker.claim()
+    worker.finish_as("fail", failed)
+    submitter.run("begin")
+    submit(submitter, key="b")
+    outcomes: dict[int, str] = {}
+    retrying = Started(lambda: outcomes.update(retrier.rows("select * from dtsched.retry(%s)", [running, failed])))
+    wait_until_blocked(open_session(), retrier)
+    worker.finish_as("fail", running)
+    submitter.run("rollback")
+    retrying.join()
+    assert outcomes == {running: "busy", failed: "retried"}
+
+
+def test_a_child_that_was_cancelled_is_retried_while_its_parents_are_open(worker: Worker):
+    one, two = submit(worker), submit(worker)
+    child = submit(worker, depends_on=[one, two])
+    worker.run("select dtsched.cancel(%s)", child)
+    assert worker.value("select dtsched.retry(%s)", child) == "retried"
+    for parent in (one, two):
+        assert worker.state(child) == "blocked"
+        worker.claim(1)
+        worker.finish(parent)
+    assert worker.state(child) == "ready"
+
+
+@pytest.mark.parametrize(
+    "actions",
+    [("retry", "cancel", "retry"), ("retry", "reschedule", "run_now"), ("retry", "reschedule", "cancel", "retry")],
+)
+def test_one_transaction_may_do_several_things_to_a_job(worker: Worker, actions: tuple[str, ...]):
+    statements: dict[str, LiteralString] = {
+        "retry": "select dtsched.retry(%s)",
+        "cancel": "select dtsched.cancel(%s)",
+        "reschedule": "select dtsched.reschedule(%s, dtsched.now() + interval '1 hour')",
+        "run_now": "select dtsched.run_now(%s)",
+    }
+    job = submit(worker)
+    fail(worker, job)
+    worker.run("begin")
+    for action in actions:
+        worker.run(statements[action], job)
+    worker.run("select dtsched.run_now(%s)", job)
+    worker.run("commit")
+    assert worker.drain() == [job]
+    worker.finish(job)
+
+
+def test_a_retried_job_has_waited_only_since_then(worker: Worker):
+    worker.take_over_the_clock()
+    job = submit(worker)
+    fail(worker, job)
+    worker.travel("30 min")
+    worker.run("select dtsched.retry(%s)", job)
+    assert worker.value("select oldest_ready_seconds from dtsched.list_queues()") < 5
+
+
 def test_run_now_makes_scheduled_jobs_ready_and_leaves_others_alone(worker: Worker):
     running, done = worker.insert(2)
     worker.claim()

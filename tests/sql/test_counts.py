@@ -53,6 +53,16 @@ def test_entries_of_cancelled_moved_and_deleted_jobs_are_not_counted(session: Se
     assert nonzero(session) == {}
 
 
+def test_an_entry_of_parked_whose_job_was_cancelled_is_not_counted(open_worker: OpenWorker):
+    worker = open_worker(tasks=["another"])
+    (job,) = worker.insert()
+    worker.claim()
+    counted = "select ready, parked from dtsched.list_queues()"
+    assert worker.rows(counted) == [(1, 1)]
+    worker.run("select dtsched.cancel(%s)", job)
+    assert worker.rows(counted) == [(0, 0)]
+
+
 def test_a_count_is_rolled_back_with_what_it_counts(worker: Worker):
     (job,) = worker.insert()
     worker.claim()
