@@ -188,12 +188,14 @@ def _curl(document: Document, method: str, path: str, operation: Document) -> st
 
 
 def _example(document: Document, schema: Document) -> Any:
-    """The first one that is given, or what the required fields make."""
+    """The first one that is given, or what the required fields make; of alternatives, the first."""
     if "examples" in schema:
         return schema["examples"][0]
     schema = _followed(document, schema)
     if "examples" in schema:
         return schema["examples"][0]
+    if "anyOf" in schema:
+        return _example(document, schema["anyOf"][0])
     if schema.get("type") == "array":
         return [_example(document, schema["items"])]
     fields: Document = schema.get("properties", {})

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Collection
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -11,7 +11,16 @@ from dtsched.settings import Settings, load
 
 F = TypeVar("F", bound=Callable[..., object])
 
-JOB_ID = click.IntRange(min=1)
+
+class _JobId(click.IntRange):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return int(super().convert(value, param, ctx))
+        except click.BadParameter as error:
+            raise click.BadParameter(f"{value!r} is no id of a job: ids are numbers from 1 on", ctx, param) from error
+
+
+JOB_ID = _JobId(min=1)
 
 
 def dsn_option(function: F) -> F:

@@ -33,7 +33,7 @@ from dtsched.store import Store
 @click.option("--priority", type=int, metavar="1-10", help="10 goes first. Default: 5.")
 @click.option("--key", help="Kept unique among unfinished jobs: if one has it, that job is kept.")
 @click.option("--max-attempts", type=int, metavar="N", help="Default: 5.")
-@click.option("--timeout", metavar="DURATION", help="For each attempt. Default: none.")
+@click.option("--timeout", metavar="DURATION", help="For each attempt. Default: what the task declares, or none.")
 @click.option("--depends-on", multiple=True, metavar="ID|KEY", help="Runs after that job; repeatable. Digits: an id.")
 @click.option("--tag", "tags", multiple=True, help="Repeatable.")
 @click.option("--limit-key", metavar="KEY", help="Jobs of one limit key share its limit.")

@@ -63,10 +63,10 @@ def json_line(job_id: int, job: Job | None) -> bytes:
 
 
 def line(job_id: int, job: Job | None) -> str:
-    now = at(datetime.now(UTC))
+    now = datetime.now(UTC)
     if job is None:
-        return f"{now}\t{job_id}\tmissing\t\t"
-    return "\t".join([now, str(job_id), job.state, attempt(job), printable(job.error or "")])
+        return f"{at(now)}\t{job_id}\tmissing\t\t"
+    return "\t".join([at(job.finished_at or now), str(job_id), job.state, attempt(job), printable(job.error or "")])
 
 
 def attempt(job: Job) -> str:

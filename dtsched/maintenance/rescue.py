@@ -23,5 +23,5 @@ class Rescue:
         async with self._link.store() as store:
             rescued = await store.rescue(self._worker_id())
         if rescued:
-            _log.warning("took %d jobs back from lost workers", len(rescued))
+            _log.warning("jobs taken back from lost workers: %d", len(rescued))
         return Round(len(rescued), 0 if len(rescued) >= _FULL else jittered(self._interval_seconds))

@@ -196,7 +196,9 @@ class Worker:
             _log.warning("registered anew as %s, after dropping %d jobs", worker_id, dropped)
 
     async def _drain(self, grace_seconds: float) -> None:
-        _log.info("stopping: nothing more is claimed, %d jobs have %g s to end", len(self._running()), grace_seconds)
+        _log.info(
+            "stopping: nothing more is claimed, what runs (%d) has %g s to end", len(self._running()), grace_seconds
+        )
         for slots in self._slots:
             self._ledger.hand_back(slots.stop_accepting())
         self._stirred.set()

@@ -162,7 +162,7 @@ def test_a_second_signal_ends_the_grace(database: str, connect: Connect) -> None
         until_at_work(process, connection, "w-1", "w-2")
         job = running_job(connection, "sleep", '{"seconds": 600}')
         process.send_signal(signal.SIGTERM)
-        until_said(process, "1 jobs have 600 s to end")
+        until_said(process, "what runs (1) has 600 s to end")
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0
     assert state_of(connection, job) == "failed"  # its only attempt is spent
