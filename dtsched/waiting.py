@@ -5,12 +5,14 @@ at as soon as somebody waits for it, again and again at growing intervals, and a
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import Any
 
 from dtsched.errors import DatabaseUnreachable
 from dtsched.listener import BUCKETS, Listener
+from dtsched.patience import Patience
 
 _FIRST_PAUSE_SECONDS = 0.01
 _LISTENING_PAUSE_SECONDS = 2.0  # with a listener the poll is only what lies beneath it
@@ -32,14 +34,14 @@ class Waiting:
     """`find_ended` says which of these jobs have ended or are gone. Used in one event loop; connects when somebody
     waits for the first time."""
 
-    def __init__(self, dsn: str, find_ended: Callable[[Sequence[int]], Awaitable[set[int]]]) -> None:
+    def __init__(self, dsn: str, find_ended: Callable[[Sequence[int]], Coroutine[Any, Any, set[int]]]) -> None:
         self._find_ended = find_ended
         self._listener = Listener(dsn, {"dtsched_done": self._announced}, on_change=self._listener_changed)
         self._awaited: dict[int, _Awaited] = {}
         self._watched: list[set[int]] = []
         self._stirred = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._given_up: set[asyncio.Future[set[int]]] = set()
+        self._patience = Patience()
 
     async def until_ended(self, job_id: int) -> None:
         """Returns when the job has ended or is gone; raises what asking for it raises."""
@@ -113,32 +115,13 @@ class Waiting:
             awaited.look_at = monotonic() + awaited.pause
             awaited.pause = min(longest, 2 * awaited.pause)
         try:
-            ended = await self._ask(job_ids)
+            ended = await self._patience.ask(self._find_ended(job_ids), _ANSWER_SECONDS)
         except Exception as error:  # whoever waits is to know, whatever it is
             self._fail(job_ids, error)
             return
         for job_id in ended:
             for waiter in self._waiters(job_id):
                 waiter.set_result(None)
-
-    async def _ask(self, job_ids: list[int]) -> set[int]:
-        """In a task of its own: a database that went silent does not even notice that a question is withdrawn."""
-        asking = asyncio.ensure_future(self._find_ended(job_ids))
-        try:
-            await asyncio.wait({asking}, timeout=_ANSWER_SECONDS)
-            if asking.done():
-                return asking.result()
-        finally:
-            if not asking.done():
-                asking.cancel()
-                self._given_up.add(asking)
-                asking.add_done_callback(self._forget)
-        raise DatabaseUnreachable(f"the database did not answer within {_ANSWER_SECONDS:g} s")
-
-    def _forget(self, asked: asyncio.Future[set[int]]) -> None:
-        self._given_up.discard(asked)
-        if not asked.cancelled():
-            asked.exception()  # fetched, or asyncio complains: whoever waited has been told already
 
     def _fail(self, job_ids: Sequence[int], error: Exception) -> None:
         for job_id in job_ids:

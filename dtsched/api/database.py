@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from dtsched.client import Client
-from dtsched.errors import DatabaseUnreachable
 from dtsched.jobs import ENDED, Job
+from dtsched.patience import Patience
 from dtsched.store import Store
 
 T = TypeVar("T")
@@ -18,36 +18,24 @@ _CLOSE_SECONDS = 0.5
 
 
 class Questions:
-    """All that are under way. A database that went silent does not even notice that a question is withdrawn; so each
-    runs in a task of its own, and those given up are kept here until they have ended."""
+    """All that are under way, and whoever waits for a job."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
         self.stopping = asyncio.Event()
         """Set when the server is told to end: nobody waits for a job any more."""
-        self._given_up: set[asyncio.Task[Any]] = set()
+        self._patience = Patience()
 
     async def open(self) -> None:
         await self.client.open()
 
     async def close(self) -> None:
         await self.client.close()
-        if self._given_up:
-            await asyncio.wait(self._given_up, timeout=_CLOSE_SECONDS)
+        await self._patience.close(_CLOSE_SECONDS)
 
     async def ask(self, question: Coroutine[Any, Any, T], seconds: float) -> T:
         """DatabaseUnreachable when the time is up: what was asked for may be done all the same."""
-        asking = asyncio.create_task(question)
-        try:
-            await asyncio.wait({asking}, timeout=seconds)
-            if asking.done():
-                return asking.result()
-        finally:
-            if not asking.done():
-                asking.cancel()
-                self._given_up.add(asking)
-                asking.add_done_callback(self._forget)
-        raise DatabaseUnreachable(f"the database did not answer within {seconds:.1f} s")
+        return await self._patience.ask(question, seconds)
 
     async def wait(self, *events: Coroutine[Any, Any, None], seconds: float) -> None:
         """Until one of these is over, the time is, or the server stops. Raises what an event raises."""
@@ -62,11 +50,6 @@ class Questions:
             for task in (*waiting, stopping):
                 task.cancel()
             await asyncio.wait([*waiting, stopping])
-
-    def _forget(self, asked: asyncio.Task[Any]) -> None:
-        self._given_up.discard(asked)
-        if not asked.cancelled():
-            asked.exception()  # fetched, or asyncio complains: whoever asked has been told already
 
 
 class Database:
