@@ -131,6 +131,17 @@ def test_rolling_up_changes_no_sum(worker: Worker):
     assert worker.value("select dtsched.roll_up()") == 0
 
 
+def test_what_is_committed_after_its_minute_was_rolled_up_is_added_to_it(session: Session):
+    late = """
+        insert into dtsched.tallies (minute, queue, task, event, jobs, run_seconds)
+        values ('epoch', 'q', 't', 'retry', 2, 3)
+        """
+    for _ in range(2):
+        session.run(late)
+        assert session.value("select dtsched.roll_up('1000 years')") == 1
+    assert session.rows("select jobs, run_seconds from dtsched.stats_1m") == [(4, 6)]
+
+
 def test_minutes_that_are_long_past_are_kept_as_one(worker: Worker):
     worker.take_over_the_clock()
     for _ in range(2):
