@@ -22,7 +22,7 @@ from dtsched.overview import AttemptRecord, IdPage, JobPage, Queue, Reason, Samp
 
 S = TypeVar("S", bound=msgspec.Struct)
 
-CONTRACT = 2
+CONTRACT = 3
 """What dtsched.version() must answer. Raised by a change that programs of the version before cannot live with."""
 
 LARGEST_ID = 2**63 - 1

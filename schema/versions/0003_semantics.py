@@ -1,0 +1,22 @@
+"""What jobs can do beyond running once: a file for each theme (0003_*.sql), in the order of their names."""
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0003"
+down_revision: str | None = "0002"
+branch_labels: str | None = None
+depends_on: str | None = None
+
+
+def upgrade() -> None:
+    config = op.get_context().config
+    if config is None:
+        raise RuntimeError("this migration runs inside dtsched.migrations only")
+    for path in sorted(Path(__file__).parent.glob("0003_*.sql")):
+        config.attributes["run_script"](path.read_text())
+
+
+def downgrade() -> None:
+    raise RuntimeError("revisions are not taken back one by one: `dtsched migrate down` drops the schema")
