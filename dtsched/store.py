@@ -301,6 +301,10 @@ class Store:
         """How many tallies of past minutes were added up."""
         return cast("int", (await self._row("select dtsched.roll_up()"))[0])
 
+    async def note_age(self) -> bool:
+        """False when it was noted a moment ago."""
+        return bool((await self._row("select dtsched.note_age()"))[0])
+
     async def settled(self, xid: int) -> bool:
         """Whether all transactions from before hungry() drew this xid have ended."""
         return bool((await self._row("select dtsched.settled(%s)", xid))[0])

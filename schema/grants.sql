@@ -38,13 +38,13 @@ begin
         join (values
             ('dtsched_submit', array['submit', 'submit_many']),
             ('dtsched_worker', array['register_worker', 'renew', 'deregister_worker', 'claim', 'finish', 'work', 'release',
-                                     'held', 'reconcile', 'rescue', 'promote', 'ensure_partitions', 'roll_up', 'hungry',
+                                     'held', 'reconcile', 'rescue', 'promote', 'ensure_partitions', 'roll_up', 'note_age', 'hungry',
                                      'settled', 'sated', 'parents', 'has_ready']),
-            ('dtsched_reader', array['job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_workers',
+            ('dtsched_reader', array['job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_limits', 'list_workers',
                                      'stats', 'metrics', 'ended', 'watch_ended', 'unwatch_ended', 'check']),
-            ('dtsched_operator', array['job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_workers',
+            ('dtsched_operator', array['job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_limits', 'list_workers',
                                        'stats', 'metrics', 'ended', 'watch_ended', 'unwatch_ended', 'check', 'jobs_of_keys', 'cancel',
-                                       'retry', 'run_now', 'reschedule', 'delete', 'pause', 'resume', 'submit',
+                                       'retry', 'run_now', 'reschedule', 'delete', 'pause', 'resume', 'set_queue', 'set_limit', 'submit',
                                        'submit_many'])
         ) as given (role, functions) on proname = any (given.functions)
         where pronamespace = 'dtsched'::regnamespace and to_regrole(given.role) is not null

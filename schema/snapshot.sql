@@ -26,7 +26,14 @@ create domain dtsched.timeout as interval
 create sequence dtsched.job_events_id_seq as bigint cache 1;
 create sequence dtsched.job_id_seq as bigint cache 1;
 create sequence dtsched.lease_id_seq as bigint cache 1;
+create sequence dtsched.wakes_id_seq as bigint cache 1;
 
+create table dtsched.ages (
+    at timestamp with time zone not null,
+    xid xid8 not null,
+    kept boolean not null,
+    constraint ages_pkey PRIMARY KEY (at)
+) with ();
 create table dtsched.attempts (
     job_id bigint not null,
     attempt integer not null,
@@ -116,8 +123,24 @@ create table dtsched.leases (
     deadline timestamp with time zone,
     cancel_requested_at timestamp with time zone,
     secret bytea,
+    queue text,
     constraint leases_pkey PRIMARY KEY (id)
 ) with (autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=20000, fillfactor=90, vacuum_truncate=off);
+create table dtsched.limits (
+    limit_key text not null,
+    concurrency integer,
+    rate double precision,
+    burst integer,
+    tokens double precision,
+    refilled_at timestamp with time zone,
+    failed_at timestamp with time zone[] default '{}'::timestamp with time zone[] not null,
+    open_until timestamp with time zone,
+    probe_id bigint,
+    constraint burst_is_positive CHECK ((burst > 0)),
+    constraint concurrency_is_not_negative CHECK ((concurrency >= 0)),
+    constraint limits_pkey PRIMARY KEY (limit_key),
+    constraint rate_is_positive CHECK ((rate > (0)::double precision))
+) with (autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=20000, fillfactor=70);
 create table dtsched.parked (
     job_id bigint not null,
     reason text not null,
@@ -126,13 +149,18 @@ create table dtsched.parked (
     task text not null,
     limit_key text,
     constraint parked_pkey PRIMARY KEY (job_id),
-    constraint reason_is_known CHECK ((reason = ANY (ARRAY['limit'::text, 'rate'::text, 'task'::text])))
-) with ();
+    constraint reason_is_known CHECK ((reason = ANY (ARRAY['limit'::text, 'task'::text])))
+) with (autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=20000, vacuum_truncate=off);
 create table dtsched.queues (
     name dtsched.name not null,
     paused_at timestamp with time zone,
     settings jsonb default '{}'::jsonb not null,
     created_at timestamp with time zone default dtsched.now() not null,
+    tokens double precision,
+    refilled_at timestamp with time zone,
+    failed_at timestamp with time zone[] default '{}'::timestamp with time zone[] not null,
+    open_until timestamp with time zone,
+    probe_id bigint,
     constraint queues_pkey PRIMARY KEY (name)
 ) with ();
 create table dtsched.ready (
@@ -140,6 +168,7 @@ create table dtsched.ready (
     priority smallint not null,
     xid xid8 default pg_current_xact_id() not null,
     job_id bigint not null,
+    limit_key text,
     constraint ready_pkey PRIMARY KEY (queue, priority, xid, job_id)
 ) with (autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=20000, vacuum_truncate=off);
 create table dtsched.results (
@@ -189,6 +218,13 @@ create table dtsched.unsuccessful (
     job_id bigint not null,
     constraint unsuccessful_pkey PRIMARY KEY (state, job_id)
 ) with ();
+create table dtsched.wakes (
+    id bigint generated always as identity not null,
+    queue text not null,
+    limit_key text,
+    at timestamp with time zone not null,
+    constraint wakes_pkey PRIMARY KEY (id)
+) with (autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=20000);
 create table dtsched.workers (
     id uuid not null,
     name text not null,
@@ -213,10 +249,14 @@ create table dtsched.jobs_2 partition of dtsched.jobs FOR VALUES FROM ('20000000
 create table dtsched.jobs_default partition of dtsched.jobs DEFAULT with (fillfactor=40);
 
 CREATE INDEX leases_cancel_idx ON dtsched.leases USING btree (worker_id) WHERE (cancel_requested_at IS NOT NULL);
+CREATE INDEX leases_limit_idx ON dtsched.leases USING btree (limit_key) WHERE (limit_key IS NOT NULL);
+CREATE INDEX leases_queue_idx ON dtsched.leases USING btree (queue);
 CREATE INDEX leases_worker_idx ON dtsched.leases USING btree (worker_id, job_id);
-CREATE INDEX parked_limit_idx ON dtsched.parked USING btree (limit_key, priority DESC, job_id) WHERE (limit_key IS NOT NULL);
+CREATE INDEX parked_limit_idx ON dtsched.parked USING btree (limit_key, queue, priority DESC, job_id) WHERE (reason = 'limit'::text);
 CREATE INDEX parked_task_idx ON dtsched.parked USING btree (queue, task, priority DESC, job_id) WHERE (reason = 'task'::text);
 CREATE INDEX scheduled_xid_idx ON dtsched.scheduled USING btree (xid);
+CREATE INDEX wakes_at_idx ON dtsched.wakes USING btree (at);
+CREATE INDEX wakes_key_idx ON dtsched.wakes USING btree (queue, limit_key, at);
 
 CREATE CONSTRAINT TRIGGER link_parents AFTER INSERT ON dtsched.jobs DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.state = 'blocked'::text)) EXECUTE FUNCTION dtsched.link_parents();
 CREATE TRIGGER place_new_job BEFORE INSERT ON dtsched.jobs FOR EACH ROW WHEN (((new.state = 'ready'::text) AND ((new.run_at IS NOT NULL) OR (new.depends_on IS NOT NULL)))) EXECUTE FUNCTION dtsched.place_new_job();
@@ -228,10 +268,34 @@ CREATE TRIGGER route_new_jobs AFTER INSERT ON dtsched.jobs_default REFERENCING N
 CREATE TRIGGER wake_hungry_workers AFTER INSERT ON dtsched.parked REFERENCING NEW TABLE AS new_entries FOR EACH STATEMENT EXECUTE FUNCTION dtsched.wake_hungry_workers();
 CREATE TRIGGER wake_hungry_workers AFTER INSERT ON dtsched.ready REFERENCING NEW TABLE AS new_entries FOR EACH STATEMENT EXECUTE FUNCTION dtsched.wake_hungry_workers();
 
+create function dtsched.add_turns(p_queue text, p_keys text[])
+    returns void
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off
+    set enable_hashjoin=off
+    set enable_mergejoin=off;
+create function dtsched.admit(p_queue text, p_limit integer)
+    returns integer
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.admitted(p_queue text, p_room integer, p_limit integer, p_started bigint[])
+    returns void
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
 create function dtsched.announce_ended(p_jobs bigint[])
     returns void
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.breaker_after(p_rule jsonb, p_failed_at timestamp with time zone[], p_failures integer, p_open_until timestamp with time zone, p_now timestamp with time zone)
+    returns TABLE(failed_at timestamp with time zone[], open_until timestamp with time zone)
+    language sql immutable;
+create function dtsched.breaker_tries(p_open_until timestamp with time zone, p_probe bigint, p_now timestamp with time zone)
+    returns integer
+    language sql stable;
 create function dtsched.bucket(p_seconds double precision)
     returns smallint
     language sql immutable parallel safe;
@@ -353,9 +417,28 @@ create function dtsched.free_keys(p_keys text[], p_jobs bigint[])
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.free_seats(p_keys text[])
+    returns void
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off
+    set enable_hashjoin=off
+    set enable_mergejoin=off;
 create function dtsched.gate()
     returns integer
     language sql immutable parallel safe;
+create function dtsched.give_turns(p_queue text, p_keys text[])
+    returns void
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off
+    set enable_hashjoin=off
+    set enable_mergejoin=off;
+create function dtsched.half(p_number integer)
+    returns integer
+    language sql volatile;
 create function dtsched.hand_back(p_leases bigint[], p_started boolean, p_reason text)
     returns TABLE(job_id bigint, lease_id bigint, state text)
     language plpgsql volatile
@@ -398,6 +481,10 @@ create function dtsched.jobs_of_keys(p_keys text[])
     returns TABLE(key text, job_id bigint)
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.keep_turns(p_queue text, p_keys text[])
+    returns void
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.keyed_parents(p_jobs jsonb, p_ids bigint[], p_holders bigint[])
     returns jsonb
     language plpgsql stable
@@ -422,6 +509,10 @@ create function dtsched.list_jobs(p_filter jsonb DEFAULT '{}'::jsonb, p_before b
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.list_limits(p_key text DEFAULT NULL::text, p_after text DEFAULT NULL::text, p_limit integer DEFAULT 200)
+    returns TABLE(limit_key text, concurrency integer, rate double precision, burst integer, running bigint, waiting bigint, open_until timestamp with time zone)
+    language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.list_queues(p_name text DEFAULT NULL::text)
     returns TABLE(name text, paused_at timestamp with time zone, ready bigint, parked bigint, scheduled bigint, blocked bigint, running bigint, oldest_ready_seconds double precision, completed_per_second double precision, failed_per_second double precision, workers bigint, slots bigint, settings jsonb)
     language sql stable security definer
@@ -435,6 +526,18 @@ create function dtsched.lock_jobs(p_ids bigint[])
     language sql volatile
     set search_path=pg_catalog, dtsched, pg_temp
     set enable_seqscan=off;
+create function dtsched.lock_limits(p_keys text[])
+    returns void
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.look_at(p_queue text)
+    returns void
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
 create function dtsched.metrics()
     returns TABLE(name text, labels jsonb, value double precision)
     language sql stable security definer
@@ -445,6 +548,23 @@ create function dtsched.moment(p_moment jsonb)
     set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.move(p_ids bigint[], p_run_at timestamp with time zone)
     returns TABLE(job_id bigint, outcome text)
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.note_age()
+    returns boolean
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.note_failures(p_jobs bigint[])
+    returns void
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_hashjoin=off
+    set enable_mergejoin=off;
+create function dtsched.note_starts(p_queue text, p_keys text[], p_started bigint[])
+    returns void
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
@@ -531,6 +651,10 @@ create function dtsched.renew(p_worker uuid, p_info jsonb DEFAULT NULL::jsonb)
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.require_queue_name(p_queue text)
+    returns void
+    language plpgsql immutable
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.reschedule(p_id bigint, p_run_at timestamp with time zone)
     returns text
     language sql volatile security definer
@@ -589,12 +713,33 @@ create function dtsched.sated(p_queues text[])
     returns void
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.seats(p_queue text, p_keys text[], p_now timestamp with time zone)
+    returns TABLE(limit_key text, seats integer, watched boolean, wake_at timestamp with time zone)
+    language sql stable;
+create function dtsched.set_aside(p_jobs bigint[], p_seated bigint[], p_tasks text[])
+    returns text[]
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
 create function dtsched.set_free(p_jobs bigint[])
     returns void
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.set_limit(p_key text, p_concurrency integer DEFAULT NULL::integer, p_rate double precision DEFAULT NULL::double precision, p_burst integer DEFAULT NULL::integer)
+    returns void
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.set_queue(p_queue text, p_settings jsonb)
+    returns jsonb
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.settings_problem(p_settings jsonb)
+    returns text
+    language plpgsql immutable
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.settled(p_xid bigint)
     returns boolean
     language sql volatile;
@@ -620,6 +765,14 @@ create function dtsched.take_keys(p_keys text[], p_ids bigint[])
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.take_limited(p_queue text, p_turns text[], p_limit integer, OUT ids bigint[], OUT open text[], OUT watched text[], OUT busy text[])
+    returns record
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off
+    set enable_hashjoin=off
+    set enable_mergejoin=off;
 create function dtsched.take_parked(p_queue text, p_limit integer, p_tasks text[])
     returns bigint[]
     language plpgsql volatile
@@ -627,8 +780,8 @@ create function dtsched.take_parked(p_queue text, p_limit integer, p_tasks text[
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off
     set enable_bitmapscan=off;
-create function dtsched.take_ready(p_queue text, p_limit integer)
-    returns bigint[]
+create function dtsched.take_ready(p_queue text, p_limit integer, p_aged xid8 DEFAULT NULL::xid8, p_turns integer DEFAULT 1, OUT ids bigint[], OUT keys text[], OUT lanes smallint[], OUT reserved integer)
+    returns record
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
@@ -646,10 +799,19 @@ create function dtsched.tally_revived(p_jobs bigint[])
 create function dtsched.texts(p_array jsonb)
     returns text[]
     language sql immutable;
+create function dtsched.tokens(p_tokens double precision, p_refilled_at timestamp with time zone, p_rate double precision, p_burst integer, p_now timestamp with time zone)
+    returns double precision
+    language sql immutable;
 create function dtsched.trace(p_on boolean)
     returns void
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.try_limits(p_keys text[])
+    returns text[]
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
 create function dtsched.unwatch_ended(p_buckets integer[])
     returns void
     language plpgsql volatile security definer
@@ -658,10 +820,20 @@ create function dtsched.version()
     returns integer
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.wake_due(p_now timestamp with time zone)
+    returns void
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.wake_hungry_workers()
     returns trigger
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.wake_later(p_queue text, p_keys text[], p_at timestamp with time zone[])
+    returns void
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
 create function dtsched.watch_ended(p_buckets integer[])
     returns boolean
     language plpgsql volatile security definer
@@ -669,6 +841,14 @@ create function dtsched.watch_ended(p_buckets integer[])
 create function dtsched.why(p_id bigint)
     returns TABLE(code text, reason text)
     language plpgsql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set enable_seqscan=off;
+create function dtsched.why_breaker(p_what text, p_open_until timestamp with time zone, p_probe bigint, p_now timestamp with time zone)
+    returns text
+    language sql stable;
+create function dtsched.why_limited(p_queue text, p_limit_key text, p_id bigint)
+    returns TABLE(code text, reason text)
+    language plpgsql stable
     set search_path=pg_catalog, dtsched, pg_temp
     set enable_seqscan=off;
 create function dtsched.why_ready(p_id bigint, p_queue text, p_task text, p_priority smallint, p_limit_key text)
@@ -709,12 +889,15 @@ grant execute on function dtsched.list_attempts(p_job bigint) to dtsched_operato
 grant execute on function dtsched.list_attempts(p_job bigint) to dtsched_reader;
 grant execute on function dtsched.list_jobs(p_filter jsonb, p_before bigint, p_limit integer) to dtsched_operator;
 grant execute on function dtsched.list_jobs(p_filter jsonb, p_before bigint, p_limit integer) to dtsched_reader;
+grant execute on function dtsched.list_limits(p_key text, p_after text, p_limit integer) to dtsched_operator;
+grant execute on function dtsched.list_limits(p_key text, p_after text, p_limit integer) to dtsched_reader;
 grant execute on function dtsched.list_queues(p_name text) to dtsched_operator;
 grant execute on function dtsched.list_queues(p_name text) to dtsched_reader;
 grant execute on function dtsched.list_workers(p_id uuid) to dtsched_operator;
 grant execute on function dtsched.list_workers(p_id uuid) to dtsched_reader;
 grant execute on function dtsched.metrics() to dtsched_operator;
 grant execute on function dtsched.metrics() to dtsched_reader;
+grant execute on function dtsched.note_age() to dtsched_worker;
 grant execute on function dtsched.now() to dtsched_operator;
 grant execute on function dtsched.now() to dtsched_reader;
 grant execute on function dtsched.now() to dtsched_submit;
@@ -736,6 +919,8 @@ grant execute on function dtsched.roll_up(p_keep interval) to dtsched_worker;
 grant execute on function dtsched.run_now(p_id bigint) to dtsched_operator;
 grant execute on function dtsched.run_now(p_ids bigint[]) to dtsched_operator;
 grant execute on function dtsched.sated(p_queues text[]) to dtsched_worker;
+grant execute on function dtsched.set_limit(p_key text, p_concurrency integer, p_rate double precision, p_burst integer) to dtsched_operator;
+grant execute on function dtsched.set_queue(p_queue text, p_settings jsonb) to dtsched_operator;
 grant execute on function dtsched.settled(p_xid bigint) to dtsched_worker;
 grant execute on function dtsched.stats() to dtsched_operator;
 grant execute on function dtsched.stats() to dtsched_reader;

@@ -1,5 +1,6 @@
 """Makes jobs ready whose time has come. Every worker does this; the database lets each job go once."""
 
+import asyncio
 from time import monotonic
 
 from dtsched.maintenance.link import Link
@@ -12,6 +13,12 @@ class Promote:
         self._link = link
         self._poll_seconds = poll_seconds
         self._done_until = 0.0
+        self.poked = asyncio.Event()
+
+    def hasten(self) -> None:
+        """Something comes due sooner than was known."""
+        self._done_until = 0.0
+        self.poked.set()
 
     def done_elsewhere(self, next_seconds: float | None) -> None:
         """The claimer has promoted with its own poll, as it does while it has nothing else to do."""

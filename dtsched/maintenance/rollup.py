@@ -1,4 +1,5 @@
-"""Adds the tallies of past minutes up, so that counts and metrics stay quick to read."""
+"""Adds the tallies of past minutes up, so that counts and metrics stay quick to read, and notes how old transactions are, so
+that claims know what has waited for long."""
 
 from dtsched.maintenance.link import Link
 from dtsched.maintenance.loop import Round
@@ -13,4 +14,5 @@ class RollUp:
 
     async def run_once(self) -> Round:
         async with self._link.store() as store:
+            await store.note_age()
             return Round(await store.roll_up(), jittered(_INTERVAL_SECONDS))

@@ -93,7 +93,11 @@ class Worker:
         )
         self._listener = Listener(
             dsn,
-            {"dtsched_wake": self._woken, "dtsched_cancel": self._cancel_announced},
+            {
+                "dtsched_wake": self._woken,
+                "dtsched_cancel": self._cancel_announced,
+                "dtsched_due": lambda _: self._promote.hasten(),
+            },
             on_change=self._listener_changed,
         )
         self._claimer = Claimer(
@@ -175,7 +179,11 @@ class Worker:
                 reconnect=self._reconnect,
             ).run_once,
         }
-        loops = [asyncio.create_task(repeat(step, name=name), name=f"dtsched-{name}") for name, step in steps.items()]
+        pokes = {"promote": self._promote.poked}
+        loops = [
+            asyncio.create_task(repeat(step, name=name, poke=pokes.get(name)), name=f"dtsched-{name}")
+            for name, step in steps.items()
+        ]
         return [*loops, asyncio.create_task(self._listener.run(), name="dtsched-listener")]
 
     async def _join(self, store: Store) -> None:

@@ -9,8 +9,20 @@ as $$
     select 'a ready job can be claimed', job.id, 'in neither ready nor parked'
     from dtsched.jobs job
     where job.state = 'ready'
-        and not exists (select from dtsched.ready entry where entry.job_id = job.id and entry.queue = job.queue)
+        and not exists (select from dtsched.ready entry where entry.job_id = job.id and entry.queue = job.queue
+                        and entry.limit_key is null)
         and not exists (select from dtsched.parked entry where entry.job_id = job.id)
+    union all
+    select 'a limit key with a free seat has a turn', key.job_id, format('%s jobs of %s wait in queue %s', key.jobs, key.limit_key, key.queue)
+    from (select entry.queue, entry.limit_key, min(entry.job_id) as job_id, count(*) as jobs
+          from dtsched.parked entry
+          join dtsched.jobs job on job.id = entry.job_id and job.state = 'ready'
+          where entry.reason = 'limit'
+          group by entry.queue, entry.limit_key) key
+    left join lateral dtsched.seats(key.queue, array[key.limit_key], dtsched.now()) room on true
+    where (room.limit_key is null or room.seats > 0)
+        and not exists (select from dtsched.ready entry where entry.queue = key.queue and entry.limit_key = key.limit_key)
+        and not exists (select from dtsched.wakes wake where wake.queue = key.queue and wake.limit_key = key.limit_key)
     union all
     select 'a scheduled job will come due', job.id, 'not in scheduled for its run_at'
     from dtsched.jobs job

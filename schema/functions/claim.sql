@@ -1,6 +1,7 @@
 -- Claims up to p_limit jobs of a queue for a live worker: one lease each, attempt counted, highest priority first. p_tasks
 -- are the tasks the worker knows (null = any): a job of another task is moved to parked, no attempt spent, and parked jobs
--- whose task this worker knows are taken. A paused queue and a draining worker get nothing.
+-- whose task this worker knows are taken. A paused queue and a draining worker get nothing, and limits of the queue
+-- (admit) and of limit keys (take_limited) are never exceeded.
 --
 -- Claiming never waits: a job row that somebody else holds is skipped and its entry kept. An entry whose job is no longer
 -- ready (cancelled meanwhile) is dropped. Neither uses up the limit: the claim reads on, for a second at most. One crash
@@ -8,7 +9,8 @@
 -- never hear of it.
 --
 -- Raises JQ005 when the worker is unknown, expired or lost. Reads ready_pkey, parked_task_idx, jobs_pkey.
--- Locks: entries of ready and parked, then job rows in id order, all SKIP LOCKED.
+-- Locks: the row of a queue with limits, entries of ready, limit keys sorted, entries of parked, then job rows in id order, all
+-- SKIP LOCKED but for the first.
 create or replace function dtsched.claim(
     p_worker uuid,
     p_queue text,
@@ -36,17 +38,39 @@ as $$
 declare
     v_draining boolean;
     v_paused boolean;
+    v_limited boolean;
+    v_aged xid8;
     v_ids bigint[];
+    v_turns text[];
+    v_reserved integer;
+    v_factor integer := 1;
+    v_seated bigint[];
+    v_open text[];
+    v_watched text[];
+    v_busy text[];
+    v_look_again text[] := '{}';  -- limit keys that may have more to start
+    v_keep_turn text[] := '{}';   -- limit keys that somebody else had locked
     v_locked bigint[];
+    v_started bigint[] := '{}';   -- where limits of the queue, or of keys, want to know
+    v_watching text[] := '{}';
     v_held bigint[] := '{}';
-    v_left integer := p_limit;
+    v_set_aside boolean;
+    v_unused text[];
+    v_room integer := p_limit;
+    v_left integer;
     v_claimed integer;
     v_until timestamptz := clock_timestamp() + interval '1 second';
 begin
-    select worker.draining,
-        exists (select from dtsched.queues queue where queue.name = p_queue and queue.paused_at is not null)
-    into v_draining, v_paused
+    select worker.draining, queue.paused_at is not null,
+        queue.settings ?| '{limit,rate}' or queue.open_until is not null,
+        (select age.xid
+         from dtsched.ages age
+         where age.at <= dtsched.now() - make_interval(secs => coalesce((queue.settings ->> 'aging')::double precision, 600))
+         order by age.at desc
+         limit 1)
+    into v_draining, v_paused, v_limited, v_aged
     from dtsched.workers worker
+    left join dtsched.queues queue on queue.name = p_queue
     where worker.id = p_worker and worker.lost_at is null and worker.expires_at > dtsched.now();
     if not found then
         raise exception 'worker % is not registered or its lease has run out', p_worker
@@ -55,19 +79,36 @@ begin
     if v_draining or v_paused then
         return;
     end if;
+    if v_limited then
+        v_room := dtsched.admit(p_queue, p_limit);
+    end if;
+    v_left := v_room;
 
     while v_left > 0 loop
+        v_ids := '{}';
         -- parked jobs come when there is room, and in one claim of fifty before the others, lest a backlog starve them
         if random() < 0.02 then
             v_ids := dtsched.take_parked(p_queue, v_left, p_tasks);
-            v_ids := v_ids || dtsched.take_ready(p_queue, v_left - cardinality(v_ids));
-        else
-            v_ids := dtsched.take_ready(p_queue, v_left);
-            if cardinality(v_ids) < v_left then
-                v_ids := v_ids || dtsched.take_parked(p_queue, v_left - cardinality(v_ids), p_tasks);
-            end if;
         end if;
-        exit when v_ids = '{}';
+        select v_ids || taken.ids, taken.keys, taken.reserved
+        into v_ids, v_turns, v_reserved
+        from dtsched.take_ready(p_queue, v_left - cardinality(v_ids), v_aged, v_factor) taken;
+        v_seated := '{}';
+        if v_turns <> '{}' then
+            select taken.ids, taken.open, taken.watched, taken.busy
+            into v_seated, v_open, v_watched, v_busy
+            from dtsched.take_limited(p_queue, v_turns, v_reserved) taken;
+            v_ids := v_ids || v_seated;
+            v_look_again := v_look_again || v_open;
+            v_keep_turn := v_keep_turn || v_busy;
+            v_watching := v_watching || v_watched;
+            if 2 * cardinality(v_seated) < v_reserved then  -- most turns are of keys without a free seat: faster
+                v_factor := least(2 * v_factor, 500);
+            end if;
+        elsif cardinality(v_ids) < v_left then
+            v_ids := v_ids || dtsched.take_parked(p_queue, v_left - cardinality(v_ids), p_tasks);
+        end if;
+        exit when v_ids = '{}' and v_turns = '{}';
 
         v_locked := array(
             select job.id
@@ -83,6 +124,7 @@ begin
                 worker_id = p_worker,
                 started_at = dtsched.now()
             where job.id = any (v_locked) and (p_tasks is null or job.task = any (p_tasks))
+                and (job.limit_key is null or job.id = any (v_seated))
             returning job.id, job.task::text, job.args::jsonb, job.attempt, job.max_attempts::integer, job.timeout,
                 job.correlation_id::text, job.backoff, job.limit_key, job.priority
         ),
@@ -90,32 +132,48 @@ begin
             select nextval('dtsched.lease_id_seq') as lease_id, claimed.* from claimed
         ),
         leased as (
-            insert into dtsched.leases (id, job_id, worker_id, limit_key)
-            select numbered.lease_id, numbered.id, p_worker, numbered.limit_key from numbered
+            insert into dtsched.leases (id, job_id, worker_id, queue, limit_key)
+            select numbered.lease_id, numbered.id, p_worker, p_queue, numbered.limit_key from numbered
         )
         select numbered.lease_id, numbered.id, numbered.task, numbered.args, numbered.attempt, numbered.max_attempts,
             extract(epoch from numbered.timeout)::double precision, numbered.correlation_id, numbered.backoff
         from numbered
         order by numbered.priority desc, numbered.id;
         get diagnostics v_claimed = row_count;
+        if v_limited or v_watching <> '{}' then
+            v_started := v_started || array(
+                select job.id from dtsched.jobs job where job.id = any (v_locked) and job.state = 'running');
+        end if;
         exit when v_claimed = v_left;
 
-        if p_tasks is not null then
-            insert into dtsched.parked (job_id, reason, queue, priority, task, limit_key)
-            select job.id, 'task', job.queue, job.priority, job.task, job.limit_key
-            from dtsched.jobs job
-            where job.id = any (v_locked) and job.state = 'ready'
-            order by job.id
-            on conflict do nothing;
+        v_set_aside := v_claimed < cardinality(v_locked);
+        if v_set_aside then
+            v_unused := dtsched.set_aside(v_locked, v_seated, p_tasks);
+            if v_unused <> '{}' then  -- a seat that was found for a job that may not start is free again
+                perform dtsched.give_turns(p_queue, v_unused);
+            end if;
         end if;
         if cardinality(v_locked) < cardinality(v_ids) then
             v_held := v_held || array(select id from unnest(v_ids) id where id <> all (v_locked));
+            v_look_again := v_look_again || v_turns;
         end if;
         -- a claim that comes back short sends its worker to sleep, so entries that gave nothing are read past
-        exit when cardinality(v_ids) < v_left or clock_timestamp() > v_until;
+        exit when cardinality(v_ids) < v_left and v_turns = '{}' and not v_set_aside or clock_timestamp() > v_until;
         v_left := v_left - v_claimed;
     end loop;
     if v_held <> '{}' then
         perform dtsched.put_back(v_held);
+    end if;
+    if v_watching <> '{}' then
+        perform dtsched.note_starts(p_queue, v_watching, v_started);
+    end if;
+    if v_limited then
+        perform dtsched.admitted(p_queue, v_room, p_limit, v_started);
+    end if;
+    if v_look_again <> '{}' then
+        perform dtsched.give_turns(p_queue, v_look_again);
+    end if;
+    if v_keep_turn <> '{}' then
+        perform dtsched.keep_turns(p_queue, v_keep_turn);
     end if;
 end $$;

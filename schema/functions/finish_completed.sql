@@ -15,6 +15,7 @@ declare
     v_job_results jsonb[];
     v_stopped bigint[];
     v_keys text[];
+    v_limit_keys text[];
     v_now timestamptz;
     v_minute timestamptz;
 begin
@@ -22,11 +23,12 @@ begin
         with gone as (
             delete from dtsched.leases lease
             where lease.id = any (p_leases) and (lease.worker_id = p_worker) is true
-            returning lease.id, lease.job_id, lease.cancel_requested_at
+            returning lease.id, lease.job_id, lease.limit_key, lease.cancel_requested_at
         )
         select array_agg(gone.id), array_agg(gone.job_id order by gone.job_id),
-            array_agg(gone.job_id) filter (where gone.cancel_requested_at is not null)
-        into v_leases, v_jobs, v_stopped
+            array_agg(gone.job_id) filter (where gone.cancel_requested_at is not null),
+            array_agg(gone.limit_key) filter (where gone.limit_key is not null)
+        into v_leases, v_jobs, v_stopped, v_limit_keys
         from gone;
     else
         v_results := array(select nullif(result, 'null') from jsonb_array_elements(p_results) with ordinality as given (result, n)
@@ -42,16 +44,20 @@ begin
             delete from dtsched.leases lease
             using done
             where lease.id = done.lease_id and (lease.worker_id = p_worker) is true
-            returning lease.id, lease.job_id, lease.cancel_requested_at, done.result
+            returning lease.id, lease.job_id, lease.limit_key, lease.cancel_requested_at, done.result
         )
         select array_agg(gone.id), array_agg(gone.job_id order by gone.job_id),
             array_agg(gone.result order by gone.job_id),
-            array_agg(gone.job_id) filter (where gone.cancel_requested_at is not null)
-        into v_leases, v_jobs, v_job_results, v_stopped
+            array_agg(gone.job_id) filter (where gone.cancel_requested_at is not null),
+            array_agg(gone.limit_key) filter (where gone.limit_key is not null)
+        into v_leases, v_jobs, v_job_results, v_stopped, v_limit_keys
         from gone;
     end if;
     if v_leases is null then
         return;
+    end if;
+    if v_limit_keys is not null then
+        perform dtsched.lock_limits(v_limit_keys);
     end if;
 
     if v_stopped is not null then  -- two updates of jobs: one after the other would not be in id order
@@ -119,6 +125,9 @@ begin
     end if;
     if v_stopped is not null then
         perform dtsched.end_unsuccessful(v_stopped, 'cancelled', 'cancelled while it ran');
+    end if;
+    if v_limit_keys is not null then
+        perform dtsched.free_seats(v_limit_keys);
     end if;
     perform dtsched.announce_ended(v_jobs);
     perform dtsched.release_children(v_jobs);

@@ -12,6 +12,8 @@ declare
     v_keys text[];
     v_keyed bigint[];
     v_unsuccessful bigint[];
+    v_limit_keys text[];
+    v_failed bigint[];
 begin
     with other as materialized (
         select given.lease, given.outcome, given.delay, given.error
@@ -22,7 +24,7 @@ begin
         delete from dtsched.leases lease
         using other
         where lease.id = other.lease and (lease.worker_id = p_worker) is true
-        returning lease.id as lease_id, lease.job_id, lease.cancel_requested_at is not null as stopped,
+        returning lease.id as lease_id, lease.job_id, lease.limit_key, lease.cancel_requested_at is not null as stopped,
             other.outcome, other.delay, other.error
     ),
     decided as materialized (
@@ -65,12 +67,21 @@ begin
                                   case decided.state when 'cancelled' then 'cancelled while it ran' end), 500)
         from decided
         where job.id = decided.job_id and job.state = 'running'
-        returning job.id, job.queue, job.task, job.priority, job.state, job.run_at, job.key, decided.outcome,
+        returning job.id, job.queue, job.task, job.priority, job.state, job.run_at, job.key, job.limit_key, decided.outcome,
             decided.due_at, job.started_at
     ),
     now_ready as (
         insert into dtsched.ready (queue, priority, job_id)
-        select changed.queue, changed.priority, changed.id from changed where changed.state = 'ready'
+        select changed.queue, changed.priority, changed.id
+        from changed
+        where changed.state = 'ready' and changed.limit_key is null
+    ),
+    now_waiting as (  -- for its seat, which free_seats gives to the first in line
+        insert into dtsched.parked (job_id, reason, queue, priority, task, limit_key)
+        select changed.id, 'limit', changed.queue, changed.priority, changed.task, changed.limit_key
+        from changed
+        where changed.state = 'ready' and changed.limit_key is not null
+        on conflict do nothing
     ),
     now_scheduled as (
         insert into dtsched.scheduled (run_at, job_id, queue)
@@ -101,8 +112,10 @@ begin
         array(select gone.lease_id from gone),
         array_agg(changed.id) filter (where changed.state in ('failed', 'cancelled')),
         array_agg(changed.id) filter (where changed.state in ('failed', 'cancelled') and changed.key is not null),
-        array_agg(changed.key::text) filter (where changed.state in ('failed', 'cancelled') and changed.key is not null)
-    into v_leases, v_unsuccessful, v_keyed, v_keys
+        array_agg(changed.key::text) filter (where changed.state in ('failed', 'cancelled') and changed.key is not null),
+        array(select gone.limit_key from gone where gone.limit_key is not null),
+        array_agg(changed.id) filter (where changed.outcome in ('retry', 'fail'))
+    into v_leases, v_unsuccessful, v_keyed, v_keys, v_limit_keys, v_failed
     from changed;
 
     if v_keys is not null then
@@ -111,6 +124,12 @@ begin
     if v_unsuccessful is not null then
         perform dtsched.note_unsuccessful(v_unsuccessful);
         perform dtsched.cancel_descendants(v_unsuccessful);
+    end if;
+    if v_limit_keys <> '{}' then
+        perform dtsched.free_seats(v_limit_keys);
+    end if;
+    if v_failed is not null then
+        perform dtsched.note_failures(v_failed);
     end if;
     return query select unnest(v_leases);
 end $$;

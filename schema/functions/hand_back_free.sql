@@ -14,11 +14,12 @@ declare
     v_jobs bigint[];
     v_leases bigint[];
     v_states text[];
+    v_limit_keys text[];
 begin
     with gone as (
         delete from dtsched.leases lease
         where lease.id = any (p_leases)
-        returning lease.id, lease.job_id, lease.worker_id, lease.cancel_requested_at is not null as stopped
+        returning lease.id, lease.job_id, lease.worker_id, lease.limit_key, lease.cancel_requested_at is not null as stopped
     ),
     decided as materialized (
         select gone.id as lease_id, gone.job_id, gone.worker_id, job.attempt, job.started_at,
@@ -39,11 +40,20 @@ begin
             crash_count = job.crash_count + p_started::integer
         from decided
         where job.id = decided.job_id and job.state = 'running'
-        returning job.id, job.queue, job.task, job.priority, decided.state, decided.lease_id
+        returning job.id, job.queue, job.task, job.priority, job.limit_key, decided.state, decided.lease_id
     ),
     now_ready as (
         insert into dtsched.ready (queue, priority, job_id)
-        select changed.queue, changed.priority, changed.id from changed where changed.state = 'ready'
+        select changed.queue, changed.priority, changed.id
+        from changed
+        where changed.state = 'ready' and changed.limit_key is null
+    ),
+    now_waiting as (  -- for its seat, which free_seats gives to the first in line
+        insert into dtsched.parked (job_id, reason, queue, priority, task, limit_key)
+        select changed.id, 'limit', changed.queue, changed.priority, changed.task, changed.limit_key
+        from changed
+        where changed.state = 'ready' and changed.limit_key is not null
+        on conflict do nothing
     ),
     tallied as (
         insert into dtsched.tallies (queue, task, event, jobs)
@@ -57,10 +67,14 @@ begin
         from decided
         where p_started
     )
-    select array_agg(changed.id), array_agg(changed.lease_id), array_agg(changed.state)
-    into v_jobs, v_leases, v_states
+    select array_agg(changed.id), array_agg(changed.lease_id), array_agg(changed.state),
+        array(select gone.limit_key from gone where gone.limit_key is not null)
+    into v_jobs, v_leases, v_states, v_limit_keys
     from changed;
     if v_jobs is null then
+        if v_limit_keys <> '{}' then
+            perform dtsched.free_seats(v_limit_keys);
+        end if;
         return;
     end if;
     if 'failed' = any (v_states) then
@@ -72,6 +86,12 @@ begin
         perform dtsched.end_unsuccessful(
             array(select id from unnest(v_jobs, v_states) as job (id, state) where job.state = 'cancelled'), 'cancelled',
             'cancelled while it ran');
+    end if;
+    if v_limit_keys <> '{}' then
+        perform dtsched.free_seats(v_limit_keys);
+    end if;
+    if p_started then
+        perform dtsched.note_failures(v_jobs);
     end if;
     return query select * from unnest(v_jobs, v_leases, v_states);
 end $$;

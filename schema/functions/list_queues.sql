@@ -59,10 +59,7 @@ as $$
         group by entry.queue
     ),
     runs as materialized (
-        select job.queue::text as queue, count(*) as jobs
-        from dtsched.leases lease
-        join dtsched.jobs job on job.id = lease.job_id
-        group by job.queue::text
+        select lease.queue, count(*) as jobs from dtsched.leases lease group by lease.queue
     ),
     live as materialized (
         select served.queue, count(*) as workers, sum(worker.slots) as slots
@@ -116,7 +113,7 @@ as $$
     cross join (select extract(epoch from dtsched.now() - dtsched.rates_from())::double precision as seconds) recent
     left join lateral (
         select min(head.since) as since
-        from generate_series(1, 10) as lane (priority)
+        from generate_series(1, 20) as lane (priority)
         cross join lateral (
             select greatest(job.created_at, job.run_at) as since
             from dtsched.ready entry

@@ -5,10 +5,7 @@ language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
 as $$
 begin
-    if p_queue is null or p_queue !~ '^[A-Za-z0-9._:-]+$' or octet_length(p_queue) > 128 then
-        raise exception 'queue must be 1 to 128 characters out of A-Z a-z 0-9 . _ : -, not %',
-            dtsched.shown(to_jsonb(p_queue)) using errcode = 'JQ001';
-    end if;
+    perform dtsched.require_queue_name(p_queue);
     insert into dtsched.queues (name, paused_at) values (p_queue, dtsched.now())
     on conflict (name) do update set paused_at = excluded.paused_at where queues.paused_at is null;
     return found;

@@ -1,5 +1,6 @@
--- Moves jobs whose time has come from scheduled to ready, oldest first. Returns how many moved, and in how many seconds the
--- next one is due (null = none, 0 = more are due now). Safe to run from every worker at once. A job row that somebody else
+-- Moves jobs whose time has come from scheduled to ready, oldest first, and wakes the queues and limit keys whose time it is
+-- (wake_due). Returns how many moved, and in how many seconds the
+-- next of them is due (null = none, 0 = more are due now). Safe to run from every worker at once. A job row that somebody else
 -- holds stays for the next round; an entry whose job is no longer scheduled for that time (cancelled, rescheduled, deleted)
 -- is dropped.
 --
@@ -110,12 +111,25 @@ begin
             set state = 'ready'
             from (select gone.run_at, gone.job_id from gone order by gone.job_id) due
             where job.id = due.job_id and job.state = 'scheduled' and job.run_at = due.run_at
-            returning job.id, job.queue, job.priority
+            returning job.id, job.queue, job.priority, job.task, job.limit_key
+        ),
+        limited as (
+            insert into dtsched.parked (job_id, reason, queue, priority, task, limit_key)
+            select moved.id, 'limit', moved.queue, moved.priority, moved.task, moved.limit_key
+            from moved
+            where moved.limit_key is not null
+            on conflict do nothing
+        ),
+        entered as (
+            insert into dtsched.ready (queue, priority, job_id, limit_key)
+            select moved.queue, moved.priority, moved.id, null from moved where moved.limit_key is null
+            union all
+            select moved.queue, 10 + moved.priority, min(moved.id), moved.limit_key
+            from moved
+            where moved.limit_key is not null
+            group by moved.queue, moved.priority, moved.limit_key
         )
-        insert into dtsched.ready (queue, priority, job_id)
-        select moved.queue, moved.priority, moved.id
-        from moved;
-        get diagnostics v_promoted = row_count;
+        select count(*) into v_promoted from moved;
     end if;
 
     -- What lies below the mark has been dealt with; it stays where it is when there is more of that, or a job's row was
@@ -133,11 +147,18 @@ begin
             array_to_string(array(select pg_snapshot_xip(v_snapshot) union select pg_current_xact_id_if_assigned()), ',')),
             false);
     end if;
+    if exists (select from dtsched.wakes wake where wake.at <= v_now) then
+        perform dtsched.wake_due(v_now);
+    end if;
     return query
     select v_promoted, case when v_full then 0 else (
-        select greatest(0, extract(epoch from entry.run_at - dtsched.now()))
-        from dtsched.scheduled entry
-        where entry.run_at > v_now
-        order by entry.run_at, entry.job_id
-        limit 1) end::double precision;
+        select greatest(0, extract(epoch from next.at - dtsched.now()))
+        from (select least(
+                  (select entry.run_at
+                   from dtsched.scheduled entry
+                   where entry.run_at > v_now
+                   order by entry.run_at, entry.job_id
+                   limit 1),
+                  (select min(wake.at) from dtsched.wakes wake)) as at) next
+        where next.at is not null) end::double precision;
 end $$;

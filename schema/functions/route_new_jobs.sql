@@ -10,6 +10,7 @@ set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_any_scheduled boolean;
+    v_any_limited boolean;
     v_any_key boolean;
     v_blocked text;
     v_cancelled bigint[] := '{}';
@@ -17,13 +18,24 @@ begin
     insert into dtsched.ready (queue, priority, job_id)
     select job.queue, job.priority, job.id
     from new_jobs job
-    where job.state = 'ready';
+    where job.state = 'ready' and job.limit_key is null;
 
-    select bool_or(job.state = 'scheduled'), bool_or(job.key is not null),
+    select bool_or(job.state = 'scheduled'), bool_or(job.state = 'ready' and job.limit_key is not null), bool_or(job.key is not null),
         string_agg(job.id::text, ',') filter (where job.state = 'blocked')
-    into v_any_scheduled, v_any_key, v_blocked
+    into v_any_scheduled, v_any_limited, v_any_key, v_blocked
     from new_jobs job;
 
+    if v_any_limited then
+        insert into dtsched.parked (job_id, reason, queue, priority, task, limit_key)
+        select job.id, 'limit', job.queue, job.priority, job.task, job.limit_key
+        from new_jobs job
+        where job.state = 'ready' and job.limit_key is not null;
+        insert into dtsched.ready (queue, priority, job_id, limit_key)
+        select job.queue, 10 + job.priority, min(job.id), job.limit_key
+        from new_jobs job
+        where job.state = 'ready' and job.limit_key is not null
+        group by job.queue, job.priority, job.limit_key;
+    end if;
     if v_any_scheduled then
         insert into dtsched.scheduled (run_at, job_id, queue)
         select job.run_at, job.id, job.queue

@@ -1,9 +1,15 @@
 -- Takes up to p_limit entries out of a queue's lanes, priority 10 first, and returns their job ids in lane order.
+--
+-- Each priority has two lanes: its jobs (1 to 10), and the turns of limit keys (11 to 20). Where both have something they get
+-- half of the limit each. keys are those whose turns were taken, as often as it happened, lanes where, and reserved is how
+-- much of the limit is theirs; p_turns times as many turns are taken, because most may be of keys that have no free seat.
+-- What came before the transaction p_aged goes before everything else, priority 10 first.
+--
 -- This is the lane cursor: it never reads again what has been consumed, and never misses a commit however late.
 --
 -- A lane is ordered by (xid, job_id), xid being the transaction that made the entry. A session that has read a lane up to
 -- a head under snapshot S knows that what may still appear below the head comes from transactions that were open in S.
--- So the cursor holds, per queue: a head (xid, job_id) and a low mark for each of the ten lanes, and one list of the
+-- So the cursor holds, per queue: a head (xid, job_id) and a low mark for each of the lanes, and one list of the
 -- transactions that were open below any head. A call probes those that have ended since ("late"), then reads on from the
 -- heads. The cursor states facts about the lanes, not about the claimer, so it lives in a session setting: it is rolled
 -- back with an aborted claim, and harmless when a pooler hands the session to somebody else.
@@ -21,7 +27,16 @@
 --   LATERAL with LIMIT for the late entries: joined otherwise, the planner walks the whole lane from its dead head.
 --
 -- Reads ready_pkey only. Locks: the entries taken, SKIP LOCKED.
-create or replace function dtsched.take_ready(p_queue text, p_limit integer) returns bigint[]
+create or replace function dtsched.take_ready(
+    p_queue text,
+    p_limit integer,
+    p_aged xid8 default null,
+    p_turns integer default 1,
+    out ids bigint[],
+    out keys text[],
+    out lanes smallint[],
+    out reserved integer
+)
 language plpgsql
 set search_path = pg_catalog, dtsched, pg_temp
 set plan_cache_mode = force_generic_plan
@@ -29,15 +44,16 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
 declare
+    v_lanes integer := 10;                                -- or 20, where there have been limit keys
     v_setting text := 'dtsched.cursor_' || md5(p_queue);
-    v_text text := current_setting(v_setting, true);      -- queue; swept at; open; 10 x head:id:low
+    v_text text := current_setting(v_setting, true);      -- queue; swept at; open; lanes x head:id:low
     v_cursor text[];
     v_snapshot pg_snapshot := pg_current_snapshot();
     v_max xid8 := pg_snapshot_xmax(v_snapshot);
     v_seconds double precision := extract(epoch from clock_timestamp());
     v_swept double precision := v_seconds;
     v_sweeping boolean;
-    v_heads xid8[] := array_fill('0'::xid8, array[10]);   -- index = priority
+    v_heads xid8[] := array_fill('0'::xid8, array[10]);   -- index = lane
     v_head_ids bigint[] := array_fill(0::bigint, array[10]);
     v_lows xid8[] := v_heads;
     v_open xid8[] := '{}';
@@ -45,43 +61,64 @@ declare
     v_waiting xid8[];
     v_has_late boolean[];
     v_has_new boolean[];
+    v_has_aged boolean[];
+    v_visits integer[] := '{10,9,8,7,6,5,4,3,2,1}';       -- lanes; negative: only what is aged
     v_keep_ended boolean := false;
     v_top xid8 := '0';
     v_own xid8;
     v_left integer := p_limit;
+    v_lane integer;
+    v_share integer;
+    v_want integer;
     v_head xid8;
     v_head_id bigint;
     v_last xid8;
     v_low xid8;
     v_tids tid[];
     v_ids bigint[];
+    v_keys text[];
     v_late_count integer;
-    v_taken bigint[] := '{}';
 begin
+    ids := '{}';
+    keys := '{}';
+    lanes := '{}';
+    reserved := 0;
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception 'claiming needs READ COMMITTED, and this transaction is %',
             upper(current_setting('transaction_isolation'))
             using errcode = 'invalid_transaction_state', hint = 'Claim outside of such transactions.';
     end if;
     if p_limit is null or p_limit <= 0 then
-        return '{}';
+        return;
     end if;
 
-    if v_text ~ '^[^;]+;[0-9.]+;[0-9,]*(;[0-9]+:[0-9]+:[0-9]+){10}$' and split_part(v_text, ';', 1) = p_queue then
+    if v_text ~ '^[^;]+;[0-9.]+;[0-9,]*((;[0-9]+:[0-9]+:[0-9]+){10}){1,2}$' and split_part(v_text, ';', 1) = p_queue then
         v_cursor := string_to_array(v_text, ';');
         v_swept := v_cursor[2]::double precision;
         v_open := string_to_array(v_cursor[3], ',')::xid8[];
-        select array_agg(split_part(lane, ':', 1)::xid8 order by priority),
-            array_agg(split_part(lane, ':', 2)::bigint order by priority),
-            array_agg(split_part(lane, ':', 3)::xid8 order by priority)
+        select array_agg(split_part(part, ':', 1)::xid8 order by lane),
+            array_agg(split_part(part, ':', 2)::bigint order by lane),
+            array_agg(split_part(part, ':', 3)::xid8 order by lane)
         into v_heads, v_head_ids, v_lows
-        from unnest(v_cursor[4:13]) with ordinality as lanes (lane, priority);
+        from unnest(v_cursor[4:23]) with ordinality as parts (part, lane);
         if exists (select from unnest(v_heads) head where head > v_max) then
             v_open := '{}';
             v_heads := array_fill('0'::xid8, array[10]);
             v_head_ids := array_fill(0::bigint, array[10]);
             v_lows := v_heads;
         end if;
+        v_lanes := cardinality(v_heads);
+    end if;
+    -- where nobody uses limit keys, one look in place of ten says that there are no turns
+    if v_lanes = 10 and (exists (select from dtsched.limits)
+                         or exists (select from dtsched.ready entry where entry.queue = p_queue and entry.priority > 10)) then
+        v_lanes := 20;
+        v_heads := v_heads || array_fill('0'::xid8, array[10]);
+        v_head_ids := v_head_ids || array_fill(0::bigint, array[10]);
+        v_lows := v_lows || array_fill('0'::xid8, array[10]);
+    end if;
+    if v_lanes = 20 then
+        v_visits := '{20,10,19,9,18,8,17,7,16,6,15,5,14,4,13,3,12,2,11,1}';
     end if;
     v_sweeping := v_seconds - v_swept >= coalesce(nullif(current_setting('dtsched.sweep', true), ''), '5')::double precision
         or v_swept > v_seconds;
@@ -92,9 +129,9 @@ begin
 
     if v_ended <> '{}' then  -- what is locked of theirs is for the next sweep
         v_lows := array(
-            select least(lanes.low, (select min(xid) from unnest(v_ended) xid))
-            from unnest(v_lows) with ordinality as lanes (low, lane)
-            order by lanes.lane);
+            select least(marks.low, (select min(xid) from unnest(v_ended) xid))
+            from unnest(v_lows) with ordinality as marks (low, lane)
+            order by marks.lane);
     end if;
 
     -- one statement finds the lanes that have anything: an empty poll is this and no more
@@ -119,85 +156,134 @@ begin
                     limit 1) late)
             end order by lane)
     into v_has_new, v_has_late
-    from generate_series(1, 10) lane;
+    from generate_series(1, v_lanes) lane;
+    if p_aged is not null and (select count(*) from unnest(v_has_new) has_new where has_new) > 1 then
+        select array_agg(v_has_new[lane] and exists (
+            select from dtsched.ready entry
+            where entry.queue = p_queue and entry.priority = lane
+                and (entry.xid, entry.job_id) > (v_heads[lane], v_head_ids[lane]) and entry.xid < p_aged
+        ) order by lane)
+        into v_has_aged
+        from generate_series(1, v_lanes) lane;
+        v_visits := array(select -lane from unnest(v_visits) with ordinality as visit (lane, n)
+                          where v_has_aged[lane] order by n) || v_visits;
+    end if;
 
-    for v_priority in reverse 10..1 loop
-        v_head := v_heads[v_priority];
-        v_head_id := v_head_ids[v_priority];
-        if v_left = 0 then
-            v_keep_ended := v_keep_ended or v_has_late[v_priority];
-        elsif v_has_late[v_priority] or v_has_new[v_priority] then
-            v_tids := '{}';
+    foreach v_lane in array v_visits loop
+        if v_lane < 0 then  -- from the head on, and the head no further than what is taken
+            v_lane := -v_lane;
+            v_share := case when v_lane > 10 and v_has_aged[v_lane - 10] then dtsched.half(v_left) else v_left end;
+            v_want := case when v_lane > 10 then least(v_share * p_turns, 500) else v_share end;
+            continue when v_want = 0;
+            with aged as materialized (
+                select entry.ctid as tid, entry.job_id, entry.xid, entry.limit_key
+                from dtsched.ready entry
+                where entry.queue = p_queue and entry.priority = v_lane
+                    and (entry.xid, entry.job_id) > (v_heads[v_lane], v_head_ids[v_lane]) and entry.xid < p_aged
+                order by entry.xid, entry.job_id
+                limit v_want
+                for update skip locked)
+            select coalesce(array_agg(tid), '{}'), coalesce(array_agg(job_id order by xid, job_id), '{}'),
+                array_agg(limit_key order by xid, job_id), max(xid)
+            into v_tids, v_ids, v_keys, v_last
+            from aged;
+            if v_last < v_max then
+                v_heads[v_lane] := v_last;
+                v_head_ids[v_lane] := v_ids[cardinality(v_ids)];
+            end if;
+        else
+            v_head := v_heads[v_lane];
+            v_head_id := v_head_ids[v_lane];
             v_ids := '{}';
-            if v_has_late[v_priority] and v_sweeping then
-                with late as materialized (
-                    select entry.ctid as tid, entry.job_id, entry.xid
-                    from dtsched.ready entry
-                    where entry.queue = p_queue and entry.priority = v_priority and entry.xid >= v_lows[v_priority]
-                        and (entry.xid, entry.job_id) <= (v_head, v_head_id)
-                    order by entry.xid, entry.job_id
-                    limit v_left
-                    for update skip locked)
-                select coalesce(array_agg(tid), '{}'), coalesce(array_agg(job_id order by xid, job_id), '{}')
-                into v_tids, v_ids
-                from late;
-            elsif v_has_late[v_priority] then
-                with late as materialized (
-                    select entry.tid, entry.job_id, entry.xid
-                    from unnest(v_ended) ended (xid)
-                    cross join lateral (
-                        select entry.ctid as tid, entry.job_id, entry.xid
+            v_share := case
+                when v_lane > 10 and (v_has_new[v_lane - 10] or v_has_late[v_lane - 10]) then dtsched.half(v_left)
+                else v_left end;
+            v_want := case when v_lane > 10 then least(v_share * p_turns, 500) else v_share end;
+            if v_want = 0 then
+                v_keep_ended := v_keep_ended or v_has_late[v_lane];
+            elsif v_has_late[v_lane] or v_has_new[v_lane] then
+                v_tids := '{}';
+                v_keys := '{}';
+                if v_has_late[v_lane] and v_sweeping then
+                    with late as materialized (
+                        select entry.ctid as tid, entry.job_id, entry.xid, entry.limit_key
                         from dtsched.ready entry
-                        where entry.queue = p_queue and entry.priority = v_priority and entry.xid = ended.xid
+                        where entry.queue = p_queue and entry.priority = v_lane and entry.xid >= v_lows[v_lane]
                             and (entry.xid, entry.job_id) <= (v_head, v_head_id)
-                        order by entry.job_id
-                        limit v_left
-                        for update skip locked) entry
-                    limit v_left)
-                select coalesce(array_agg(tid), '{}'), coalesce(array_agg(job_id order by xid, job_id), '{}')
-                into v_tids, v_ids
-                from late;
-            end if;
-            v_late_count := cardinality(v_ids);
-            v_keep_ended := v_keep_ended or v_late_count = v_left;
-            v_last := null;
-            if v_late_count < v_left then
-                with new as materialized (
-                    select entry.ctid as tid, entry.job_id, entry.xid
-                    from dtsched.ready entry
-                    where entry.queue = p_queue and entry.priority = v_priority
-                        and (entry.xid, entry.job_id) > (v_head, v_head_id)
-                    order by entry.xid, entry.job_id
-                    limit v_left - v_late_count
-                    for update skip locked)
-                select v_tids || coalesce(array_agg(tid), '{}'),
-                    v_ids || coalesce(array_agg(job_id order by xid, job_id), '{}'), max(xid)
-                into v_tids, v_ids, v_last
-                from new;
-            end if;
-            if v_tids <> '{}' then
-                delete from dtsched.ready entry where entry.ctid = any (v_tids);
-            end if;
-            v_taken := v_taken || v_ids;
-            v_left := v_left - cardinality(v_ids);
-            if v_left > 0 then  -- the lane is drained: what comes is of open transactions or of later ones
-                v_head := v_max;
-                v_head_id := 0;
-            elsif v_last is not null then
-                v_head := v_last;
-                v_head_id := v_ids[cardinality(v_ids)];
-                if v_head >= v_max then
+                        order by entry.xid, entry.job_id
+                        limit v_want
+                        for update skip locked)
+                    select coalesce(array_agg(tid), '{}'), coalesce(array_agg(job_id order by xid, job_id), '{}'),
+                        array_agg(limit_key order by xid, job_id)
+                    into v_tids, v_ids, v_keys
+                    from late;
+                elsif v_has_late[v_lane] then
+                    with late as materialized (
+                        select entry.tid, entry.job_id, entry.xid, entry.limit_key
+                        from unnest(v_ended) ended (xid)
+                        cross join lateral (
+                            select entry.ctid as tid, entry.job_id, entry.xid, entry.limit_key
+                            from dtsched.ready entry
+                            where entry.queue = p_queue and entry.priority = v_lane and entry.xid = ended.xid
+                                and (entry.xid, entry.job_id) <= (v_head, v_head_id)
+                            order by entry.job_id
+                            limit v_want
+                            for update skip locked) entry
+                        limit v_want)
+                    select coalesce(array_agg(tid), '{}'), coalesce(array_agg(job_id order by xid, job_id), '{}'),
+                        array_agg(limit_key order by xid, job_id)
+                    into v_tids, v_ids, v_keys
+                    from late;
+                end if;
+                v_late_count := cardinality(v_ids);
+                v_keep_ended := v_keep_ended or v_late_count = v_want;
+                v_last := null;
+                if v_late_count < v_want then
+                    with new as materialized (
+                        select entry.ctid as tid, entry.job_id, entry.xid, entry.limit_key
+                        from dtsched.ready entry
+                        where entry.queue = p_queue and entry.priority = v_lane
+                            and (entry.xid, entry.job_id) > (v_head, v_head_id)
+                        order by entry.xid, entry.job_id
+                        limit v_want - v_late_count
+                        for update skip locked)
+                    select v_tids || coalesce(array_agg(tid), '{}'),
+                        v_ids || coalesce(array_agg(job_id order by xid, job_id), '{}'),
+                        v_keys || array_agg(limit_key order by xid, job_id), max(xid)
+                    into v_tids, v_ids, v_keys, v_last
+                    from new;
+                end if;
+                if cardinality(v_ids) < v_want then  -- the lane is drained: what comes is of open transactions or of later ones
                     v_head := v_max;
                     v_head_id := 0;
+                elsif v_last is not null then
+                    v_head := v_last;
+                    v_head_id := v_ids[cardinality(v_ids)];
+                    if v_head >= v_max then
+                        v_head := v_max;
+                        v_head_id := 0;
+                    end if;
                 end if;
+            elsif v_head < v_max then
+                v_head := v_max;
+                v_head_id := 0;
             end if;
-        elsif v_head < v_max then
-            v_head := v_max;
-            v_head_id := 0;
+            v_heads[v_lane] := v_head;
+            v_head_ids[v_lane] := v_head_id;
+            v_top := greatest(v_top, v_head);
         end if;
-        v_heads[v_priority] := v_head;
-        v_head_ids[v_priority] := v_head_id;
-        v_top := greatest(v_top, v_head);
+        if v_ids <> '{}' then
+            delete from dtsched.ready entry where entry.ctid = any (v_tids);
+            if v_lane > 10 then
+                keys := keys || v_keys;
+                lanes := lanes || array_fill(v_lane::smallint, array[cardinality(v_ids)]);
+                reserved := reserved + v_share;
+                v_left := v_left - v_share;
+            else
+                ids := ids || v_ids;
+                v_left := v_left - cardinality(v_ids);
+            end if;
+        end if;
     end loop;
 
     v_own := pg_current_xact_id_if_assigned();
@@ -211,15 +297,15 @@ begin
     if v_sweeping then
         -- the low mark stops at the first entry still there: taken by somebody who may yet give up. What an open
         -- transaction puts below it lowers the mark when that has ended.
-        for v_priority in 1..10 loop
+        for v_lane in 1..v_lanes loop
             select entry.xid
             into v_low
             from dtsched.ready entry
-            where entry.queue = p_queue and entry.priority = v_priority and entry.xid >= v_lows[v_priority]
-                and (entry.xid, entry.job_id) <= (v_heads[v_priority], v_head_ids[v_priority])
+            where entry.queue = p_queue and entry.priority = v_lane and entry.xid >= v_lows[v_lane]
+                and (entry.xid, entry.job_id) <= (v_heads[v_lane], v_head_ids[v_lane])
             order by entry.queue, entry.priority, entry.xid, entry.job_id
             limit 1;
-            v_lows[v_priority] := least(v_low, v_heads[v_priority]);
+            v_lows[v_lane] := least(v_low, v_heads[v_lane]);
         end loop;
         if not v_keep_ended then  -- else there is more to sweep, and the next call goes on
             v_swept := v_seconds;
@@ -228,6 +314,5 @@ begin
 
     perform set_config(v_setting, p_queue || ';' || v_swept || ';' || array_to_string(v_open, ',') || ';' ||
         (select string_agg(v_heads[lane] || ':' || v_head_ids[lane] || ':' || v_lows[lane], ';' order by lane)
-         from generate_series(1, 10) lane), false);
-    return v_taken;
+         from generate_series(1, v_lanes) lane), false);
 end $$;

@@ -15,7 +15,6 @@ declare
     v_knowing integer;
     v_slots bigint;
     v_running bigint;
-    v_parked text;
     v_xid xid8;
     v_ahead bigint;
 begin
@@ -35,13 +34,8 @@ begin
             then 'the worker that serves queue %s does not know task %s'
             else 'none of the workers that serve queue %s knows task %s' end, p_queue, p_task);
     end if;
-    select entry.reason into v_parked from dtsched.parked entry where entry.job_id = p_id;
-    if v_parked = 'limit' then
-        return query select 'limit', format('all seats of limit key %s are taken', p_limit_key);
-    elsif v_parked = 'rate' then
-        return query select 'rate', format('the rate of queue %s or of its limit key is used up', p_queue);
-    end if;
-    if v_paused_at is not null or v_knowing = 0 then
+    return query select * from dtsched.why_limited(p_queue, p_limit_key, p_id);
+    if found or v_knowing = 0 then
         return;
     end if;
 

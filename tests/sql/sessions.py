@@ -6,6 +6,7 @@ from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 Row = tuple[Any, ...]
 
@@ -45,6 +46,23 @@ class Session:
             priority,
             count,
         )
+
+    def insert_limited(self, key: str, count: int = 1, *, priority: int = 5, queue: str = "default") -> list[int]:
+        """Submits jobs with a limit key by one plain INSERT and returns their ids."""
+        return self.column(
+            """
+            insert into dtsched.jobs (queue, task, priority, limit_key)
+            select %s, 'echo', %s, %s from generate_series(1, %s)
+            returning id
+            """,
+            queue,
+            priority,
+            key,
+            count,
+        )
+
+    def set_queue(self, queue: str = "default", **settings: object) -> None:
+        self.run("select dtsched.set_queue(%s, %s)", queue, Jsonb(settings))
 
     def state(self, job: int) -> str:
         return self.value("select state from dtsched.jobs where id = %s", job)

@@ -20,6 +20,7 @@ READING = {
         "list_attempts",
         "why",
         "list_queues",
+        "list_limits",
         "list_workers",
         "stats",
         "metrics",
@@ -31,13 +32,14 @@ FUNCTIONS = {
     "dtsched_submit": {"submit", "submit_many"},
     "dtsched_worker": {
         *("register_worker", "renew", "deregister_worker", "claim", "finish", "work", "release", "held", "rescue"),
-        *("reconcile", "promote", "ensure_partitions", "roll_up", "hungry", "settled", "sated", "parents", "has_ready"),
+        *("reconcile", "promote", "ensure_partitions", "roll_up", "note_age", "hungry", "settled", "sated", "parents"),
+        "has_ready",
     },
     "dtsched_reader": READING,
     "dtsched_operator": READING
     | {
         *("jobs_of_keys", "submit", "submit_many", "cancel", "retry", "run_now", "reschedule", "delete"),
-        *("pause", "resume"),
+        *("pause", "resume", "set_queue", "set_limit"),
     },
 }
 

@@ -1,0 +1,35 @@
+-- Changes settings of a queue, those named and no others, and returns all that it has then; null takes one away. A queue that
+-- nobody has named yet comes to exist by this. Claims heed it from the next one on: what runs already is counted, and goes on.
+-- Raises JQ001 for a bad name or a bad setting (see settings_problem). Locks: the queue's row.
+--
+--   limit              jobs of the queue that run at once, over all workers
+--   rate, burst        jobs a second that start, and how many at once after a quiet while (a second's worth)
+--   key_limit, key_rate, key_burst   the same of each limit key that has no limits of its own (key_limit: 1)
+--   aging              seconds after which a job goes before younger ones of a higher priority (600)
+--   breaker, key_breaker             {"failures": n, "within": seconds, "cooldown": seconds}: nothing starts after so many failures
+--   max_attempts, timeout, retention what holds for jobs that do not say it themselves
+create or replace function dtsched.set_queue(p_queue text, p_settings jsonb) returns jsonb
+language plpgsql security definer
+set search_path = pg_catalog, dtsched, pg_temp
+as $$
+declare
+    v_problem text := dtsched.settings_problem(p_settings);
+    v_settings jsonb;
+begin
+    perform dtsched.require_queue_name(p_queue);
+    if v_problem is not null then
+        raise exception '%', v_problem using errcode = 'JQ001';
+    end if;
+    insert into dtsched.queues (name, settings) values (p_queue, jsonb_strip_nulls(p_settings))
+    on conflict (name) do update
+    set settings = jsonb_strip_nulls(queues.settings || p_settings),
+        tokens = null,
+        refilled_at = null,
+        open_until = case when p_settings ? 'breaker' then null else queues.open_until end,
+        probe_id = case when p_settings ? 'breaker' then null else queues.probe_id end,
+        failed_at = case when p_settings ? 'breaker' then '{}' else queues.failed_at end
+    returning settings
+    into v_settings;
+    perform dtsched.look_at(p_queue);
+    return v_settings;
+end $$;

@@ -1,0 +1,115 @@
+-- Takes up to p_limit waiting jobs of the limit keys whose turns a claim has taken, as many of each as may start, and returns
+-- their ids. What the keys have is dealt out in rounds, so that no key gets its next share before every other has its own.
+-- open are the keys to look at again once the leases are made (give_turns): they have more, or lack nothing but time; watched
+-- are those of which a start is to be noted (note_starts). busy are those that somebody else has locked, because a claim never waits: they
+-- keep their turn (add_turns).
+-- Reads parked_limit_idx, and what seats() reads. Locks: limits sorted SKIP LOCKED, then entries of parked SKIP LOCKED.
+create or replace function dtsched.take_limited(
+    p_queue text,
+    p_turns text[],
+    p_limit integer,
+    out ids bigint[],
+    out open text[],
+    out watched text[],
+    out busy text[]
+)
+language plpgsql
+set search_path = pg_catalog, dtsched, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+declare
+    v_locked text[];
+    v_keys text[];  -- that have seats, in the order of their turns
+    v_seats integer[];
+    v_taken integer[];
+    v_stale bigint[];
+    v_more integer := 0;
+    v_ids bigint[];
+    v_left integer := p_limit;
+begin
+    ids := '{}';
+    -- a key that is new gets its row here; who makes it holds the advisory lock until it is there for all to see
+    insert into dtsched.limits (limit_key)
+    select fresh.limit_key
+    from (select turn.limit_key
+          from (select distinct limit_key from unnest(p_turns) limit_key) turn
+          where not exists (select from dtsched.limits limited where limited.limit_key = turn.limit_key)
+          order by turn.limit_key
+          limit 50) fresh
+    where pg_try_advisory_xact_lock(dtsched.gate() + 2, hashtext(fresh.limit_key))
+    on conflict do nothing;
+
+    v_locked := array(
+        select limited.limit_key
+        from dtsched.limits limited
+        where limited.limit_key = any (p_turns)
+        order by limited.limit_key
+        for no key update skip locked);
+    busy := array(select distinct limit_key from unnest(p_turns) limit_key where limit_key <> all (v_locked));
+
+    select coalesce(array_agg(room.limit_key order by turn.n) filter (where room.seats > 0), '{}'),
+        coalesce(array_agg(room.seats order by turn.n) filter (where room.seats > 0), '{}'),
+        coalesce(array_agg(room.limit_key) filter (where room.watched), '{}'),
+        coalesce(array_agg(room.limit_key) filter (where room.watched or room.wake_at is not null), '{}')
+    into v_keys, v_seats, watched, open
+    from dtsched.seats(p_queue, v_locked, dtsched.now()) room
+    join (select limit_key, min(n) as n from unnest(p_turns) with ordinality as turn (limit_key, n) group by limit_key) turn
+        on turn.limit_key = room.limit_key;
+    while v_left > 0 and v_keys <> '{}' loop
+        with candidate as materialized (
+            select room.n, entry.job_id,
+                row_number() over (partition by room.n, job.id is not null order by entry.nth) as nth,
+                job.id is not null as is_ready
+            from unnest(v_keys, v_seats) with ordinality as room (limit_key, seats, n)
+            cross join lateral (
+                select head.job_id, row_number() over () as nth
+                from (select entry.job_id
+                      from dtsched.parked entry
+                      where entry.limit_key = room.limit_key and entry.queue = p_queue and entry.reason = 'limit'
+                      order by entry.priority desc, entry.job_id
+                      limit least(room.seats, 1 + v_left / cardinality(v_keys)) + v_more
+                      for update skip locked) head) entry
+            left join dtsched.jobs job on job.id = entry.job_id and job.state = 'ready'
+        ),
+        chosen as materialized (
+            select candidate.n, candidate.job_id
+            from candidate
+            where candidate.is_ready and candidate.nth <= v_seats[candidate.n]
+            order by candidate.nth, candidate.n
+            limit v_left
+        ),
+        stale as materialized (
+            select candidate.n, candidate.job_id from candidate where not candidate.is_ready
+        ),
+        gone as (
+            delete from dtsched.parked entry
+            where entry.job_id = any (array(select chosen.job_id from chosen union all select stale.job_id from stale))
+        )
+        select coalesce((select array_agg(chosen.job_id) from chosen), '{}'),
+            array(select coalesce(taken.jobs, 0)::integer
+                  from generate_subscripts(v_keys, 1) key (n)
+                  left join (select chosen.n, count(*) as jobs from chosen group by chosen.n) taken on taken.n = key.n
+                  order by key.n),
+            array(select distinct stale.n from stale)
+        into v_ids, v_taken, v_stale;
+        if v_stale <> '{}' then  -- jobs that were cancelled while they waited: there may be many
+            v_more := least(2 * v_more + 10, 1000);
+        end if;
+        ids := ids || v_ids;
+        v_left := v_left - cardinality(v_ids);
+        open := open || array(select room.limit_key  -- did not get what it might have had, or its jobs are held by somebody
+                              from unnest(v_keys, v_seats, v_taken) as room (limit_key, seats, taken)
+                              where room.taken < room.seats and (room.taken = 0 or v_left = 0));
+        select coalesce(array_agg(room.limit_key order by room.n), '{}'),
+            coalesce(array_agg(room.seats - room.taken order by room.n), '{}')
+        into v_keys, v_seats
+        from unnest(v_keys, v_seats, v_taken) with ordinality as room (limit_key, seats, taken, n)
+        where room.taken < room.seats and (room.taken > 0 or room.n = any (v_stale));
+    end loop;
+    if p_limit <= 0 then
+        open := open || v_keys;
+    end if;
+end $$;
