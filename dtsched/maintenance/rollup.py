@@ -1,5 +1,5 @@
-"""Adds the tallies of past minutes up, so that counts and metrics stay quick to read, and notes how old transactions are, so
-that claims know what has waited for long."""
+"""Adds the tallies of past minutes up, so that counts and metrics stay quick to read; and notes how old transactions
+are, so that claims know what has waited for long."""
 
 from dtsched.maintenance.link import Link
 from dtsched.maintenance.loop import Round

@@ -181,7 +181,10 @@ def test_a_job_that_comes_due_waits_for_a_seat(worker: Worker):
 def test_a_released_child_waits_for_a_seat(worker: Worker):
     (parent,) = worker.insert()
     first, second = worker.column(
-        "select dtsched.submit('echo', limit_key => 'acme', depends_on => array[%s::bigint]) from generate_series(1, 2)",
+        """
+        select dtsched.submit('echo', limit_key => 'acme', depends_on => array[%s::bigint])
+        from generate_series(1, 2)
+        """,
         parent,
     )
     assert worker.claim() == [parent]
