@@ -9,27 +9,27 @@ set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
 as $$
-declare
-    v_queue text;
-    v_keys text[];
 begin
-    for v_queue, v_keys in
-        with recursive waiting (limit_key, queue) as (
-            select wanted.limit_key, (select min(entry.queue) from dtsched.parked entry
-                                      where entry.limit_key = wanted.limit_key and entry.reason = 'limit')
-            from (select distinct limit_key from unnest(p_keys) limit_key) wanted
-            union all
-            select waiting.limit_key, (select min(entry.queue) from dtsched.parked entry
-                                       where entry.limit_key = waiting.limit_key and entry.reason = 'limit'
-                                           and entry.queue > waiting.queue)
-            from waiting
-            where waiting.queue is not null
-        )
-        select waiting.queue, array_agg(waiting.limit_key)
-        from waiting
-        where waiting.queue is not null
-        group by waiting.queue
-    loop
-        perform dtsched.add_turns(v_queue, v_keys);
-    end loop;
+    insert into dtsched.ready (queue, priority, job_id, limit_key)
+    with recursive head (limit_key, queue, priority, job_id) as (
+        select wanted.limit_key, first.queue, first.priority, first.job_id
+        from (select distinct limit_key from unnest(p_keys) limit_key) wanted
+        cross join lateral (
+            select entry.queue, entry.priority, entry.job_id
+            from dtsched.parked entry
+            where entry.limit_key = wanted.limit_key and entry.reason = 'limit'
+            order by entry.queue, entry.priority desc, entry.job_id
+            limit 1) first
+        union all
+        select head.limit_key, next.queue, next.priority, next.job_id
+        from head
+        cross join lateral (
+            select entry.queue, entry.priority, entry.job_id
+            from dtsched.parked entry
+            where entry.limit_key = head.limit_key and entry.reason = 'limit' and entry.queue > head.queue
+            order by entry.queue, entry.priority desc, entry.job_id
+            limit 1) next
+    )
+    select head.queue, 10 + head.priority, head.job_id, head.limit_key from head
+    on conflict do nothing;
 end $$;

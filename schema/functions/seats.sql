@@ -25,5 +25,6 @@ as $$
     cross join lateral (
         select dtsched.tokens(limited.tokens, limited.refilled_at, rule.rate, rule.burst, p_now) as tokens) bucket
     cross join lateral (
-        select dtsched.breaker_tries(limited.open_until, limited.probe_id, p_now) as tries) breaker
+        select case when limited.open_until is not null  -- a call costs more than all the rest
+            then dtsched.breaker_tries(limited.open_until, limited.probe_id, p_now) end as tries) breaker
 $$;
