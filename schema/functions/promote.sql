@@ -128,6 +128,7 @@ begin
             from moved
             where moved.limit_key is not null
             group by moved.queue, moved.priority, moved.limit_key
+            on conflict do nothing  -- an entry of this very transaction
         )
         select count(*) into v_promoted from moved;
     end if;

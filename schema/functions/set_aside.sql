@@ -30,6 +30,7 @@ begin
         from aside
         where aside.known
         group by aside.queue, aside.priority, aside.limit_key
+        on conflict do nothing  -- a turn of this very transaction
     )
     select coalesce(array_agg(distinct aside.limit_key), '{}')
     into v_unused

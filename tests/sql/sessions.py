@@ -78,6 +78,14 @@ class Session:
             as $$ select clock_timestamp() + ahead from public.clock $$
             """)
 
+    def stop_the_clock(self) -> None:
+        """Once it is taken over: time passes by `travel` only."""
+        self.run("alter table public.clock add column stopped_at timestamptz default clock_timestamp()")
+        self.run("""
+            create or replace function dtsched.now() returns timestamptz language sql volatile security definer
+            as $$ select stopped_at + ahead from public.clock $$
+            """)
+
     def travel(self, by: str) -> None:
         self.run("update public.clock set ahead = ahead + %s::interval", by)
 

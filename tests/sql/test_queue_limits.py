@@ -20,18 +20,8 @@ def worker(open_worker: OpenWorker) -> Worker:
     """One whose lease outlives all travels."""
     worker = open_worker(lease="10 days")
     worker.take_over_the_clock()
-    worker.run("update public.clock set ahead = interval '0'")
-    stop_the_clock(worker)
+    worker.stop_the_clock()
     return worker
-
-
-def stop_the_clock(session: Session) -> None:
-    """From here on time passes by `travel` only."""
-    session.run("alter table public.clock add column stopped_at timestamptz default clock_timestamp()")
-    session.run("""
-        create or replace function dtsched.now() returns timestamptz language sql volatile security definer
-        as $$ select stopped_at + ahead from public.clock $$
-        """)
 
 
 def fail(worker: Worker, count: int, *, key: str | None = None) -> None:
