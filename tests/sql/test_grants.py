@@ -32,6 +32,7 @@ FUNCTIONS = {
     "dtsched_worker": {
         *("register_worker", "renew", "deregister_worker", "claim", "finish", "work", "release", "held", "rescue"),
         *("reconcile", "promote", "ensure_partitions", "roll_up", "hungry", "settled", "sated", "parents", "has_ready"),
+        "free_expired_keys",
     },
     "dtsched_reader": READING,
     "dtsched_operator": READING
