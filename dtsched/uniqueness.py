@@ -35,7 +35,7 @@ def _names(task: str, unique: object, parameters: Sequence[str], open_ended: boo
     names = [name for name in given if isinstance(name, str) and (open_ended or name in parameters)]
     if not names or len(names) < len(given):
         raise InvalidInput(
-            f'task {task}: unique must be "args" or names out of its arguments ({", ".join(parameters) or "none"}), not '
+            f'task {task}: unique must be "args" or names of its arguments ({", ".join(parameters) or "none"}), not '
             f"{shown(cast('object', unique))}",
             field="unique",
         )

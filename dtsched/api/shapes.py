@@ -88,7 +88,7 @@ class JobRequest(Struct, forbid_unknown_fields=True):
     key: Annotated[
         Key | None,
         Meta(
-            description="At most one job has it, for as long as `key_for` says: `on_conflict` says what becomes of that one.",
+            description="At most one job has it, for as long as `key_for` says; `on_conflict` is about that one.",
             examples=["order-42"],
         ),
     ] = None
@@ -139,11 +139,27 @@ class JobRequest(Struct, forbid_unknown_fields=True):
 
 _GIVEN = {"not": {"type": "null"}}
 
+_REPLACES_NO_PARENTS = {
+    "not": {
+        "properties": {"on_conflict": {"const": "replace"}, "depends_on": {"type": "array", "minItems": 1}},
+        "required": ["on_conflict", "depends_on"],
+    }
+}
+
+
+def _needs_a_key(field: str) -> dict[str, Any]:
+    return {
+        "if": {"properties": {field: _GIVEN}, "required": [field]},
+        "then": {"properties": {"key": _GIVEN}, "required": ["key"]},
+    }
+
+
 JobBody: TypeAlias = Annotated[
     JobRequest,
     Meta(
         extra_json_schema={
             "not": {"properties": {"delay": _GIVEN, "run_at": _GIVEN}, "required": ["delay", "run_at"]},
+            "allOf": [*map(_needs_a_key, ("key_for", "on_conflict")), _REPLACES_NO_PARENTS],
             "examples": [{"task": "echo", "args": {"value": 1}}],
         }
     ),

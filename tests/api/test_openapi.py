@@ -143,6 +143,10 @@ def test_what_is_refused_at_the_door_is_refused_by_the_schema(case: BadInput) ->
         {"tags": ["a\n"] * 20, "backoff": {"kind": "fixed", "base": 0, "cap": 31622400, "jitter": 1}},
         {"priority": None, "queue": None, "key": None, "tags": None, "depends_on": None, "backoff": None},
         {"depends_on": []},
+        {"key": "x", "key_for": "kept", "on_conflict": "replace", "depends_on": []},
+        {"key": "y", "key_for": 0.5, "on_conflict": "supersede", "depends_on": None},
+        {"key": "free", "key_for": "10m", "on_conflict": "reject"},
+        {"key": None, "key_for": None, "on_conflict": None},
     ],
 )
 async def test_what_the_schema_takes_is_taken(empty_api: Api, fields: dict[str, object]) -> None:

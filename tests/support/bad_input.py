@@ -147,7 +147,7 @@ CASES: tuple[BadInput, ...] = (
     _case(
         "key_for of 0",
         "key_for",
-        "0",
+        0,
         "key_for must be unfinished, kept, or over 0",
         not_at=("insert",),
         because=_NO_SUCH_KEY_COLUMN,
@@ -186,6 +186,16 @@ CASES: tuple[BadInput, ...] = (
         "on_conflict needs a key",
         not_at=("insert",),
         because=_NO_SUCH_KEY_COLUMN,
+    ),
+    _case(
+        "replace with depends_on",
+        "on_conflict",
+        "replace",
+        "leave depends_on out",
+        not_at=("insert",),
+        because=_NO_SUCH_KEY_COLUMN,
+        key="k",
+        depends_on=[1],
     ),
     _case(
         "limit_key with a line break", "limit_key", "a\nb", "limit_key must be 1 to 255", insert_says="key_must_be_1"
