@@ -257,10 +257,11 @@ def test_a_key_whose_time_is_over_goes_to_a_retry_or_to_a_submission_but_not_to_
     set_clock(worker, start + timedelta(minutes=1))
     session = open_session()
     worker.run("begin")
-    assert worker.value("select dtsched.retry(%s)", first.id) == "retried"
+    worker.run("select from dtsched.keys for update")
     found: list[Submitted] = []
     submitting = Started(lambda: found.append(submit(session)))
-    wait_until_blocked(open_session(), session)
+    wait_until_blocked(open_session(), session)  # has seen that the job has ended
+    assert worker.value("select dtsched.retry(%s)", first.id) == "retried"
     worker.run("commit")
     submitting.join()
     assert found == [(first.id, False, "kept")]

@@ -134,21 +134,24 @@ def test_whoever_holds_the_row_of_the_holder_may_submit_a_key_that_the_submitter
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_child_of_a_job_that_is_being_finished_beside_the_end_of_the_holder_of_its_key(
+def test_taking_the_key_of_a_blocked_job_beside_the_end_of_its_parent_which_another_job_is_to_depend_on(
     mode: str, open_session: OpenSession, session: Session, worker: Worker
 ):
-    """Linked to its parent at the commit, it would wait for who finishes both, and who waits for the holder's row."""
+    """Who finishes the parent holds it and waits for the blocked job; the new child is linked to it at the commit."""
     (parent,) = worker.insert()
-    (old,) = submit_in(session, mode, "k")
-    assert worker.claim() == [parent, old]
+    (old,) = submit_in(session, "supersede", "k", depends_on=[parent])
+    assert worker.claim() == [parent]
     session.run("begin")
-    submit_in(session, "supersede", "k", depends_on=[parent])
-    finishing = Started(lambda: worker.finish(parent, old))
+    new, child = session.column(
+        "select id from dtsched.submit_many(%s)",
+        Jsonb([{"task": "echo", "key": "k", "on_conflict": mode}, {"task": "child", "depends_on": [parent]}]),
+    )
+    finishing = Started(lambda: worker.finish(parent))
     wait_until_blocked(open_session(), worker)
     session.run("commit")
     finishing.join()
-    assert worker.state(old) == "cancelled"
-    assert len(worker.claim()) == 1
+    assert worker.state(old) == ("ready" if mode == "replace" else "cancelled")
+    assert sorted(worker.claim()) == [new, child]
 
 
 def test_a_submission_gives_up_when_the_holders_row_is_held_for_longer_than_its_lock_timeout(
