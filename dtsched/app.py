@@ -17,11 +17,12 @@ from dtsched.client import Client, result_of
 from dtsched.context import Context
 from dtsched.correlation import correlate
 from dtsched.errors import InvalidInput, NotFound
-from dtsched.jobs import ENDED, Job, JobState, NewJob, Retry, Submitted, check_all, named_by_number, shown
+from dtsched.jobs import ENDED, Job, JobState, NewJob, OnConflict, Retry, Submitted, check_all, named_by_number, shown
 from dtsched.pool import SyncPool
 from dtsched.settings import Settings, load
 from dtsched.store import read_job_sync, submit_in, submit_in_sync
 from dtsched.tasks import Executor, TaskDefinition, TaskRegistry
+from dtsched.uniqueness import Unique
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,7 +34,8 @@ _STATEMENT_MS = 60_000  # 100,000 jobs in one batch take 4 s, measured
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """How one submission differs from its task. `at` needs a time zone; durations are seconds or like "10m".
-    `depends_on` takes handles, ids and keys."""
+    `depends_on` takes handles, ids and keys. `key_for` says how long a key is held: "unfinished" (the default), "kept",
+    or for a duration from the submission on; `on_conflict` what becomes of the job that holds it."""
 
     delay: float | str | None = None
     at: datetime | None = None
@@ -47,6 +49,8 @@ class Options:
     timeout: float | str | None = None
     deadline: datetime | None = None
     correlation_id: str | None = None
+    key_for: float | str | None = None
+    on_conflict: OnConflict | None = None
 
 
 class OptionValues(TypedDict, total=False):
@@ -64,16 +68,20 @@ class OptionValues(TypedDict, total=False):
     timeout: float | str | None
     deadline: datetime | None
     correlation_id: str | None
+    key_for: float | str | None
+    on_conflict: OnConflict | None
 
 
 class JobHandle(Generic[R]):
-    """A submitted job. `created` is False where the unfinished job with the same key was kept."""
+    """A submitted job. `created` is False where the job with the same key was kept, or replaced; `outcome` says which,
+    and is "superseded" where this job has taken its key from another."""
 
     def __init__(self, app: "App", definition: TaskDefinition, submitted: Submitted) -> None:
         self._app = app
         self._definition = definition
         self.id = submitted.id
         self.created = submitted.created
+        self.outcome = submitted.outcome
 
     def __repr__(self) -> str:
         return f"JobHandle({self.id})"
@@ -176,6 +184,7 @@ class Task(Generic[P, R]):
 
     def _new_job(self, args: dict[str, Any], options: Options) -> NewJob:
         definition = self.definition
+        key = options.key if options.key is not None else definition.key_of(args)
         return new_job(
             definition.name,
             args,
@@ -184,6 +193,11 @@ class Task(Generic[P, R]):
                 queue=options.queue if options.queue is not None else definition.queue,
                 priority=options.priority if options.priority is not None else definition.priority,
                 max_attempts=options.max_attempts if options.max_attempts is not None else definition.max_attempts,
+                key=key,
+                key_for=options.key_for if options.key_for is not None or key is None else definition.key_for,
+                on_conflict=options.on_conflict
+                if options.on_conflict is not None or key is None
+                else definition.on_conflict,
             ),
             backoff=definition.backoff,
         )
@@ -237,12 +251,16 @@ class App:
         retry: Retry | None = None,
         timeout: float | str | None = None,
         executor: Executor | None = None,
+        unique: Unique | None = None,
+        key_for: float | str | None = None,
+        on_conflict: OnConflict | None = None,
     ) -> "TaskDecorator": ...
     def task(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
         """Makes a handler of a function, async or plain, under its own name or `name`. A first parameter annotated
         Context is given the attempt's context; the others are the job's args, decoded into their annotated types.
         A plain function runs in a thread, which no timeout can stop, or with executor="process" in a process of its
-        own, which is killed at the timeout or when the job is cancelled."""
+        own, which is killed at the timeout or when the job is cancelled. unique="args" gives each job a key made of
+        its args, unique=("user_id",) of these alone; key_for and on_conflict are as in Options, for jobs with a key."""
         decorator = TaskDecorator(self, options)
         return decorator if function is None else decorator(function)
 
@@ -380,4 +398,6 @@ def new_job(task: str, args: dict[str, Any], options: Options, *, backoff: dict[
         backoff=backoff,
         deadline=options.deadline,
         correlation_id=options.correlation_id,
+        key_for=options.key_for,
+        on_conflict=options.on_conflict,
     )

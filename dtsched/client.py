@@ -69,7 +69,7 @@ class Client:
             return await store.list_jobs(wanted, before=before, limit=limit)
 
     async def jobs_of_keys(self, keys: Sequence[str]) -> dict[str, int]:
-        """The unfinished job of each key that is held."""
+        """The job that holds each of these keys."""
         async with self.pool.store() as store:
             return await store.jobs_of_keys(keys)
 

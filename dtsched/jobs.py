@@ -14,6 +14,10 @@ from dtsched.errors import InvalidInput
 from dtsched.settings import parse_duration
 
 JobState: TypeAlias = Literal["blocked", "scheduled", "ready", "running", "completed", "failed", "cancelled"]
+OnConflict: TypeAlias = Literal["keep", "replace", "reject", "supersede"]
+"""What becomes of the job that holds the key of one that is submitted, see dtsched.submit_many()."""
+
+KeyOutcome: TypeAlias = Literal["created", "kept", "replaced", "superseded"]
 ENDED: frozenset[str] = frozenset({"completed", "failed", "cancelled"})
 
 MAX_ARGS_BYTES = 1024 * 1024
@@ -60,7 +64,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewJob(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A job to be submitted. None leaves a field to its default. `delay` and `timeout` are seconds, or like "10m".
+    """A job to be submitted. None leaves a field to its default. `delay` and `timeout` are seconds, or like "10m";
+    `key_for` too, or "unfinished" or "kept".
     `depends_on` takes ids, and keys: of jobs that are submitted with this one, else of unfinished jobs."""
 
     task: str
@@ -78,13 +83,17 @@ class NewJob(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defa
     backoff: dict[str, Any] | None = None
     deadline: datetime | None = None
     correlation_id: str | None = None
+    key_for: float | str | None = None
+    on_conflict: OnConflict | None = None
 
 
 class Submitted(msgspec.Struct, frozen=True):
-    """`created` is False where an unfinished job with the same key was kept; `id` is then that job's."""
+    """`created` is False where the job with the same key was kept, or replaced: `id` is then that job's. Superseded:
+    this one was created, and has taken its key from another."""
 
     id: int
     created: bool
+    outcome: KeyOutcome = "created"
 
 
 class ParentResult(msgspec.Struct, frozen=True):
@@ -186,13 +195,15 @@ def check(job: NewJob) -> NewJob:
     if delay is not None and job.run_at is not None:
         raise InvalidInput("delay and run_at exclude each other: give one", field="delay")
     _check_key("key", job.key)
+    key_for = _key_time(job.key_for)
+    _check_conflict(job)
     _check_key("limit_key", job.limit_key)
     check_correlation_id(job.correlation_id)
     _check_tags(job.tags)
     _check_parents(job.depends_on)
     check_json(job.args, field="args")
     _check_backoff(job.backoff)
-    return msgspec.structs.replace(job, run_at=run_at, deadline=deadline, delay=delay, timeout=timeout)
+    return msgspec.structs.replace(job, run_at=run_at, deadline=deadline, delay=delay, timeout=timeout, key_for=key_for)
 
 
 def check_all(jobs: Sequence[NewJob]) -> list[NewJob]:
@@ -309,6 +320,10 @@ def _check_types(job: NewJob) -> NewJob:
     except msgspec.ValidationError as error:
         found = _AT.search(str(error))
         field = found["field"] if found else None
+        if field == "on_conflict":
+            raise InvalidInput(
+                f"on_conflict must be keep, replace, reject or supersede, not {shown(job.on_conflict)}", field=field
+            ) from error
         reason = _AT.sub("", str(error))
         raise InvalidInput(
             f"{field or 'a job'} is of a wrong type: {reason[:1].lower()}{reason[1:]}", field=field
@@ -366,6 +381,31 @@ def _check_text(field: str, value: str | None, longest: int) -> None:
 
 def _check_key(field: str, value: str | None) -> None:
     _check_text(field, value, 255)
+
+
+def _key_time(value: float | str | None) -> float | str | None:
+    if value is None or value in ("unfinished", "kept"):
+        return value
+    try:
+        return _seconds("key_for", value, positive=True)
+    except InvalidInput as error:
+        raise InvalidInput(
+            "key_for must be unfinished, kept, or over 0 and at most 366 days, in seconds or like 10m, not "
+            f"{shown(value)}",
+            field="key_for",
+        ) from error
+
+
+def _check_conflict(job: NewJob) -> None:
+    for field in ("key_for", "on_conflict"):
+        if job.key is None and getattr(job, field) is not None:
+            raise InvalidInput(f"{field} needs a key: give one, or leave {field} out", field=field)
+    if job.on_conflict == "replace" and job.depends_on:
+        raise InvalidInput(
+            "on_conflict replace leaves what the waiting job depends on as it is: leave depends_on out, or use "
+            "supersede",
+            field="on_conflict",
+        )
 
 
 def _check_tags(tags: list[str] | None) -> None:

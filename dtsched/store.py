@@ -27,7 +27,7 @@ CONTRACT = 3
 
 LARGEST_ID = 2**63 - 1
 
-_SUBMIT: LiteralString = "select id, created from dtsched.submit_many(%s::jsonb, %s)"
+_SUBMIT: LiteralString = "select id, created, outcome from dtsched.submit_many(%s::jsonb, %s)"
 _JOB_COLUMNS: LiteralString = """id, queue, task, args, state, priority, run_at, attempt, max_attempts, timeout, key,
     limit_key, depends_on, tags, result, error, progress, worker_id, correlation_id, created_at, started_at,
     finished_at"""
@@ -119,7 +119,7 @@ class Store:
     async def submit_many(self, jobs: Sequence[NewJob], *, check_tasks: bool = True) -> list[Submitted]:
         """In the order given, all or none."""
         rows = await self._rows(_SUBMIT, encode(jobs).decode(), check_tasks)
-        return [Submitted(id=row[0], created=row[1]) for row in rows]
+        return [Submitted(id=row[0], created=row[1], outcome=row[2]) for row in rows]
 
     async def job(self, job_id: int) -> Job | None:
         if job_id > LARGEST_ID:
@@ -171,7 +171,7 @@ class Store:
         return {row[0] for row in rows}
 
     async def jobs_of_keys(self, keys: Sequence[str]) -> dict[str, int]:
-        """The unfinished job of each key that is held."""
+        """The job that holds each of these keys."""
         rows = await self._rows("select key, job_id from dtsched.jobs_of_keys(%s)", list(keys))
         return {row[0]: row[1] for row in rows}
 
@@ -305,6 +305,10 @@ class Store:
         """False when it was noted a moment ago."""
         return bool((await self._row("select dtsched.note_age()"))[0])
 
+    async def free_expired_keys(self, limit: int = 1000) -> int:
+        """How many keys whose time is over were dealt with; as many as the limit: there may be more."""
+        return cast("int", (await self._row("select dtsched.free_expired_keys(%s)", limit))[0])
+
     async def settled(self, xid: int) -> bool:
         """Whether all transactions from before hungry() drew this xid have ended."""
         return bool((await self._row("select dtsched.settled(%s)", xid))[0])
@@ -394,14 +398,14 @@ async def submit_in(connection: psycopg.AsyncConnection[Any], jobs: Sequence[New
     with translated():
         async with psycopg.AsyncCursor(connection, row_factory=tuple_row) as cursor:
             await cursor.execute(_SUBMIT, (encode(jobs).decode(), False))
-            return [Submitted(id=row[0], created=row[1]) for row in await cursor.fetchall()]
+            return [Submitted(id=row[0], created=row[1], outcome=row[2]) for row in await cursor.fetchall()]
 
 
 def submit_in_sync(connection: psycopg.Connection[Any], jobs: Sequence[NewJob]) -> list[Submitted]:
     """submit_in() for a synchronous connection."""
     with translated(), psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
         cursor.execute(_SUBMIT, (encode(jobs).decode(), False))
-        return [Submitted(id=row[0], created=row[1]) for row in cursor.fetchall()]
+        return [Submitted(id=row[0], created=row[1], outcome=row[2]) for row in cursor.fetchall()]
 
 
 def read_job_sync(connection: psycopg.Connection[Any], job_id: int) -> Job | None:

@@ -11,8 +11,9 @@ import msgspec
 
 from dtsched.context import Context
 from dtsched.errors import DtschedError, InvalidInput, UnknownTask
-from dtsched.jobs import Cancel, NewJob, Retry, Snooze, check, check_json, shown
+from dtsched.jobs import Cancel, NewJob, OnConflict, Retry, Snooze, check, check_json, shown
 from dtsched.settings import parse_duration
+from dtsched.uniqueness import Unique, key_of
 
 Executor: TypeAlias = Literal["async", "thread", "process"]
 
@@ -37,6 +38,9 @@ class TaskDefinition:
         retry: Retry | None = None,
         timeout: float | str | None = None,
         executor: Executor | None = None,
+        unique: Unique | None = None,
+        key_for: float | str | None = None,
+        on_conflict: OnConflict | None = None,
     ) -> None:
         if not inspect.isroutine(function):
             raise InvalidInput(f"a handler must be a function, not {shown(function)}", field="function")
@@ -52,6 +56,8 @@ class TaskDefinition:
         self.max_attempts = retry.max_attempts if retry else None
         self.backoff = retry.policy if retry else None
         self.timeout = None if timeout is None else parse_duration(timeout, field="timeout")
+        self.key_for = key_for
+        self.on_conflict: OnConflict | None = on_conflict
         check(
             NewJob(
                 task=self.name,
@@ -60,6 +66,9 @@ class TaskDefinition:
                 max_attempts=self.max_attempts,
                 backoff=self.backoff,
                 timeout=self.timeout,
+                key="any",
+                key_for=key_for,
+                on_conflict=on_conflict,
             )
         )
         self.executor: Executor = _executor(self.name, function, executor)
@@ -80,6 +89,7 @@ class TaskDefinition:
             raise InvalidInput(
                 f"task {self.name}: its annotations cannot be read from JSON: {error}", field="annotations"
             ) from error
+        self.key_of = key_of(self.name, unique, self._defaults, [p.name for p in self._named], self._extra is not None)
 
     def bind(self, /, *args: object, **kwargs: object) -> dict[str, Any]:
         """The arguments by name, as JSON has them. InvalidInput when the handler would not take them."""

@@ -27,7 +27,8 @@ begin
     end loop;
 
     if to_regrole('dtsched_submit') is not null then
-        grant insert (queue, task, args, priority, run_at, max_attempts, timeout, key, limit_key, depends_on, tags)
+        grant insert (queue, task, args, priority, run_at, max_attempts, timeout, key, limit_key, depends_on, tags,
+                      key_until)
             on dtsched.jobs to dtsched_submit;
         grant select (id) on dtsched.jobs to dtsched_submit;  -- INSERT … RETURNING id
         grant usage on sequence dtsched.job_id_seq to dtsched_submit;
@@ -36,16 +37,20 @@ begin
         select given.role, oid::regprocedure
         from pg_catalog.pg_proc
         join (values
-            ('dtsched_submit', array['submit', 'submit_many']),
-            ('dtsched_worker', array['register_worker', 'renew', 'deregister_worker', 'claim', 'finish', 'work', 'release',
-                                     'held', 'reconcile', 'rescue', 'promote', 'ensure_partitions', 'roll_up', 'note_age', 'hungry',
-                                     'settled', 'sated', 'parents', 'has_ready']),
-            ('dtsched_reader', array['job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_limits', 'list_workers',
-                                     'stats', 'metrics', 'ended', 'watch_ended', 'unwatch_ended', 'check']),
-            ('dtsched_operator', array['job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_limits', 'list_workers',
-                                       'stats', 'metrics', 'ended', 'watch_ended', 'unwatch_ended', 'check', 'jobs_of_keys', 'cancel',
-                                       'retry', 'run_now', 'reschedule', 'delete', 'pause', 'resume', 'set_queue', 'set_limit', 'submit',
-                                       'submit_many'])
+            ('dtsched_submit', array[
+                'submit', 'submit_many']),
+            ('dtsched_worker', array[
+                'register_worker', 'renew', 'deregister_worker', 'claim', 'finish', 'work', 'release', 'held',
+                'reconcile', 'rescue', 'promote', 'ensure_partitions', 'roll_up', 'note_age', 'hungry', 'settled',
+                'sated', 'parents', 'has_ready', 'free_expired_keys']),
+            ('dtsched_reader', array[
+                'job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_limits', 'list_workers',
+                'stats', 'metrics', 'ended', 'watch_ended', 'unwatch_ended', 'check']),
+            ('dtsched_operator', array[
+                'job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_limits', 'list_workers',
+                'stats', 'metrics', 'ended', 'watch_ended', 'unwatch_ended', 'check', 'jobs_of_keys', 'cancel',
+                'retry', 'run_now', 'reschedule', 'delete', 'pause', 'resume', 'set_queue', 'set_limit', 'submit',
+                'submit_many'])
         ) as given (role, functions) on proname = any (given.functions)
         where pronamespace = 'dtsched'::regnamespace and to_regrole(given.role) is not null
     loop

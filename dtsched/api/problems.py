@@ -76,6 +76,12 @@ METHOD = Kind(
 CONFLICT = Kind(
     "conflict", HTTPStatus.CONFLICT, "The job's state does not allow this", "GET the job to see the state it is in."
 )
+KEY_HELD = Kind(
+    "key-held",
+    HTTPStatus.CONFLICT,
+    "Another job holds the key",
+    "Nothing was written: wait until the key is free, or send on_conflict keep, replace or supersede.",
+)
 FORBIDDEN = Kind(
     "forbidden",
     HTTPStatus.FORBIDDEN,

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from dtsched.api.bodies import MAX_BATCH_JOBS
 from dtsched.api.requests import Name
-from dtsched.jobs import MAX_SECONDS
+from dtsched.jobs import MAX_SECONDS, OnConflict
 
 _YEAR = "(19[7-9][0-9]|[2-9][0-9]{3})"
 _TWO = "[0-9]{2}"
@@ -88,8 +88,24 @@ class JobRequest(Struct, forbid_unknown_fields=True):
     key: Annotated[
         Key | None,
         Meta(
-            description="At most one unfinished job has it: submitting a second one shows the first.",
+            description="At most one job has it, for as long as `key_for` says; `on_conflict` is about that one.",
             examples=["order-42"],
+        ),
+    ] = None
+    key_for: Annotated[
+        Annotated[float, Meta(gt=0, le=MAX_SECONDS)] | Literal["unfinished", "kept"] | Duration | None,
+        Meta(
+            description="How long the key is held: by default while the job is unfinished; for a time from the "
+            "submission on, at least; or for as long as the job is kept.",
+            examples=["10m"],
+        ),
+    ] = None
+    on_conflict: Annotated[
+        OnConflict | None,
+        Meta(
+            description="What becomes of the job that holds the key. By default it is kept. `replace` gives one that "
+            "waits the values of this one, `reject` refuses this one, and `supersede` cancels the other one.",
+            examples=["replace"],
         ),
     ] = None
     limit_key: Annotated[
@@ -123,11 +139,27 @@ class JobRequest(Struct, forbid_unknown_fields=True):
 
 _GIVEN = {"not": {"type": "null"}}
 
+_REPLACES_NO_PARENTS = {
+    "not": {
+        "properties": {"on_conflict": {"const": "replace"}, "depends_on": {"type": "array", "minItems": 1}},
+        "required": ["on_conflict", "depends_on"],
+    }
+}
+
+
+def _needs_a_key(field: str) -> dict[str, Any]:
+    return {
+        "if": {"properties": {field: _GIVEN}, "required": [field]},
+        "then": {"properties": {"key": _GIVEN}, "required": ["key"]},
+    }
+
+
 JobBody: TypeAlias = Annotated[
     JobRequest,
     Meta(
         extra_json_schema={
             "not": {"properties": {"delay": _GIVEN, "run_at": _GIVEN}, "required": ["delay", "run_at"]},
+            "allOf": [*map(_needs_a_key, ("key_for", "on_conflict")), _REPLACES_NO_PARENTS],
             "examples": [{"task": "echo", "args": {"value": 1}}],
         }
     ),

@@ -15,12 +15,12 @@ from dtsched.api.bodies import MAX_BATCH_BODY_BYTES, MAX_BATCH_JOBS, parse_batch
 from dtsched.api.database import Database
 from dtsched.api.documentation import JSON, Answer, documented
 from dtsched.api.preferences import Prefer, applied, disconnected, wait_of
-from dtsched.api.problems import MALFORMED, UNKNOWN_TASK, Refused
+from dtsched.api.problems import KEY_HELD, MALFORMED, UNKNOWN_TASK, Refused
 from dtsched.api.requests import ApiRequest, body_of, convert, object_of, require_json
 from dtsched.api.shapes import BatchBody, JobBody
 from dtsched.connections import is_outage, is_transient
 from dtsched.correlation import correlate
-from dtsched.errors import InvalidInput, NotFound
+from dtsched.errors import Conflict, InvalidInput, NotFound
 from dtsched.jobs import Job, NewJob, Submitted, check, shown
 
 _BATCH_SECONDS = 60.0  # for a body of 16 MiB to arrive
@@ -36,6 +36,8 @@ _SHAPES = {
     "max_attempts": "an integer from 1 to 1000",
     "timeout": 'a number of seconds, or a string like "10m"',
     "key": "a string",
+    "key_for": 'unfinished, kept, a number of seconds, or a string like "10m"',
+    "on_conflict": "keep, replace, reject or supersede",
     "limit_key": "a string",
     "depends_on": "a list of job ids and keys",
     "tags": "a list of strings",
@@ -70,14 +72,17 @@ class BatchAccepted(Struct, frozen=True):
         },
         body={JSON: JobBody},
         headers={"Prefer": Prefer},
-        problems=[UNKNOWN_TASK],
+        problems=[UNKNOWN_TASK, KEY_HELD],
     ),
 )
 async def submit_job(request: ApiRequest, database: NamedDependency[Database]) -> Response[Job | Accepted]:
-    """201 with the new job, or 200 with the unfinished one that has its key already."""
+    """201 with the new job, or 200 with the one that has its key, as it was or with the new values (`on_conflict`)."""
     seconds = wait_of(request)
     job = convert(await object_of(request), NewJob, _SHAPES)
-    (submitted,) = await database.ask(database.client.submit_many([job]))
+    try:
+        (submitted,) = await database.ask(database.client.submit_many([job]))
+    except Conflict as error:
+        raise Refused(KEY_HELD, str(error), field="key") from error
     try:
         answer: Job | Accepted = await database.wait(submitted.id, seconds or 0, unless=partial(disconnected, request))
     except Exception as error:
@@ -94,11 +99,13 @@ async def submit_job(request: ApiRequest, database: NamedDependency[Database]) -
 @post(
     "/v1/jobs/batch",
     summary="Submit many jobs at once",
-    opt=documented("jobs", {201: BatchAccepted, 200: BatchAccepted}, body={JSON: BatchBody}, problems=[UNKNOWN_TASK]),
+    opt=documented(
+        "jobs", {201: BatchAccepted, 200: BatchAccepted}, body={JSON: BatchBody}, problems=[UNKNOWN_TASK, KEY_HELD]
+    ),
 )
 async def submit_batch(request: ApiRequest, database: NamedDependency[Database]) -> Response[BatchAccepted]:
     """All or none, at most 10,000 jobs and 16 MiB; a bare array is taken too. 201 when a job was made, 200 when
-    unfinished jobs have all the keys already. A problem names the job by its number, from 1."""
+    other jobs have all the keys already. A problem names the job by its number, from 1."""
     require_json(request)
     raw = await body_of(request, MAX_BATCH_BODY_BYTES, seconds=_BATCH_SECONDS)
     jobs = await asyncio.to_thread(_jobs_of, raw)
@@ -106,6 +113,9 @@ async def submit_batch(request: ApiRequest, database: NamedDependency[Database])
         submitted = await database.store(lambda store: store.submit_many(correlate(jobs)))
     except InvalidInput as error:
         raise _numbered(error, jobs) from error
+    except Conflict as error:
+        number = _NUMBER.match(str(error))
+        raise Refused(KEY_HELD, str(error), field=_path(int(number[1]) if number else 1, "key")) from error
     return Response(BatchAccepted(submitted), status_code=201 if any(job.created for job in submitted) else 200)
 
 

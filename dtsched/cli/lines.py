@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 import msgspec
 
-from dtsched.errors import InvalidInput
+from dtsched.errors import Conflict, InvalidInput
 from dtsched.jobs import NewJob, check, shown
 
 MOST_LINES = 100_000
@@ -93,6 +93,11 @@ class Batch(NamedTuple):
             if line is None:
                 raise
             raise InvalidInput(f"line {line:,}: {_NUMBER.sub('', text, count=1)}", field=error.field) from error
+        except Conflict as error:
+            line = self._line_of(str(error))
+            if line is None:
+                raise
+            raise Conflict(f"line {line:,}: {_NUMBER.sub('', str(error), count=1)}") from error
 
     def _line_of(self, text: str) -> int | None:
         if text.startswith("line "):

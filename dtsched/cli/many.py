@@ -19,7 +19,7 @@ from dtsched.cli.output import print_json, say
 from dtsched.cli.wording import jobs
 from dtsched.connections import Connection, connect, translated
 from dtsched.correlation import correlate, correlated
-from dtsched.errors import InvalidInput
+from dtsched.errors import Conflict, InvalidInput
 from dtsched.jobs import Submitted
 from dtsched.store import Store
 
@@ -27,18 +27,20 @@ LARGEST_BATCH = 10_000
 
 
 class Summary(msgspec.Struct, kw_only=True):
-    """`submitted` jobs were made, from first_id to last_id; `kept` ones were there with their keys. The numbers of
-    lines are those that are committed."""
+    """`submitted` jobs were made, from first_id to last_id; `kept` ones were there with their keys, and
+    `replaced` ones got new values. The numbers of lines are those that are committed."""
 
     submitted: int = 0
     kept: int = 0
+    replaced: int = 0
     first_id: int | None = None
     last_id: int | None = None
 
     def add(self, results: list[Submitted]) -> None:
         made = [each.id for each in results if each.created]
         self.submitted += len(made)
-        self.kept += len(results) - len(made)
+        self.kept += sum(each.outcome == "kept" for each in results)
+        self.replaced += sum(each.outcome == "replaced" for each in results)
         if made:
             self.first_id = made[0] if self.first_id is None else self.first_id
             self.last_id = made[-1]
@@ -59,9 +61,9 @@ def submit_many_command(file: str, batch: int | None, ids: bool, dsn: str | None
     """Submit the jobs of a file, one JSON object a line.
 
     FILE is read as UTF-8, - is stdin. A line is what POST /v1/jobs takes: task, and perhaps args, queue, priority,
-    run_at or delay, max_attempts, timeout, key, limit_key, depends_on, tags, backoff, deadline, correlation_id. Empty
-    lines are passed over. depends_on takes ids, and keys of lines before (without --batch, of any line) or of
-    unfinished jobs.
+    run_at or delay, max_attempts, timeout, key, key_for, on_conflict, limit_key, depends_on, tags, backoff, deadline,
+    correlation_id. Empty lines are passed over. depends_on takes ids, and keys of lines before (without --batch, of any
+    line) or of unfinished jobs.
 
     A line that is wrong is exit code 2 and said with its number: without --batch nothing is submitted then, with
     --batch the lines before its batch are, and it is said up to which.
@@ -97,7 +99,8 @@ def opened(file: str) -> Generator[BinaryIO]:
 def said(summary: Summary) -> str:
     kept = summary.kept
     by_keys = f" ({kept:,} {'was' if kept == 1 else 'were'} kept by {'its key' if kept == 1 else 'their keys'})"
-    return f"submitted {jobs(summary.submitted)}{by_keys if kept else ''}"
+    replaced = f", replaced {summary.replaced:,}" if summary.replaced else ""
+    return f"submitted {jobs(summary.submitted)}{replaced}{by_keys if kept else ''}"
 
 
 class Submitting:
@@ -132,7 +135,7 @@ class Submitting:
 
     @property
     def _submitted(self) -> int:
-        return self._summary.submitted + self._summary.kept
+        return self._summary.submitted + self._summary.kept + self._summary.replaced
 
     async def _connected(self) -> Connection:
         connection = await connect(self._dsn, role="cli")
@@ -167,6 +170,8 @@ class Submitting:
             yield
         except InvalidInput as error:
             raise InvalidInput(f"{error}; {self._standing}", field=error.field) from error
+        except Conflict as error:
+            raise Conflict(f"{error}; {self._standing}") from error
         except BaseException:
             unsure = self._under_way
             say(
@@ -198,3 +203,5 @@ def said_that_none() -> Generator[None]:
         yield
     except InvalidInput as error:
         raise InvalidInput(f"{error}; nothing was submitted", field=error.field) from error
+    except Conflict as error:
+        raise Conflict(f"{error}; nothing was submitted") from error

@@ -19,8 +19,14 @@ from dtsched.cli.output import print_json, say
 from dtsched.cli.times import named_by_flag, parse_time
 from dtsched.correlation import correlate
 from dtsched.errors import DtschedError, InvalidInput
-from dtsched.jobs import Job, NewJob, Submitted, check
+from dtsched.jobs import Job, KeyOutcome, NewJob, OnConflict, Submitted, check
 from dtsched.store import Store
+
+MEANING: dict[KeyOutcome, str] = {
+    "kept": "is held by job {}, which is kept",
+    "replaced": "is held by job {}, which waited and has the new values now",
+    "superseded": "was taken from another job by job {}",
+}
 
 
 @click.command("submit", cls=RichCommand)
@@ -31,7 +37,11 @@ from dtsched.store import Store
 @click.option("--at", metavar="TIME", help="Not before then: ISO 8601, local time unless it names a zone.")
 @click.option("--queue", metavar="NAME", help="Default: default.")
 @click.option("--priority", type=int, metavar="1-10", help="10 goes first. Default: 5.")
-@click.option("--key", help="Kept unique among unfinished jobs: if one has it, that job is kept.")
+@click.option("--key", help="Unique: if another job has it, --on-conflict says what becomes of that one.")
+@click.option(
+    "--key-for", metavar="DURATION", help="How long: unfinished (the default), kept, or such as 10m from now on."
+)
+@click.option("--on-conflict", metavar="MODE", help="keep (the default), replace, reject or supersede.")
 @click.option("--max-attempts", type=int, metavar="N", help="Default: 5.")
 @click.option("--timeout", metavar="DURATION", help="For each attempt. Default: what the task declares, or none.")
 @click.option("--depends-on", multiple=True, metavar="ID|KEY", help="Runs after that job; repeatable. Digits: an id.")
@@ -51,6 +61,8 @@ def submit_command(
     queue: str | None,
     priority: int | None,
     key: str | None,
+    key_for: str | None,
+    on_conflict: str | None,
     max_attempts: int | None,
     timeout: str | None,
     depends_on: tuple[str, ...],
@@ -79,6 +91,8 @@ def submit_command(
                 max_attempts=max_attempts,
                 timeout=timeout,
                 key=key,
+                key_for=key_for,
+                on_conflict=cast("OnConflict | None", on_conflict),  # check() looks at it
                 limit_key=limit_key,
                 depends_on=[parse_parent(parent) for parent in depends_on] or None,
                 tags=list(tags) or None,
@@ -89,8 +103,8 @@ def submit_command(
 
     async def submit(store: Store) -> int:
         (submitted,) = await store.submit_many(correlate([job]))
-        if not submitted.created:
-            say(f"the key {key} is held by job {submitted.id}, which is kept")
+        if submitted.outcome in MEANING:
+            say(f"the key {key} {MEANING[submitted.outcome].format(submitted.id)}")
         if wait or seconds is not None:
             say(f"waiting for job {submitted.id}")
             return await await_end(store, submitted.id, seconds, as_json=as_json)

@@ -13,6 +13,7 @@ from dtsched.context import Context
 from dtsched.correlation import working_as
 from dtsched.jobs import ParentResult
 from dtsched.listener import Listener
+from dtsched.maintenance.keys import ExpiredKeys
 from dtsched.maintenance.link import Link
 from dtsched.maintenance.loop import repeat
 from dtsched.maintenance.partitions import Partitions
@@ -171,6 +172,7 @@ class Worker:
             ).run_once,
             "partitions": Partitions(self._maintenance).run_once,
             "rollup": RollUp(self._maintenance).run_once,
+            "keys": ExpiredKeys(self._maintenance).run_once,
             "watchdog": Watchdog(
                 self._maintenance,
                 self._claimer,

@@ -57,11 +57,26 @@ as $$
     from dtsched.jobs job
     where job.key is not null and job.state in ('blocked', 'scheduled', 'ready', 'running')
         and not exists (select from dtsched.keys taken where taken.key = job.key and taken.job_id = job.id)
+        and not exists (select from dtsched.leases lease where lease.job_id = job.id and lease.gave_up_key)
     union all
-    select 'a key belongs to an unfinished job', taken.job_id, format('key %s', taken.key)
+    select 'a job holds its key for as long as it says', job.id, format('key %s until %s', job.key, job.key_until)
+    from dtsched.jobs job
+    where job.key is not null and job.key_until > dtsched.now()
+        and not exists (
+            select from dtsched.keys taken
+            where taken.key = job.key and taken.job_id = job.id and taken.until = job.key_until)
+    union all
+    select 'a key belongs to an unfinished job, or to one that keeps it', taken.job_id, format('key %s', taken.key)
     from dtsched.keys taken
     left join dtsched.jobs job on job.id = taken.job_id
-    where job.state is null or job.state not in ('blocked', 'scheduled', 'ready', 'running')
+    where job.state is null and (taken.until is null or taken.until > dtsched.now())
+        or job.state in ('completed', 'failed', 'cancelled') and taken.until is null
+    union all
+    select 'only an attempt that goes on has given its key up', lease.job_id, format('lease %s holds the key %s', lease.id, job.key)
+    from dtsched.leases lease
+    join dtsched.jobs job on job.id = lease.job_id
+    join dtsched.keys taken on taken.key = job.key and taken.job_id = job.id
+    where lease.gave_up_key
     union all
     select 'a job has finished_at exactly when it has ended', job.id, 'state ' || job.state
     from dtsched.jobs job

@@ -113,7 +113,7 @@ begin
         v_locked := array(
             select job.id
             from dtsched.jobs job
-            where job.id = any (v_ids) and job.state = 'ready'
+            where job.id = any (v_ids) and job.state = 'ready' and job.queue = p_queue
             order by job.id
             for no key update skip locked);
         return query

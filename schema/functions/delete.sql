@@ -1,7 +1,7 @@
 -- Deletes jobs with their results and attempts, and says for each what came of it: deleted, running (cancel it first), busy
--- (somebody holds its row: try again), missing. A job that waits is cancelled before, with those that depend on it; they are
+-- (somebody holds its row, or is about to take its key: try again), missing. A job that waits is cancelled before, with those that depend on it; they are
 -- not deleted. Entries of ready, scheduled and parked stay and are dropped by whoever meets them.
--- Waits as cancel() does. Locks: cancel_waiting's, then jobs by id SKIP LOCKED.
+-- Waits as cancel() does. Locks: cancel_waiting's, then jobs by id and keys, SKIP LOCKED.
 create or replace function dtsched.delete(p_ids bigint[])
 returns table (job_id bigint, outcome text)
 language plpgsql security definer
@@ -12,6 +12,7 @@ as $$
 #variable_conflict use_column
 declare
     v_locked bigint[];
+    v_kept bigint[];
 begin
     perform dtsched.cancel_waiting(p_ids);
     v_locked := array(
@@ -20,6 +21,8 @@ begin
         where job.id = any (p_ids) and job.state in ('completed', 'failed', 'cancelled')
         order by job.id
         for update skip locked);
+    v_kept := dtsched.free_keys_of_deleted(v_locked);
+    v_locked := array(select id from unnest(v_locked) id where id <> all (v_kept));
     if v_locked <> '{}' then
         perform dtsched.tally_revived(v_locked);
         delete from dtsched.unsuccessful ended

@@ -24,7 +24,8 @@ begin
         delete from dtsched.leases lease
         using other
         where lease.id = other.lease and (lease.worker_id = p_worker) is true
-        returning lease.id as lease_id, lease.job_id, lease.limit_key, lease.cancel_requested_at is not null as stopped,
+        returning lease.id as lease_id, lease.job_id, lease.limit_key,
+            lease.cancel_requested_at is not null or lease.gave_up_key and other.outcome in ('retry', 'snooze') as stopped,
             other.outcome, other.delay, other.error
     ),
     decided as materialized (

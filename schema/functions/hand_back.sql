@@ -32,7 +32,7 @@ begin
     into v_free, v_ending
     from dtsched.leases lease
     left join dtsched.jobs job on job.id = lease.job_id
-    cross join lateral (select lease.cancel_requested_at is not null
+    cross join lateral (select lease.cancel_requested_at is not null or lease.gave_up_key
         or coalesce(p_started and (job.attempt >= job.max_attempts or job.crash_count + 1 >= 3), false)) as decided (ends)
     where lease.id = any (v_leases) and lease.job_id <> all (v_held);
     return query select * from dtsched.hand_back_free(v_free, p_started, p_reason);

@@ -19,7 +19,8 @@ begin
     with gone as (
         delete from dtsched.leases lease
         where lease.id = any (p_leases)
-        returning lease.id, lease.job_id, lease.worker_id, lease.limit_key, lease.cancel_requested_at is not null as stopped
+        returning lease.id, lease.job_id, lease.worker_id, lease.limit_key,
+            lease.cancel_requested_at is not null or lease.gave_up_key as stopped
     ),
     decided as materialized (
         select gone.id as lease_id, gone.job_id, gone.worker_id, job.attempt, job.started_at,

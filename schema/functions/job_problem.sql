@@ -31,6 +31,23 @@ begin
                 return format('%s must be 1 to 255 characters without control characters, not %s', v_field,
                               dtsched.shown(v_value));
             end if;
+        elsif v_field = 'key_for' then
+            if v_value not in ('"unfinished"', '"kept"')
+                and (v_type <> 'number' or v_value::numeric <= 0 or v_value::numeric > 366 * 86400) then
+                return format('key_for must be unfinished, kept, or over 0 and at most 366 days, in seconds, not %s',
+                              dtsched.shown(v_value));
+            elsif coalesce(p_job -> 'key', 'null') = 'null' then
+                return 'key_for needs a key: give one, or leave key_for out';
+            end if;
+        elsif v_field = 'on_conflict' then
+            if v_value not in ('"keep"', '"replace"', '"reject"', '"supersede"') then
+                return format('on_conflict must be keep, replace, reject or supersede, not %s', dtsched.shown(v_value));
+            elsif coalesce(p_job -> 'key', 'null') = 'null' then
+                return 'on_conflict needs a key: give one, or leave on_conflict out';
+            elsif v_value = '"replace"' and p_job -> 'depends_on' not in ('null', '[]') then
+                return 'on_conflict replace leaves what the waiting job depends on as it is: leave depends_on out, or use '
+                       'supersede';
+            end if;
         elsif v_field = 'correlation_id' then
             if v_type <> 'string' or char_length(v_value #>> '{}') not between 1 and 128 then
                 return format('correlation_id must be 1 to 128 characters, not %s', dtsched.shown(v_value));

@@ -1,5 +1,5 @@
 -- The job that each key in some depends_on of a batch stands for, as an object of ids by key: the one of the batch, else the
--- unfinished job that holds it; null when no key is named. submit_many() has taken the batch's own keys before: p_holders is
+-- job that holds it; null when no key is named. submit_many() has taken the batch's own keys before: p_holders is
 -- what came of that, p_ids the jobs that it would make. Raises JQ001 for a key that nobody holds, and for jobs that would
 -- wait for each other for ever. Reads keys_pkey.
 create or replace function dtsched.keyed_parents(p_jobs jsonb, p_ids bigint[], p_holders bigint[]) returns jsonb
@@ -29,7 +29,16 @@ begin
     into v_parents
     from (select distinct parent #>> '{}' as key
           from jsonb_path_query(p_jobs, '$[*].depends_on[*] ? (@.type() == "string")') parent) named
-    left join lateral (select entry.job_id from dtsched.keys entry where entry.key = named.key) taken on true;
+    left join lateral (
+        select entry.job_id
+        from dtsched.keys entry
+        where entry.key = named.key
+            and (entry.until is null or entry.until > dtsched.now()
+                 or exists (
+                     select from dtsched.jobs job
+                     where job.id = entry.job_id and job.state in ('blocked', 'scheduled', 'ready', 'running')))
+        order by (entry.job_id = any (p_ids)) desc
+        limit 1) taken on true;
 
     select given.n, parent #>> '{}'
     into v_wrong, v_key

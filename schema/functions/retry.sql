@@ -1,5 +1,5 @@
 -- Has failed and cancelled jobs run again, with all their attempts before them, and says for each what came of it: retried,
--- unfinished (it has not ended), finished (it has completed), key_held (an unfinished job has its key by now), parents (a job
+-- unfinished (it has not ended), finished (it has completed), key_held (another job has its key by now), parents (a job
 -- it depends on failed or was cancelled, and is not among these), busy (somebody holds its row, or that of a parent: try
 -- again), missing. A job whose run_at still lies ahead is scheduled again; one whose parents are unfinished waits for them
 -- again; a parent that has been deleted does not count.
@@ -17,6 +17,8 @@ as $$
 declare
     v_keys text[];
     v_keyed bigint[];
+    v_untils timestamptz[];
+    v_kept_keys text[];
     v_key_held bigint[] := '{}';
     v_locked bigint[];
     v_parents bigint[];
@@ -24,14 +26,19 @@ declare
     v_retried bigint[];
 begin
     -- their keys first, and not yet held by an unfinished job: what ended keeps its key in its row
-    select array_agg(job.key::text order by job.id), array_agg(job.id order by job.id)
-    into v_keys, v_keyed
+    select array_agg(job.key::text order by job.id), array_agg(job.id order by job.id),
+        array_agg(job.key_until order by job.id)
+    into v_keys, v_keyed, v_untils
     from dtsched.jobs job
     where job.id = any (p_ids) and job.state in ('failed', 'cancelled') and job.key is not null;
     if v_keyed is not null then
+        v_kept_keys := array(
+            select taken.key
+            from dtsched.keys taken
+            where taken.key = any (v_keys) and taken.job_id = any (v_keyed) and taken.until > dtsched.now());
         select coalesce(array_agg(wanted.id) filter (where wanted.id <> wanted.holder), '{}')
         into v_key_held
-        from unnest(v_keyed, dtsched.take_keys(v_keys, v_keyed)) as wanted (id, holder);
+        from unnest(v_keyed, dtsched.take_keys(v_keys, v_keyed, v_untils)) as wanted (id, holder);
     end if;
 
     v_locked := array(
@@ -112,6 +119,8 @@ begin
     if v_keyed is not null then
         delete from dtsched.keys taken
         where taken.key = any (v_keys) and taken.job_id = any (v_keyed) and taken.job_id <> all (v_retried)
+            -- what it held before, it goes on holding
+            and (taken.until is null or taken.until <= dtsched.now() or taken.key <> all (v_kept_keys))
             -- somebody else may have retried it while we waited for its key
             and not exists (
                 select from dtsched.jobs job

@@ -14,6 +14,9 @@ declare
     v_any_key boolean;
     v_blocked text;
     v_cancelled bigint[] := '{}';
+    v_keys text[];
+    v_keyed bigint[];
+    v_untils timestamptz[];
 begin
     insert into dtsched.ready (queue, priority, job_id)
     select job.queue, job.priority, job.id
@@ -51,14 +54,17 @@ begin
             v_cancelled := dtsched.cancelled(string_to_array(v_blocked, ',')::bigint[]);
         end if;
         -- submit() has taken its keys before it inserts its jobs
-        insert into dtsched.keys (key, job_id)
-        select job.key, job.id
+        select array_agg(job.key::text order by job.key::text), array_agg(job.id order by job.key::text),
+            array_agg(job.key_until order by job.key::text)
+        into v_keys, v_keyed, v_untils
         from new_jobs job
         where job.key is not null
             and job.state in ('blocked', 'scheduled', 'ready', 'running')
-            and job.id <> all (v_cancelled)
-            and not exists (select from dtsched.keys taken where taken.key = job.key and taken.job_id = job.id)
-        order by job.key;
+            and (job.id <> all (v_cancelled) or job.key_until > dtsched.now())
+            and not exists (select from dtsched.keys taken where taken.key = job.key and taken.job_id = job.id);
+        if v_keys is not null then
+            perform dtsched.hold_keys(v_keys, v_keyed, v_untils);
+        end if;
     end if;
     return null;
 end $$;

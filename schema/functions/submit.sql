@@ -1,4 +1,6 @@
--- Submits one job and returns its id, or the id of the unfinished job that holds its key. Raises as submit_many() does.
+-- Submits one job and returns its id, or the id of the job that holds its key: on_conflict says what becomes
+-- of that one, see submit_many(). key_for is unfinished, kept, or an interval such as '10 minutes'. Raises as submit_many()
+-- does.
 create or replace function dtsched.submit(
     task text,
     args jsonb default '{}',
@@ -14,7 +16,9 @@ create or replace function dtsched.submit(
     tags text[] default null,
     backoff jsonb default null,
     deadline timestamptz default null,
-    correlation_id text default null
+    correlation_id text default null,
+    key_for text default null,
+    on_conflict text default null
 )
 returns bigint
 language sql volatile security definer
@@ -34,6 +38,8 @@ as $$
         'tags', submit.tags,
         'backoff', submit.backoff,
         'deadline', submit.deadline,
-        'correlation_id', submit.correlation_id
+        'correlation_id', submit.correlation_id,
+        'key_for', dtsched.key_time(submit.key_for),
+        'on_conflict', submit.on_conflict
     )) || jsonb_build_object('task', submit.task, 'args', submit.args))) submitted
 $$;

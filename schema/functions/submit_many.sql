@@ -1,15 +1,26 @@
 -- Submits an array of jobs, all or none, and returns a row for each in its order: its id, and whether it was created or is
--- the unfinished job that holds its key already. An element is an object with the fields task, args, queue, priority,
--- run_at (ISO 8601) or delay (seconds), max_attempts, timeout (seconds), key, limit_key, depends_on (ids, and strings that are
--- keys: of the array first, then of the unfinished job that holds it), tags, backoff, deadline, correlation_id; what is
--- missing or null is the default. p_check_tasks refuses tasks that no worker has ever declared, as long as any has been
--- declared.
+-- the job that holds its key already; outcome says it more closely. An element is an object with the fields task, args,
+-- queue, priority, run_at (ISO 8601) or delay (seconds), max_attempts, timeout (seconds), key, limit_key, depends_on (ids, and
+-- strings that are keys: of the array first, then of the job that holds it), tags, backoff, deadline, correlation_id; what is
+-- missing or null is the default.
 --
--- Raises JQ001 for what is wrong with a job and JQ002 for an unknown task, each in one sentence that begins with the number
+-- key_for says how long a key is held: "unfinished" (the default: while the job is unfinished), a number of seconds from the
+-- submission (while it is unfinished, and at least so long) or "kept" (as long as the row of the job is kept). on_conflict
+-- says what becomes of the job that holds the key:
+--   keep (the default): nothing, and its id is returned (outcome kept).
+--   replace: one that waits gets the values of this one, but not its depends_on, and keeps its id (replaced). One that runs
+--     goes on without the key, and ends with this attempt; this one is made (superseded). One that has ended is kept.
+--   reject: nothing is written, JQ003 is raised.
+--   supersede: one that waits is cancelled, one that runs is told to stop; this one is made (superseded).
+-- Jobs of one array come one after another, see take_keys_by_mode().
+--
+-- p_check_tasks refuses tasks that no worker has ever declared, as long as any has been declared.
+--
+-- Raises JQ001 for what is wrong with a job, JQ002 for an unknown task and JQ003 for a key that is held, each in one sentence that begins with the number
 -- of the job, from 1, when there are several; nothing is written then. Locks: keys in sorted order, and nothing else that
--- submitters share.
+-- submitters share; with replace and supersede, take_keys_by_mode's.
 create or replace function dtsched.submit_many(p_jobs jsonb, p_check_tasks boolean default true)
-returns table (id bigint, created boolean, error text)
+returns table (id bigint, created boolean, error text, outcome text)
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
 set plan_cache_mode = force_generic_plan
@@ -21,7 +32,11 @@ declare
     v_problem text;
     v_parents jsonb;
     v_ids bigint[];
+    v_keys text[];
+    v_untils timestamptz[];
     v_holders bigint[];
+    v_outcomes text[];
+    v_now timestamptz;
 begin
     -- a SET clause would be undone before the commit, where it counts
     if current_setting('synchronous_commit') = 'off' then
@@ -59,11 +74,28 @@ begin
     end if;
 
     v_ids := array(select nextval('dtsched.job_id_seq') from generate_series(1, v_count));
-    v_holders := dtsched.take_keys(array(select given.job ->> 'key' from jsonb_array_elements(p_jobs) with ordinality
-                                         as given (job, n) order by given.n), v_ids);
+    v_keys := array(select given.job ->> 'key' from jsonb_array_elements(p_jobs) with ordinality as given (job, n) order by given.n);
+    if array_remove(v_keys, null) = '{}' then
+        v_holders := v_ids;
+    else
+        v_now := dtsched.now();
+        v_untils := array(
+            select case jsonb_typeof(given.job -> 'key_for')
+                when 'number' then v_now + make_interval(secs => (given.job ->> 'key_for')::double precision)
+                when 'string' then case given.job ->> 'key_for' when 'kept' then 'infinity'::timestamptz end end
+            from jsonb_array_elements(p_jobs) with ordinality as given (job, n)
+            order by given.n);
+        if jsonb_path_exists(p_jobs, '$[*].on_conflict ? (@ != null && @ != "keep")') then
+            select taken.holders, taken.outcomes, taken.jobs, taken.untils
+            into v_holders, v_outcomes, p_jobs, v_untils
+            from dtsched.take_keys_by_mode(p_jobs, v_keys, v_ids, v_untils) taken;
+        else
+            v_holders := dtsched.take_keys(v_keys, v_ids, v_untils);
+        end if;
+    end if;
     v_parents := dtsched.keyed_parents(p_jobs, v_ids, v_holders);
     insert into dtsched.jobs (id, task, args, queue, priority, run_at, max_attempts, timeout, key, limit_key, depends_on,
-                              tags, backoff, deadline, correlation_id)
+                              tags, backoff, deadline, correlation_id, key_until)
     select
         v_ids[given.n],
         given.job ->> 'task',
@@ -84,12 +116,14 @@ begin
              then array(select tag from jsonb_array_elements_text(given.job -> 'tags') tag) else '{}' end,
         nullif(given.job -> 'backoff', 'null'),
         (given.job ->> 'deadline')::timestamptz,
-        given.job ->> 'correlation_id'
+        given.job ->> 'correlation_id',
+        v_untils[given.n]
     from jsonb_array_elements(p_jobs) with ordinality as given (job, n)
     where v_holders[given.n] = v_ids[given.n]
     order by given.n;
     return query
-    select holder.id, holder.id = v_ids[holder.n], null::text
+    select holder.id, holder.id = v_ids[holder.n], null::text,
+        coalesce(v_outcomes[holder.n], case when holder.id = v_ids[holder.n] then 'created' else 'kept' end)
     from unnest(v_holders) with ordinality as holder (id, n)
     order by holder.n;
 end $$;

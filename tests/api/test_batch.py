@@ -26,7 +26,7 @@ async def test_a_batch_is_answered_in_its_order(api: Api, connect: Connect) -> N
     answer = await api.post("/v1/jobs/batch", json={"jobs": jobs})
     first, kept, last = answer.json()["jobs"]
     assert answer.status_code == 201
-    assert (first["created"], kept, last["created"]) == (True, {"id": held, "created": False}, True)
+    assert (first["created"], kept, last["created"]) == (True, {"id": held, "created": False, "outcome": "kept"}, True)
     tasks = connect().execute("select task from dtsched.jobs where id <> %s order by id", [held]).fetchall()
     assert tasks == [("a",), ("c",)]
     assert first["id"] < last["id"]
@@ -36,7 +36,9 @@ async def test_a_batch_of_which_nothing_is_made_is_no_201(api: Api) -> None:
     batch = [{"task": "echo", "key": "k"}]
     answers = [await api.post("/v1/jobs/batch", json=batch) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [201, 200]
-    assert answers[1].json()["jobs"] == [{"id": answers[0].json()["jobs"][0]["id"], "created": False}]
+    assert answers[1].json()["jobs"] == [
+        {"id": answers[0].json()["jobs"][0]["id"], "created": False, "outcome": "kept"}
+    ]
 
 
 async def test_the_jobs_of_a_batch_may_depend_on_each_other_by_key(api: Api, connect: Connect) -> None:

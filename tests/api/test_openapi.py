@@ -143,6 +143,10 @@ def test_what_is_refused_at_the_door_is_refused_by_the_schema(case: BadInput) ->
         {"tags": ["a\n"] * 20, "backoff": {"kind": "fixed", "base": 0, "cap": 31622400, "jitter": 1}},
         {"priority": None, "queue": None, "key": None, "tags": None, "depends_on": None, "backoff": None},
         {"depends_on": []},
+        {"key": "x", "key_for": "kept", "on_conflict": "replace", "depends_on": []},
+        {"key": "y", "key_for": 0.5, "on_conflict": "supersede", "depends_on": None},
+        {"key": "free", "key_for": "10m", "on_conflict": "reject"},
+        {"key": None, "key_for": None, "on_conflict": None},
     ],
 )
 async def test_what_the_schema_takes_is_taken(empty_api: Api, fields: dict[str, object]) -> None:
@@ -214,6 +218,7 @@ REQUESTS = [
     Asked("POST", "/v1/jobs", 201, body={"task": "echo"}),
     Asked("POST", "/v1/jobs", 201, body={"task": "echo", "key": "k", "tags": ["a"], "args": {"value": 1}}),
     Asked("POST", "/v1/jobs", 200, body={"task": "echo", "key": "k"}),
+    Asked("POST", "/v1/jobs", 409, body={"task": "echo", "key": "k", "on_conflict": "reject"}),
     Asked("POST", "/v1/jobs", 201, body={"task": "echo", "depends_on": ["k"], "delay": "1h"}),
     Asked("POST", "/v1/jobs", 400, body=[]),
     Asked("POST", "/v1/jobs", 400, body={"task": "echo", "nothing": 1}),
@@ -245,6 +250,7 @@ REQUESTS = [
     Asked("POST", "/v1/jobs", 201, body={"task": "echo", "delay": 60}, headers={"prefer": "wait=0"}),
     Asked("POST", "/v1/jobs/batch", 201, body={"jobs": [{"task": "echo"}, {"task": "echo", "key": "b"}]}),
     Asked("POST", "/v1/jobs/batch", 200, body=[{"task": "echo", "key": "b"}]),
+    Asked("POST", "/v1/jobs/batch", 409, body=[{"task": "echo", "key": "b", "on_conflict": "reject"}]),
     Asked("POST", "/v1/jobs/batch", 400, body={"jobs": 1}),
     Asked("POST", "/v1/jobs/batch", 422, body={"jobs": []}),
     Asked("POST", "/v1/jobs/batch", 422, body={"jobs": [{"task": "nosuch"}]}),

@@ -76,10 +76,10 @@ def test_jobs_of_one_call_belong_together_by_their_correlation_id(cli: Cli, conn
 def test_jobs_whose_key_is_held_are_kept_and_counted(cli: Cli) -> None:
     keyed = [json.dumps({"task": "echo", "key": key}) for key in ("a", "b", "a")]
     first = cli("submit-many", file_of(*keyed), "--json")
-    assert first.json == {"submitted": 2, "kept": 1, "first_id": 1, "last_id": 2}
+    assert first.json == {"submitted": 2, "kept": 1, "replaced": 0, "first_id": 1, "last_id": 2}
     assert first.err == "submitted 2 jobs (1 was kept by its key)\n"
     again = cli("submit-many", file_of(*keyed), "--json")
-    assert again.json == {"submitted": 0, "kept": 3, "first_id": None, "last_id": None}
+    assert again.json == {"submitted": 0, "kept": 3, "replaced": 0, "first_id": None, "last_id": None}
     assert again.err == "submitted 0 jobs (3 were kept by their keys)\n"
 
 

@@ -56,6 +56,8 @@ def in_sql(fields: Mapping[str, Any]) -> dict[str, Any]:
         if name in values:
             value = values[name]
             values[name] = value.replace("d", " days") if isinstance(value, str) else f"{value} s"
+    if "key_for" in values:
+        values["key_for"] = str(values["key_for"])
     return values
 
 

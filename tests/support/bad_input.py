@@ -75,6 +75,7 @@ _ANY_NAME = "name_must_be_1_to_128"
 _ANY_TIME = "time_must_be_finite_from_1970_to_9999"
 _NO_SUCH_DATETIME = "a datetime of Python cannot say it"
 _NO_SUCH_COLUMN = "jobs has no column delay"
+_NO_SUCH_KEY_COLUMN = "jobs has no column of that name"
 
 CASES: tuple[BadInput, ...] = (
     _case("unknown task", "task", "nosuch", "task", not_at=("insert",), because="it waits for who knows it"),
@@ -143,6 +144,59 @@ CASES: tuple[BadInput, ...] = (
     _case("key empty", "key", "", "key must be 1 to 255", insert_says="key_must_be_1_to_255"),
     _case("key of 300 characters", "key", "k" * 300, "key must be 1 to 255", insert_says="key_must_be_1_to_255"),
     _case("key with control characters", "key", "a\x01\x1b[2J", "key must be 1 to 255", insert_says="key_must_be_1"),
+    _case(
+        "key_for of 0",
+        "key_for",
+        0,
+        "key_for must be unfinished, kept, or over 0",
+        not_at=("insert",),
+        because=_NO_SUCH_KEY_COLUMN,
+        key="k",
+    ),
+    _case(
+        "key_for of an unknown word",
+        "key_for",
+        "forever",
+        "key_for must be unfinished, kept, or",
+        not_at=("insert",),
+        because=_NO_SUCH_KEY_COLUMN,
+        key="k",
+    ),
+    _case(
+        "key_for without a key",
+        "key_for",
+        "kept",
+        "key_for needs a key",
+        not_at=("insert",),
+        because=_NO_SUCH_KEY_COLUMN,
+    ),
+    _case(
+        "an unknown on_conflict",
+        "on_conflict",
+        "merge",
+        "on_conflict must be keep, replace, reject or supersede, not",
+        not_at=("insert",),
+        because=_NO_SUCH_KEY_COLUMN,
+        key="k",
+    ),
+    _case(
+        "on_conflict without a key",
+        "on_conflict",
+        "replace",
+        "on_conflict needs a key",
+        not_at=("insert",),
+        because=_NO_SUCH_KEY_COLUMN,
+    ),
+    _case(
+        "replace with depends_on",
+        "on_conflict",
+        "replace",
+        "leave depends_on out",
+        not_at=("insert",),
+        because=_NO_SUCH_KEY_COLUMN,
+        key="k",
+        depends_on=[1],
+    ),
     _case(
         "limit_key with a line break", "limit_key", "a\nb", "limit_key must be 1 to 255", insert_says="key_must_be_1"
     ),

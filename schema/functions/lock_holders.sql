@@ -1,0 +1,62 @@
+-- Locks the jobs p_wanted, which hold some of the keys of a batch, with their leases, and the parents of the batch with them:
+-- locked by link_parents later on, they would be out of order. Returns the states of the holders in the order of the batch,
+-- null for those that are not wanted. Raises JQ009 when one has lost its key or was claimed before its row was locked.
+-- Locks: leases by id, blocked rows by id, jobs by id.
+create or replace function dtsched.lock_holders(p_jobs jsonb, p_keys text[], p_holders bigint[], p_wanted bigint[])
+returns text[]
+language plpgsql
+set search_path = pg_catalog, dtsched, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+declare
+    v_leases bigint[];
+    v_parents bigint[] := '{}';
+begin
+    if p_wanted = '{}' then
+        return array_fill(null::text, array[cardinality(p_holders)]);
+    end if;
+    v_leases := array(
+        select lease.id
+        from dtsched.leases lease
+        where lease.id = any (array(
+            select held.id
+            from dtsched.jobs job
+            cross join lateral (
+                select lease.id from dtsched.leases lease
+                where lease.worker_id = job.worker_id and lease.job_id = job.id) held
+            where job.id = any (p_wanted) and job.state = 'running'))
+        order by lease.id
+        for no key update);
+    perform from dtsched.blocked waiting where waiting.job_id = any (p_wanted) order by waiting.job_id for update;
+    if jsonb_path_exists(p_jobs, '$[*].depends_on[*]') then
+        v_parents := array(
+            select (parent #>> '{}')::bigint
+            from jsonb_path_query(p_jobs, '$[*].depends_on[*] ? (@.type() == "number")') parent) || array(
+            select taken.job_id
+            from dtsched.keys taken
+            where taken.key = any (array(
+                select parent #>> '{}'
+                from jsonb_path_query(p_jobs, '$[*].depends_on[*] ? (@.type() == "string")') parent)));
+    end if;
+    perform from dtsched.jobs job where job.id = any (p_wanted || v_parents) order by job.id for no key update;
+
+    if exists (
+        select
+        from unnest(p_keys, p_holders) as wanted (key, holder)
+        where wanted.holder = any (p_wanted)
+            and not exists (select from dtsched.keys taken where taken.key = wanted.key and taken.job_id = wanted.holder))
+        or exists (
+            select
+            from dtsched.jobs job
+            where job.id = any (p_wanted) and job.state = 'running'
+                and not exists (
+                    select from dtsched.leases lease where lease.id = any (v_leases) and lease.job_id = job.id))
+    then
+        raise exception 'a holder has changed' using errcode = 'JQ009';
+    end if;
+    return array(
+        select (select job.state from dtsched.jobs job where job.id = wanted.holder and job.id = any (p_wanted))
+        from unnest(p_holders) with ordinality as wanted (holder, n)
+        order by wanted.n);
+end $$;
