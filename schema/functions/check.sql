@@ -11,7 +11,10 @@ as $$
     where job.state = 'ready'
         and not exists (select from dtsched.ready entry where entry.job_id = job.id and entry.queue = job.queue
                         and entry.limit_key is null)
-        and not exists (select from dtsched.parked entry where entry.job_id = job.id)
+        and not exists (select from dtsched.parked entry
+                        where entry.job_id = job.id and entry.queue = job.queue
+                            and case entry.reason when 'limit' then entry.limit_key = job.limit_key
+                                else entry.task = job.task end)
     union all
     select 'a limit key with a free seat has a turn', key.job_id, format('%s jobs of %s wait in queue %s', key.jobs, key.limit_key, key.queue)
     from (select entry.queue, entry.limit_key, min(entry.job_id) as job_id, count(*) as jobs

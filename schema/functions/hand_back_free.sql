@@ -54,7 +54,9 @@ begin
         select changed.id, 'limit', changed.queue, changed.priority, changed.task, changed.limit_key
         from changed
         where changed.state = 'ready' and changed.limit_key is not null
-        on conflict do nothing
+        on conflict (job_id) do update  -- an entry from before it was changed
+        set reason = excluded.reason, queue = excluded.queue, priority = excluded.priority, task = excluded.task,
+            limit_key = excluded.limit_key
     ),
     tallied as (
         insert into dtsched.tallies (queue, task, event, jobs)

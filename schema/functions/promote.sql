@@ -118,7 +118,9 @@ begin
             select moved.id, 'limit', moved.queue, moved.priority, moved.task, moved.limit_key
             from moved
             where moved.limit_key is not null
-            on conflict do nothing
+            on conflict (job_id) do update  -- an entry from before it was changed
+            set reason = excluded.reason, queue = excluded.queue, priority = excluded.priority, task = excluded.task,
+                limit_key = excluded.limit_key
         ),
         entered as (
             insert into dtsched.ready (queue, priority, job_id, limit_key)

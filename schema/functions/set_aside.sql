@@ -22,7 +22,9 @@ begin
         select aside.id, case when aside.known then 'limit' else 'task' end, aside.queue, aside.priority, aside.task,
             aside.limit_key
         from aside
-        on conflict do nothing
+        on conflict (job_id) do update  -- an entry from before it was changed
+        set reason = excluded.reason, queue = excluded.queue, priority = excluded.priority, task = excluded.task,
+            limit_key = excluded.limit_key
     ),
     turns as (
         insert into dtsched.ready (queue, priority, job_id, limit_key)

@@ -72,7 +72,8 @@ begin
                       order by entry.priority desc, entry.job_id
                       limit least(room.seats, 1 + v_left / cardinality(v_keys)) + v_more
                       for update skip locked) head) entry
-            left join dtsched.jobs job on job.id = entry.job_id and job.state = 'ready'
+            left join dtsched.jobs job
+                on job.id = entry.job_id and job.state = 'ready' and job.queue = p_queue and job.limit_key = room.limit_key
         ),
         chosen as materialized (
             select candidate.n, candidate.job_id
