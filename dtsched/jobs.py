@@ -57,6 +57,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    workflow_id: int | None
+    skipped: bool
 
 
 class NewJob(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -30,7 +30,7 @@ LARGEST_ID = 2**63 - 1
 _SUBMIT: LiteralString = "select id, created from dtsched.submit_many(%s::jsonb, %s)"
 _JOB_COLUMNS: LiteralString = """id, queue, task, args, state, priority, run_at, attempt, max_attempts, timeout, key,
     limit_key, depends_on, tags, result, error, progress, worker_id, correlation_id, created_at, started_at,
-    finished_at"""
+    finished_at, workflow_id, skipped"""
 _JOB: LiteralString = f"select {_JOB_COLUMNS} from dtsched.job(%s)"
 _LIST_JOBS: LiteralString = f"select {_JOB_COLUMNS}, scanned_to from dtsched.list_jobs(%s::jsonb, %s, %s)"
 _RENEW: LiteralString = "select alive, draining, cancelled from dtsched.renew(%s, %s::jsonb)"

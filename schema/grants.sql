@@ -29,6 +29,7 @@ begin
     if to_regrole('dtsched_submit') is not null then
         grant insert (queue, task, args, priority, run_at, max_attempts, timeout, key, limit_key, depends_on, tags)
             on dtsched.jobs to dtsched_submit;
+        grant insert (on_parent_failure, workflow_id) on dtsched.jobs to dtsched_submit;
         grant select (id) on dtsched.jobs to dtsched_submit;  -- INSERT … RETURNING id
         grant usage on sequence dtsched.job_id_seq to dtsched_submit;
     end if;
@@ -46,6 +47,11 @@ begin
                                        'stats', 'metrics', 'ended', 'watch_ended', 'unwatch_ended', 'check', 'jobs_of_keys', 'cancel',
                                        'retry', 'run_now', 'reschedule', 'delete', 'pause', 'resume', 'submit',
                                        'submit_many'])
+            , ('dtsched_submit', array['create_workflow'])
+            , ('dtsched_worker', array['parent_results'])
+            , ('dtsched_reader', array['workflow', 'list_workflows'])
+            , ('dtsched_operator', array['create_workflow', 'workflow', 'list_workflows', 'cancel_workflow',
+                                         'retry_workflow'])
         ) as given (role, functions) on proname = any (given.functions)
         where pronamespace = 'dtsched'::regnamespace and to_regrole(given.role) is not null
     loop

@@ -11,6 +11,7 @@ as $$
 declare
     v_any_scheduled boolean;
     v_any_key boolean;
+    v_any_workflow boolean;
     v_blocked text;
     v_cancelled bigint[] := '{}';
 begin
@@ -20,10 +21,13 @@ begin
     where job.state = 'ready';
 
     select bool_or(job.state = 'scheduled'), bool_or(job.key is not null),
-        string_agg(job.id::text, ',') filter (where job.state = 'blocked')
-    into v_any_scheduled, v_any_key, v_blocked
+        string_agg(job.id::text, ',') filter (where job.state = 'blocked'), bool_or(job.workflow_id is not null)
+    into v_any_scheduled, v_any_key, v_blocked, v_any_workflow
     from new_jobs job;
 
+    if v_any_workflow then
+        perform dtsched.require_workflows(array(select distinct job.workflow_id from new_jobs job));
+    end if;
     if v_any_scheduled then
         insert into dtsched.scheduled (run_at, job_id, queue)
         select job.run_at, job.id, job.queue

@@ -14,7 +14,9 @@ create or replace function dtsched.submit(
     tags text[] default null,
     backoff jsonb default null,
     deadline timestamptz default null,
-    correlation_id text default null
+    correlation_id text default null,
+    on_parent_failure text default null,
+    workflow bigint default null
 )
 returns bigint
 language sql volatile security definer
@@ -34,6 +36,8 @@ as $$
         'tags', submit.tags,
         'backoff', submit.backoff,
         'deadline', submit.deadline,
-        'correlation_id', submit.correlation_id
+        'correlation_id', submit.correlation_id,
+        'on_parent_failure', submit.on_parent_failure,
+        'workflow', submit.workflow
     )) || jsonb_build_object('task', submit.task, 'args', submit.args))) submitted
 $$;
