@@ -13,6 +13,7 @@ language plpgsql
 set search_path = pg_catalog, dtsched, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set enable_nestloop = off  -- it takes 10,000 numbers of an array for 10; what is looked up row by row is lateral
 set enable_mergejoin = off
 as $$
 declare
