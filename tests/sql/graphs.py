@@ -77,16 +77,18 @@ class Model:
         return outcomes
 
     def settle(self) -> None:
-        while any([self._settle(number) for number, node in self.nodes.items() if node.state == "blocked"]):
+        while any(self._settle(number) for number, node in self.nodes.items() if node.state == "blocked"):
             pass
 
     def _settle(self, number: int) -> bool:
         node = self.nodes[number]
-        failed = {policy for parent, policy in node.parents.items() if self._is_failed(parent) and parent not in node.done}
+        failed = {
+            policy for parent, policy in node.parents.items() if self._is_failed(parent) and parent not in node.done
+        }
         node.done |= {
             parent
             for parent, policy in node.parents.items()
-            if self.nodes[parent].state in ("completed", "skipped") or self._is_failed(parent) and policy == "run"
+            if self.nodes[parent].state in ("completed", "skipped") or (self._is_failed(parent) and policy == "run")
         }
         if "cancel" in failed:
             node.state, node.because = "cancelled", True

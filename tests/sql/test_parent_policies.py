@@ -68,11 +68,17 @@ def test_the_policy_of_a_job_is_that_of_its_edges_that_have_none(worker: Worker)
         {"depends_on": [{"job": parent, "on_failure": "skip"}], "on_parent_failure": "run"},
     )
     plain = worker.value(
-        "insert into dtsched.jobs (task, depends_on, on_parent_failure) values ('echo', %s, 'run') returning id", [parent]
+        "insert into dtsched.jobs (task, depends_on, on_parent_failure) values ('echo', %s, 'run') returning id",
+        [parent],
     )
     by_function = worker.value("select dtsched.submit('echo', depends_on => %s, on_parent_failure => 'skip')", [parent])
     fail(worker, parent)
-    assert [worker.state(job) for job in (one, other, plain, by_function)] == ["ready", "cancelled", "ready", "cancelled"]
+    assert [worker.state(job) for job in (one, other, plain, by_function)] == [
+        "ready",
+        "cancelled",
+        "ready",
+        "cancelled",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -131,7 +137,9 @@ def test_the_last_two_parents_failing_together_let_the_child_run_once(open_worke
     assert [left.state(job) for job in children] == ["ready"] * 60
 
 
-def test_a_parent_that_fails_while_a_child_is_inserted_decides_over_it(open_session: OpenSession, worker: Worker) -> None:
+def test_a_parent_that_fails_while_a_child_is_inserted_decides_over_it(
+    open_session: OpenSession, worker: Worker
+) -> None:
     (parent,) = worker.insert()
     worker.claim()
     submitter = open_session()
@@ -182,29 +190,29 @@ def test_an_entry_whose_key_is_held_stands_for_the_holder(worker: Worker) -> Non
     assert (kept, worker.value("select depends_on from dtsched.jobs where id = %s", child)) == (holder, [holder])
 
 
-@pytest.mark.parametrize(
-    ("jobs", "says"),
-    [
-        ([{"depends_on": [{"entry": 1}]}], "depends_on goes in a circle, in which jobs wait for each other for ever: entry 1"),
-        ([{}, {"depends_on": [{"entry": 3}]}, {"depends_on": [{"entry": 2}]}], "job 2: depends_on goes in a circle, "
-         "in which jobs wait for each other for ever: entry 3, entry 2"),
-        ([{"key": "a", "depends_on": [{"entry": 2}]}, {"depends_on": ["a"]}], 'for ever: "a", entry 2'),
-        ([{"depends_on": [{"entry": 2}]}], "depends_on names entry 2, and there is 1 job: entries count from 1"),
-        ([{}, {"depends_on": [{"entry": 3}]}], "job 2: depends_on names entry 3, and there are 2 jobs: entries count from 1"),
-        ([{"depends_on": [{"entry": 0}]}], "an entry in depends_on must be the number of a job of the batch, from 1, not 0"),
-        ([{"depends_on": [{"entry": "1"}]}], 'an entry in depends_on must be the number of a job of the batch, from 1, not "1"'),
-        ([{"depends_on": [{"entry": 1, "job": 2}]}], "an object in depends_on must be like"),
-        ([{"depends_on": [{"on_failure": "run"}]}], "an object in depends_on must be like"),
-        ([{"depends_on": [{"job": 1, "when": "run"}]}], "an object in depends_on must be like"),
-        ([{"depends_on": [{"job": 1, "on_failure": "stop"}]}], 'on_failure must be cancel, run or skip, not "stop"'),
-        ([{"depends_on": [{"job": {}}]}], "depends_on must be at most 100000 job ids and keys, not {}"),
-        ([{"on_parent_failure": "stop"}], 'on_parent_failure must be cancel, run or skip, not "stop"'),
-        ([{"args": {"a": {"$parent": 2}}, "depends_on": [1]}], 'args.a must be {"$parent": n}, n from 1 to 1 as depends_on'),
-        ([{"args": {"a": {"$parent": 1, "b": 2}}, "depends_on": [1]}], "args.a must be"),
-        ([{"workflow": 7}], "there is no workflow 7: create_workflow() makes one"),
-        ([{"workflow": "7"}], 'workflow must be the id of a workflow, not "7"'),
-    ],
-)  # fmt: skip
+NONSENSE: list[tuple[list[dict[str, Any]], str]] = [
+    ([{"depends_on": [{"entry": 1}]}], "depends_on goes in a circle, in which jobs wait for each other for ever: entry 1"),
+    ([{}, {"depends_on": [{"entry": 3}]}, {"depends_on": [{"entry": 2}]}], "job 2: depends_on goes in a circle, "
+     "in which jobs wait for each other for ever: entry 3, entry 2"),
+    ([{"key": "a", "depends_on": [{"entry": 2}]}, {"depends_on": ["a"]}], 'for ever: "a", entry 2'),
+    ([{"depends_on": [{"entry": 2}]}], "depends_on names entry 2, and there is 1 job: entries count from 1"),
+    ([{}, {"depends_on": [{"entry": 3}]}], "job 2: depends_on names entry 3, and there are 2 jobs: entries count from 1"),
+    ([{"depends_on": [{"entry": 0}]}], "an entry in depends_on must be the number of a job of the batch, from 1, not 0"),
+    ([{"depends_on": [{"entry": "1"}]}], 'an entry in depends_on must be the number of a job of the batch, from 1, not "1"'),
+    ([{"depends_on": [{"entry": 1, "job": 2}]}], "an object in depends_on must be like"),
+    ([{"depends_on": [{"on_failure": "run"}]}], "an object in depends_on must be like"),
+    ([{"depends_on": [{"job": 1, "when": "run"}]}], "an object in depends_on must be like"),
+    ([{"depends_on": [{"job": 1, "on_failure": "stop"}]}], 'on_failure must be cancel, run or skip, not "stop"'),
+    ([{"depends_on": [{"job": {}}]}], "depends_on must be at most 100000 job ids and keys, not {}"),
+    ([{"on_parent_failure": "stop"}], 'on_parent_failure must be cancel, run or skip, not "stop"'),
+    ([{"args": {"a": {"$parent": 2}}, "depends_on": [1]}], 'args.a must be {"$parent": n}, n from 1 to 1 as depends_on'),
+    ([{"args": {"a": {"$parent": 1, "b": 2}}, "depends_on": [1]}], "args.a must be"),
+    ([{"workflow": 7}], "there is no workflow 7: create_workflow() makes one"),
+    ([{"workflow": "7"}], 'workflow must be the id of a workflow, not "7"'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("jobs", "says"), NONSENSE)
 def test_what_makes_no_sense_is_refused(session: Session, jobs: list[dict[str, Any]], says: str) -> None:
     assert says in refused(session, *jobs)
 
@@ -228,10 +236,14 @@ def test_a_circle_that_was_made_past_the_functions_is_found(open_session: OpenSe
     session = open_session()
     (root,) = session.insert()
     one, other = submit_many(session, {"depends_on": [root]}, {"depends_on": [{"entry": 1}, root]})
-    session.run("update dtsched.dependencies set parent_id = %s where parent_id = %s and child_id = %s", other, root, one)
+    session.run(
+        "update dtsched.dependencies set parent_id = %s where parent_id = %s and child_id = %s", other, root, one
+    )
     found = session.rows("select invariant, job_id, detail from dtsched.check()")
     assert found == [("jobs do not wait for each other in a circle", one, f"circle: {one}, {other}")]
-    session.run("update dtsched.dependencies set parent_id = %s where parent_id = %s and child_id = %s", root, other, one)
+    session.run(
+        "update dtsched.dependencies set parent_id = %s where parent_id = %s and child_id = %s", root, other, one
+    )
 
 
 def test_results_of_parents_are_read_by_their_places(worker: Worker) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.sql.conftest import OpenSession, OpenWorker
 from tests.sql.graphs import submit_many
 from tests.sql.parallel import Started, in_parallel, wait_until_blocked
@@ -13,7 +15,7 @@ def retry(session: Session, *jobs: int) -> list[str]:
     return [outcomes[job] for job in jobs]
 
 
-def failed_with(worker: Worker, *children: dict[str, object]) -> list[int]:
+def failed_with(worker: Worker, *children: dict[str, Any]) -> list[int]:
     """A failed job, and children whose depends_on are entries of this list, in which it is the first."""
     jobs = submit_many(worker, {}, *children)
     worker.claim(1)
@@ -21,8 +23,8 @@ def failed_with(worker: Worker, *children: dict[str, object]) -> list[int]:
     return jobs
 
 
-CHILD = {"depends_on": [{"entry": 1}]}
-GRANDCHILD = {"depends_on": [{"entry": 2}]}
+CHILD: dict[str, Any] = {"depends_on": [{"entry": 1}]}
+GRANDCHILD: dict[str, Any] = {"depends_on": [{"entry": 2}]}
 
 
 def test_a_retried_job_brings_its_descendants_back_and_they_run_after_it(worker: Worker) -> None:
@@ -163,8 +165,10 @@ def test_a_retry_beside_the_finish_of_another_parent_never_loses_the_child(open_
             while retry(left, job) != ["retried"]:
                 pass
 
-        ends = right.finish if n % 2 else lambda job: right.finish_as("fail", job)
-        in_parallel(lambda job=one: again(job), lambda job=other, end=ends: end(job))
+        def end(job: int, completes: bool) -> None:
+            right.finish(job) if completes else right.finish_as("fail", job)
+
+        in_parallel(lambda job=one: again(job), lambda job=other, completes=n % 2 == 1: end(job, completes))
         if n % 2 == 0:
             assert left.state(child) == "cancelled"
             assert retry(left, other) == ["retried"]

@@ -39,7 +39,9 @@ def test_a_workflow_runs_until_all_its_jobs_have_ended(worker: Worker) -> None:
     worker.drain()
     worker.finish(second)
     assert figures(worker, workflow) == ("completed", 1.0, {"total": 2, "completed": 2})
-    (times,) = worker.rows("select started_at < finished_at, finished_at >= created_at from dtsched.workflow(%s)", workflow)
+    (times,) = worker.rows(
+        "select started_at < finished_at, finished_at >= created_at from dtsched.workflow(%s)", workflow
+    )
     assert times == (True, True)
 
 
