@@ -58,11 +58,11 @@ def test_the_policy_of_an_edge_stands_behind_the_parent(cli: Cli) -> None:
     ]
     cli("cancel", parent)
     jobs = [cli("show", child, "--json").json for child in children]
-    found = [(job.get("job", job)["state"], job.get("job", job)["skipped"]) for job in jobs]
+    found = [(job["state"], job["skipped"]) for job in jobs]
     assert found == [("ready", False), ("cancelled", True), ("cancelled", False), ("cancelled", False)]
 
 
 def test_a_graph_in_a_file_names_its_jobs_by_their_places(cli: Cli) -> None:
     Path("jobs.ndjson").write_text('{"task": "echo", "depends_on": [{"entry": 2}]}\n{"task": "echo"}\n')
     assert cli("submit-many", "jobs.ndjson").code == 0
-    assert cli("show", "1", "--json").json["job"]["depends_on"] == [2]
+    assert cli("show", "1", "--json").json["depends_on"] == [2]

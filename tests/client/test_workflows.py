@@ -171,7 +171,7 @@ async def test_a_cancelled_workflow_is_retried(app: App) -> None:
     [
         ({"depends_on": [ParentEdge()]}, "an object in depends_on must be like"),
         ({"depends_on": [ParentEdge(job=1, entry=1)]}, "an object in depends_on must be like"),
-        ({"depends_on": [ParentEdge(entry=0)]}, "an entry in depends_on must be the number of a job of the batch, from 1"),
+        ({"depends_on": [ParentEdge(entry=0)]}, "an entry in depends_on must be the number of a job"),
         ({"depends_on": [ParentEdge(job=0)]}, "depends_on must be ids and keys of jobs, not 0"),
         ({"depends_on": [{"job": 1, "on_failure": "stop"}]}, "depends_on is of a wrong type"),
         ({"on_parent_failure": "stop"}, "on_parent_failure is of a wrong type"),

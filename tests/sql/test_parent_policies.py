@@ -191,21 +191,25 @@ def test_an_entry_whose_key_is_held_stands_for_the_holder(worker: Worker) -> Non
 
 
 NONSENSE: list[tuple[list[dict[str, Any]], str]] = [
-    ([{"depends_on": [{"entry": 1}]}], "depends_on goes in a circle, in which jobs wait for each other for ever: entry 1"),
+    ([{"depends_on": [{"entry": 1}]}], "depends_on goes in a circle, "
+     "in which jobs wait for each other for ever: entry 1"),
     ([{}, {"depends_on": [{"entry": 3}]}, {"depends_on": [{"entry": 2}]}], "job 2: depends_on goes in a circle, "
      "in which jobs wait for each other for ever: entry 3, entry 2"),
     ([{"key": "a", "depends_on": [{"entry": 2}]}, {"depends_on": ["a"]}], 'for ever: "a", entry 2'),
     ([{"depends_on": [{"entry": 2}]}], "depends_on names entry 2, and there is 1 job: entries count from 1"),
-    ([{}, {"depends_on": [{"entry": 3}]}], "job 2: depends_on names entry 3, and there are 2 jobs: entries count from 1"),
-    ([{"depends_on": [{"entry": 0}]}], "an entry in depends_on must be the number of a job of the batch, from 1, not 0"),
-    ([{"depends_on": [{"entry": "1"}]}], 'an entry in depends_on must be the number of a job of the batch, from 1, not "1"'),
+    ([{}, {"depends_on": [{"entry": 3}]}], "job 2: depends_on names entry 3, and there are 2 jobs: "
+     "entries count from 1"),
+    ([{"depends_on": [{"entry": 0}]}], "an entry in depends_on must be the number of a job of the batch, from 1, "
+     "not 0"),
+    ([{"depends_on": [{"entry": "1"}]}], 'an entry in depends_on must be the number of a job of the batch, from 1, '
+     'not "1"'),
     ([{"depends_on": [{"entry": 1, "job": 2}]}], "an object in depends_on must be like"),
     ([{"depends_on": [{"on_failure": "run"}]}], "an object in depends_on must be like"),
     ([{"depends_on": [{"job": 1, "when": "run"}]}], "an object in depends_on must be like"),
     ([{"depends_on": [{"job": 1, "on_failure": "stop"}]}], 'on_failure must be cancel, run or skip, not "stop"'),
     ([{"depends_on": [{"job": {}}]}], "depends_on must be at most 100000 job ids and keys, not {}"),
     ([{"on_parent_failure": "stop"}], 'on_parent_failure must be cancel, run or skip, not "stop"'),
-    ([{"args": {"a": {"$parent": 2}}, "depends_on": [1]}], 'args.a must be {"$parent": n}, n from 1 to 1 as depends_on'),
+    ([{"args": {"a": {"$parent": 2}}, "depends_on": [1]}], 'args.a must be {"$parent": n}, n from 1 to 1'),
     ([{"args": {"a": {"$parent": 1, "b": 2}}, "depends_on": [1]}], "args.a must be"),
     ([{"workflow": 7}], "there is no workflow 7: create_workflow() makes one"),
     ([{"workflow": "7"}], 'workflow must be the id of a workflow, not "7"'),
@@ -228,7 +232,7 @@ def test_a_circle_of_ids_in_one_transaction_is_refused_at_its_commit(session: Se
     session.run("begin")
     session.run("insert into dtsched.jobs (id, task, depends_on) values (71, 'echo', '{72}'), (72, 'echo', '{73}')")
     session.run("insert into dtsched.jobs (id, task, depends_on) values (73, 'echo', '{71}'), (70, 'echo', '{71}')")
-    with pytest.raises(psycopg.Error, match="depends_on goes in a circle, .* for ever: 71, 72, 73"):
+    with pytest.raises(psycopg.Error, match=r"depends_on goes in a circle, .* for ever: 71, 72, 73"):
         session.run("commit")
 
 

@@ -53,8 +53,8 @@ def test_a_job_submitted_later_reopens_a_finished_workflow(worker: Worker) -> No
     later = worker.value("insert into dtsched.jobs (task, workflow_id) values ('echo', %s) returning id", workflow)
     assert figures(worker, workflow)[:2] == ("running", 0.5)
     by_function = worker.value("select dtsched.submit('echo', workflow => %s)", workflow)
-    assert worker.column("select id from dtsched.list_jobs(jsonb_build_object('workflow', array[%s::text]))", str(workflow)) \
-        == [by_function, later, job]  # fmt: skip
+    listed = worker.column("select id from dtsched.list_jobs(jsonb_build_object('workflow', array[%s]))", workflow)
+    assert listed == [by_function, later, job]
 
 
 @pytest.mark.parametrize(("policy", "state"), [("cancel", "failed"), ("skip", "failed"), ("run", "failed")])
