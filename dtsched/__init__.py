@@ -20,6 +20,8 @@ if TYPE_CHECKING:
         UnknownTask,
     )
     from dtsched.jobs import Cancel, Job, NewJob, ParentResult, Retry, Snooze
+    from dtsched.parents import Parent
+    from dtsched.workflows import Node, Workflow
 
 __all__ = [
     "App",
@@ -34,8 +36,10 @@ __all__ = [
     "JobFailed",
     "JobHandle",
     "NewJob",
+    "Node",
     "NotFound",
     "Options",
+    "Parent",
     "ParentResult",
     "Retry",
     "SchemaMismatch",
@@ -43,6 +47,7 @@ __all__ = [
     "Snooze",
     "Task",
     "UnknownTask",
+    "Workflow",
     "correlated",
 ]
 
@@ -63,6 +68,8 @@ _HOMES = {
         "UnknownTask",
     ),
     "dtsched.jobs": ("Cancel", "Job", "NewJob", "ParentResult", "Retry", "Snooze"),
+    "dtsched.parents": ("Parent",),
+    "dtsched.workflows": ("Node", "Workflow"),
 }
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast, overload
 
 import psycopg
 
@@ -17,12 +17,29 @@ from dtsched.client import Client, result_of
 from dtsched.context import Context
 from dtsched.correlation import correlate
 from dtsched.errors import InvalidInput, NotFound
-from dtsched.jobs import ENDED, Job, JobState, NewJob, OnConflict, Retry, Submitted, check_all, named_by_number, shown
+from dtsched.jobs import (
+    ENDED,
+    Job,
+    JobState,
+    NewJob,
+    OnConflict,
+    OnFailure,
+    ParentEdge,
+    Retry,
+    Submitted,
+    check_all,
+    named_by_number,
+    shown,
+)
+from dtsched.parents import AnyParent, edge_of
 from dtsched.pool import SyncPool
 from dtsched.settings import Settings, load
 from dtsched.store import read_job_sync, submit_in, submit_in_sync
 from dtsched.tasks import Executor, TaskDefinition, TaskRegistry
 from dtsched.uniqueness import Unique
+
+if TYPE_CHECKING:
+    from dtsched.workflows import Workflow
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,8 +51,9 @@ _STATEMENT_MS = 60_000  # 100,000 jobs in one batch take 4 s, measured
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """How one submission differs from its task. `at` needs a time zone; durations are seconds or like "10m".
-    `depends_on` takes handles, ids and keys. `key_for` says how long a key is held: "unfinished" (the default), "kept",
-    or for a duration from the submission on; `on_conflict` what becomes of the job that holds it."""
+    `depends_on` takes handles, ids and keys, and Parents; `workflow` the id of one. `key_for` says how long a key is
+    held: "unfinished" (the default), "kept", or for a duration from the submission on; `on_conflict` what becomes of
+    the job that holds it."""
 
     delay: float | str | None = None
     at: datetime | None = None
@@ -44,7 +62,9 @@ class Options:
     key: str | None = None
     limit_key: str | None = None
     tags: Sequence[str] | None = None
-    depends_on: Sequence["int | str | JobHandle[Any]"] | None = None
+    depends_on: Sequence[AnyParent] | None = None
+    on_parent_failure: OnFailure | None = None
+    workflow: int | None = None
     max_attempts: int | None = None
     timeout: float | str | None = None
     deadline: datetime | None = None
@@ -63,7 +83,9 @@ class OptionValues(TypedDict, total=False):
     key: str | None
     limit_key: str | None
     tags: Sequence[str] | None
-    depends_on: Sequence["int | str | JobHandle[Any]"] | None
+    depends_on: Sequence[AnyParent] | None
+    on_parent_failure: OnFailure | None
+    workflow: int | None
     max_attempts: int | None
     timeout: float | str | None
     deadline: datetime | None
@@ -99,6 +121,9 @@ class JobHandle(Generic[R]):
     def result_sync(self, timeout: float | None = None) -> R:
         return cast("R", self._definition.read_result(self._app.result_sync(self.id, timeout=timeout)))
 
+    def as_parent(self) -> int:
+        return self.id
+
     async def cancel(self) -> str:
         """cancelled, requested (it runs and is told), finished, or busy (its row is held: try again)."""
         return (await self._app.client.cancel([self.id]))[self.id]
@@ -129,6 +154,21 @@ class Task(Generic[P, R]):
     def on(self, connection: "psycopg.AsyncConnection[Any] | psycopg.Connection[Any]") -> "Task[P, R]":
         """The same task, submitted on the caller's own connection: the job exists when its transaction commits."""
         return Task(self._app, self.definition, self._options, connection)
+
+    @property
+    def parents(self) -> Sequence[AnyParent]:
+        """What options(depends_on=…) said."""
+        return self._options.depends_on or ()
+
+    def new_job(
+        self, args: Sequence[object], kwargs: Mapping[str, object], *, depends_on: Sequence[int | str | ParentEdge]
+    ) -> NewJob:
+        """What submit() would send, with these parents; arguments may be references to their results."""
+        options = replace(self._options, depends_on=depends_on or None)
+        return self._new_job(self.definition.bind(*args, **kwargs), options)
+
+    def handle_of(self, submitted: Submitted) -> JobHandle[R]:
+        return JobHandle(self._app, self.definition, submitted)
 
     async def submit(self, /, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R]:
         """InvalidInput, before anything is sent, when the arguments do not fit the handler."""
@@ -185,6 +225,8 @@ class Task(Generic[P, R]):
     def _new_job(self, args: dict[str, Any], options: Options) -> NewJob:
         definition = self.definition
         key = options.key if options.key is not None else definition.key_of(args)
+        if not options.depends_on:  # nothing to refer to
+            definition.require_no_references(args)
         return new_job(
             definition.name,
             args,
@@ -270,6 +312,12 @@ class App:
         """By name. UnknownTask when this app has no such task."""
         bound = Task[Any, Any](self, self.registry[task], _changed(Options(), options))
         return (await bound.submit_many([{} if args is None else args]))[0]
+
+    def workflow(self, name: str) -> "Workflow":
+        """Jobs under one name, submitted together when the block of `async with` ends."""
+        from dtsched.workflows import Workflow  # it is made of what is here
+
+        return Workflow(self, name)
 
     async def open(self) -> None:
         """Does not wait for the database. Closing and opening again is fine."""
@@ -391,9 +439,9 @@ def new_job(task: str, args: dict[str, Any], options: Options, *, backoff: dict[
         timeout=options.timeout,
         key=options.key,
         limit_key=options.limit_key,
-        depends_on=None
-        if options.depends_on is None
-        else [parent.id if isinstance(parent, JobHandle) else parent for parent in options.depends_on],
+        depends_on=None if options.depends_on is None else [edge_of(parent) for parent in options.depends_on],
+        on_parent_failure=options.on_parent_failure,
+        workflow=options.workflow,
         tags=None if options.tags is None else list(options.tags),
         backoff=backoff,
         deadline=options.deadline,

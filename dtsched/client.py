@@ -5,11 +5,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import msgspec
+
 from dtsched.correlation import correlate
 from dtsched.errors import JobFailed, NotFound
 from dtsched.filters import Filter
 from dtsched.jobs import ENDED, Job, NewJob, Submitted, check_all
-from dtsched.overview import JobPage
+from dtsched.overview import JobPage, WorkflowRecord
 from dtsched.pool import Pool
 from dtsched.store import Store
 from dtsched.waiting import Waiting
@@ -77,6 +79,31 @@ class Client:
         """What came of each: cancelled, requested (it runs and is told), finished, busy (try again) or missing."""
         async with self.pool.store() as store:
             return await store.cancel(job_ids)
+
+    async def workflow(self, workflow_id: int) -> WorkflowRecord:
+        async with self.pool.store() as store:
+            found = await store.workflow(workflow_id)
+        if found is None:
+            raise NotFound(f"there is no workflow {workflow_id}")
+        return found
+
+    async def submit_workflow(self, workflow: int | str, jobs: Sequence[NewJob]) -> tuple[int, list[Submitted]]:
+        """All or none: the jobs, and with a name instead of an id the workflow that they are to belong to."""
+        checked = correlate(check_all(jobs))
+        async with self.pool.store() as store, store.transaction():
+            workflow_id = workflow if isinstance(workflow, int) else await store.create_workflow(workflow)
+            members = [msgspec.structs.replace(job, workflow=workflow_id) for job in checked]
+            return workflow_id, await store.submit_many(members, check_tasks=False)
+
+    async def cancel_workflow(self, workflow_id: int) -> dict[int, str]:
+        """What came of each job that had not ended, as of cancel(). NotFound when there is no such workflow."""
+        async with self.pool.store() as store:
+            return await store.cancel_workflow(workflow_id)
+
+    async def retry_workflow(self, workflow_id: int) -> dict[int, str]:
+        """What came of each failed or cancelled job. NotFound when there is no such workflow."""
+        async with self.pool.store() as store:
+            return await store.retry_workflow(workflow_id)
 
     async def ask(self, question: Callable[[Store], Awaitable[T]]) -> T:
         """The answer to one question, over a connection that it has for itself."""

@@ -20,7 +20,7 @@ Filter: TypeAlias = dict[str, Any]
 
 FIELDS = (
     "state", "queue", "task", "key", "limit_key", "tag", "priority", "worker", "correlation_id", "id", "error", "since",
-    "until",
+    "until", "workflow",
 )  # fmt: skip
 STATES = (*get_args(JobState), "pending")
 
@@ -130,6 +130,8 @@ def _checked(name: str, values: list[str]) -> list[str]:
             return [str(int(value)) for value in values]
         case "id":
             _require(name, values, "an id of a job", _ID)
+        case "workflow":
+            _require(name, values, "an id of a workflow", _ID)
         case "worker":
             return [_worker(value) for value in values]
         case _:

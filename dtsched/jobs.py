@@ -18,6 +18,7 @@ OnConflict: TypeAlias = Literal["keep", "replace", "reject", "supersede"]
 """What becomes of the job that holds the key of one that is submitted, see dtsched.submit_many()."""
 
 KeyOutcome: TypeAlias = Literal["created", "kept", "replaced", "superseded"]
+OnFailure: TypeAlias = Literal["cancel", "run", "skip"]
 ENDED: frozenset[str] = frozenset({"completed", "failed", "cancelled"})
 
 MAX_ARGS_BYTES = 1024 * 1024
@@ -61,12 +62,24 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    workflow_id: int | None
+    skipped: bool
+
+
+class ParentEdge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A job to depend on, by its id or key or as the `entry`-th job, from 1, of those submitted together, and what
+    becomes of the child if it does not complete."""
+
+    job: int | str | None = None
+    entry: int | None = None
+    on_failure: OnFailure | None = None
 
 
 class NewJob(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A job to be submitted. None leaves a field to its default. `delay` and `timeout` are seconds, or like "10m";
-    `key_for` too, or "unfinished" or "kept".
-    `depends_on` takes ids, and keys: of jobs that are submitted with this one, else of unfinished jobs."""
+    `key_for` too, or "unfinished" or "kept". `depends_on` takes ids, and keys: of jobs that are submitted with this
+    one, else of unfinished jobs; `workflow` an id. An argument {"$parent": n} is replaced by the result of the n-th
+    job of `depends_on` before it runs."""
 
     task: str
     args: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
@@ -78,7 +91,9 @@ class NewJob(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defa
     timeout: float | str | None = None
     key: str | None = None
     limit_key: str | None = None
-    depends_on: Sequence[int | str] | None = None
+    depends_on: Sequence[int | str | ParentEdge] | None = None
+    on_parent_failure: OnFailure | None = None
+    workflow: int | None = None
     tags: list[str] | None = None
     backoff: dict[str, Any] | None = None
     deadline: datetime | None = None
@@ -202,6 +217,9 @@ def check(job: NewJob) -> NewJob:
     _check_tags(job.tags)
     _check_parents(job.depends_on)
     check_json(job.args, field="args")
+    _check_references(job.args, len(job.depends_on or ()))
+    if job.workflow is not None and not 1 <= job.workflow < 10**18:
+        raise InvalidInput(f"workflow must be the id of a workflow, not {job.workflow}", field="workflow")
     _check_backoff(job.backoff)
     return msgspec.structs.replace(job, run_at=run_at, deadline=deadline, delay=delay, timeout=timeout, key_for=key_for)
 
@@ -418,7 +436,26 @@ def _check_tags(tags: list[str] | None) -> None:
             raise InvalidInput(f"tags must be of 1 to 64 characters, not {shown(tag)}", field="tags")
 
 
-def _check_parents(parents: Sequence[int | str] | None) -> None:
+def reference_of(value: object) -> int | None:
+    """Which parent's result an argument stands for."""
+    if not isinstance(value, dict) or "$parent" not in value:
+        return None
+    place = cast("dict[str, object]", value)["$parent"]
+    return place if len(cast("dict[str, object]", value)) == 1 and type(place) is int else 0
+
+
+def _check_references(args: dict[str, Any], parents: int) -> None:
+    """Without parents there is nothing to refer to, and args are taken as they are."""
+    for name, value in args.items() if parents else ():
+        place = reference_of(value)
+        if place is not None and not 1 <= place <= parents:
+            raise InvalidInput(
+                f'args.{name} must be {{"$parent": n}}, n from 1 to {parents} as depends_on counts, not {shown(value)}',
+                field="args",
+            )
+
+
+def _check_parents(parents: Sequence[int | str | ParentEdge] | None) -> None:
     if parents is None:
         return
     if len(parents) > 100_000:
@@ -426,7 +463,26 @@ def _check_parents(parents: Sequence[int | str] | None) -> None:
             f"depends_on must be at most 100000 job ids and keys, not {len(parents)}", field="depends_on"
         )
     for parent in parents:
-        if isinstance(parent, str):
-            _check_key("depends_on", parent)
-        elif not 1 <= parent < 10**18:
-            raise InvalidInput(f"depends_on must be ids and keys of jobs, not {parent}", field="depends_on")
+        _check_parent(_job_of_edge(parent) if isinstance(parent, ParentEdge) else parent)
+
+
+def _check_parent(parent: int | str | None) -> None:
+    if isinstance(parent, str):
+        _check_key("depends_on", parent)
+    elif parent is not None and not 1 <= parent < 10**18:
+        raise InvalidInput(f"depends_on must be ids and keys of jobs, not {parent}", field="depends_on")
+
+
+def _job_of_edge(edge: ParentEdge) -> int | str | None:
+    if (edge.job is None) == (edge.entry is None):
+        raise InvalidInput(
+            'an object in depends_on must be like {"job": 17, "on_failure": "run"} or {"entry": 1}, '
+            f"not {shown(msgspec.json.encode(edge).decode())}",
+            field="depends_on",
+        )
+    if edge.entry is not None and not 1 <= edge.entry < 10**9:
+        raise InvalidInput(
+            f"an entry in depends_on must be the number of a job of the batch, from 1, not {edge.entry}",
+            field="depends_on",
+        )
+    return edge.job

@@ -9,6 +9,7 @@ import msgspec
 from dtsched.jobs import Job
 
 WorkerState: TypeAlias = Literal["active", "draining", "lost"]
+WorkflowState: TypeAlias = Literal["running", "completed", "failed", "cancelled"]
 
 
 class JobPage(msgspec.Struct, frozen=True):
@@ -136,3 +137,32 @@ class Sample(msgspec.Struct, frozen=True):
     name: str
     labels: dict[str, str]
     value: float
+
+
+class WorkflowJobs(msgspec.Struct, frozen=True, kw_only=True):
+    """How many jobs of a workflow are in each state; skipped ones are not among the cancelled."""
+
+    total: int
+    blocked: int
+    scheduled: int
+    ready: int
+    running: int
+    completed: int
+    failed: int
+    cancelled: int
+    skipped: int
+
+
+class WorkflowRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A workflow, out of its jobs as they are now; see dtsched.workflow(). `progress` is the share that has ended,
+    from 0 to 1."""
+
+    id: int
+    name: str
+    state: WorkflowState
+    progress: float
+    jobs: WorkflowJobs
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    cancelled_at: datetime | None

@@ -18,7 +18,7 @@ from dtsched.connections import Connection, Row, connect, shut_down, translated
 from dtsched.errors import InvalidInput, SchemaMismatch, SchemaMissing
 from dtsched.filters import Filter
 from dtsched.jobs import Job, NewJob, Outcome, ParentResult, Submitted, encode
-from dtsched.overview import AttemptRecord, IdPage, JobPage, Queue, Reason, Sample, Stats, WorkerRecord
+from dtsched.overview import AttemptRecord, IdPage, JobPage, Queue, Reason, Sample, Stats, WorkerRecord, WorkflowRecord
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -30,7 +30,7 @@ LARGEST_ID = 2**63 - 1
 _SUBMIT: LiteralString = "select id, created, outcome from dtsched.submit_many(%s::jsonb, %s)"
 _JOB_COLUMNS: LiteralString = """id, queue, task, args, state, priority, run_at, attempt, max_attempts, timeout, key,
     limit_key, depends_on, tags, result, error, progress, worker_id, correlation_id, created_at, started_at,
-    finished_at"""
+    finished_at, workflow_id, skipped"""
 _JOB: LiteralString = f"select {_JOB_COLUMNS} from dtsched.job(%s)"
 _LIST_JOBS: LiteralString = f"select {_JOB_COLUMNS}, scanned_to from dtsched.list_jobs(%s::jsonb, %s, %s)"
 _RENEW: LiteralString = "select alive, draining, cancelled from dtsched.renew(%s, %s::jsonb)"
@@ -206,6 +206,36 @@ class Store:
     async def parents(self, job_id: int) -> list[ParentResult]:
         rows = await self._rows("select job_id, state, result from dtsched.parents(%s)", job_id)
         return [ParentResult(job_id=row[0], state=row[1], result=_decoded(row[2])) for row in rows]
+
+    async def parent_results(self, job_id: int, places: Sequence[int]) -> dict[int, bytes | None]:
+        """Encoded results of parents that completed, by their places in depends_on, from 1."""
+        rows = await self._rows(
+            "select place, result from dtsched.parent_results(%s, %s::integer[])", job_id, _ids(places)
+        )
+        return {row[0]: row[1] for row in rows}
+
+    async def create_workflow(self, name: str) -> int:
+        return cast("int", (await self._row("select dtsched.create_workflow(%s)", name))[0])
+
+    async def workflow(self, workflow_id: int) -> WorkflowRecord | None:
+        if workflow_id > LARGEST_ID:
+            return None
+        found = await self._records(WorkflowRecord, "select * from dtsched.workflow(%s)", workflow_id)
+        return found[0] if found else None
+
+    async def list_workflows(self, *, before: int | None = None, limit: int = 50) -> list[WorkflowRecord]:
+        """Newest first, below the id `before`, at most 200."""
+        return await self._records(WorkflowRecord, "select * from dtsched.list_workflows(%s, %s)", before, limit)
+
+    async def cancel_workflow(self, workflow_id: int) -> dict[int, str]:
+        """What came of each job that had not ended, as of cancel(). NotFound when there is no such workflow."""
+        rows = await self._rows("select job_id, outcome from dtsched.cancel_workflow(%s)", workflow_id)
+        return {row[0]: row[1] for row in rows}
+
+    async def retry_workflow(self, workflow_id: int) -> dict[int, str]:
+        """What came of each failed or cancelled job, as of retry(). NotFound when there is no such workflow."""
+        rows = await self._rows("select job_id, outcome from dtsched.retry_workflow(%s)", workflow_id)
+        return {row[0]: row[1] for row in rows}
 
     async def register_worker(
         self,

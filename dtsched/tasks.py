@@ -11,7 +11,7 @@ import msgspec
 
 from dtsched.context import Context
 from dtsched.errors import DtschedError, InvalidInput, UnknownTask
-from dtsched.jobs import Cancel, NewJob, OnConflict, Retry, Snooze, check, check_json, shown
+from dtsched.jobs import Cancel, NewJob, OnConflict, Retry, Snooze, check, check_json, reference_of, shown
 from dtsched.settings import parse_duration
 from dtsched.uniqueness import Unique, key_of
 
@@ -73,6 +73,7 @@ class TaskDefinition:
         )
         self.executor: Executor = _executor(self.name, function, executor)
         self.takes_context, self._signature, hints = _signature(self.name, function)
+        self._hints = hints
         parameters = self._signature.parameters.values()
         self._extra = next((p.name for p in parameters if p.kind is p.VAR_KEYWORD), None)
         self._named = [p for p in parameters if p.kind is not p.VAR_KEYWORD]
@@ -104,8 +105,27 @@ class TaskDefinition:
             plain = cast("dict[str, Any]", msgspec.to_builtins(named, str_keys=True))
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise InvalidInput(f"task {self.name}: args cannot be stored as JSON: {error}", field="args") from error
-        self.decode(check_json(plain, field="args"))
+        raw = check_json(plain, field="args")
+        if any(reference_of(value) is not None for value in plain.values()):
+            self._check_others(plain)
+        else:
+            self.decode(raw)
         return plain
+
+    def require_no_references(self, args: dict[str, Any]) -> None:
+        """Of a job without parents {"$parent": 1} is an argument like any other, which must fit."""
+        if any(reference_of(value) is not None for value in args.values()):
+            self.decode(msgspec.json.encode(args))
+
+    def _check_others(self, args: dict[str, Any]) -> None:
+        """decode() without what will be replaced by the results of parents."""
+        for name, value in args.items():
+            if reference_of(value) is None:
+                kind = self._hints.get(name, Any) if name in self._signature.parameters else self._extra_type
+                try:
+                    msgspec.convert(value, kind, str_keys=True)
+                except msgspec.ValidationError as error:
+                    raise InvalidInput(f"task {self.name}: {name}: {error}", field=name) from error
 
     def decode(self, raw: bytes) -> tuple[tuple[object, ...], dict[str, object]]:
         """Positional and keyword arguments from a job's JSON. InvalidInput names the field that does not fit."""

@@ -1,7 +1,7 @@
 -- The triggers, laid anew at each `migrate up`. Row triggers on jobs are inherited by its partitions; statement triggers are
 -- not, so ensure_partitions() lays route_new_jobs on each partition it makes.
 create or replace trigger place_new_job before insert on dtsched.jobs
-    for each row when (new.state = 'ready' and (new.run_at is not null or new.depends_on is not null))
+    for each row when (new.state = 'ready' and (new.run_at is not null or new.depends_on is not null or new.on_parent_failure is not null))
     execute function dtsched.place_new_job();
 
 create or replace trigger route_new_jobs after insert on dtsched.jobs

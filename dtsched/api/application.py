@@ -25,6 +25,7 @@ from dtsched.api.queues import get_queue, get_stats, list_queues, pause_queue, r
 from dtsched.api.requests import ApiRequest
 from dtsched.api.submission import submit_batch, submit_job
 from dtsched.api.workers import get_worker, list_workers
+from dtsched.api.workflows import cancel_workflow, create_workflow, get_workflow, list_workflows, retry_workflow
 from dtsched.client import Client
 from dtsched.settings import Settings
 
@@ -47,6 +48,11 @@ HANDLERS = [
     get_queue,
     pause_queue,
     resume_queue,
+    create_workflow,
+    list_workflows,
+    get_workflow,
+    cancel_workflow,
+    retry_workflow,
     list_workers,
     get_worker,
     get_stats,

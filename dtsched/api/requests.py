@@ -57,6 +57,13 @@ class Page(Struct, frozen=True, forbid_unknown_fields=True):
     after: Annotated[int, Meta(ge=1, le=_LARGEST_ID)] | None = None
 
 
+class WorkflowPage(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which workflows to list, newest first; `after` is the `next` of the page before."""
+
+    limit: Annotated[int, Meta(ge=1, le=200)] = 50
+    after: Annotated[int, Meta(ge=1, le=_LARGEST_ID)] | None = None
+
+
 def job_id_of(given: str) -> int:
     """NotFound for what cannot be an id, as for an id that is not there."""
     if not _DIGITS.fullmatch(given) or not 1 <= int(given) <= _LARGEST_ID:
@@ -64,13 +71,29 @@ def job_id_of(given: str) -> int:
     return int(given)
 
 
+def workflow_id_of(given: str) -> int:
+    """As job_id_of()."""
+    if not _DIGITS.fullmatch(given) or not 1 <= int(given) <= _LARGEST_ID:
+        raise NotFound(f"there is no workflow {given[:40]!r}")
+    return int(given)
+
+
 def page_of(request: ApiRequest) -> Page:
+    return convert(_query_of(request), Page, _PAGE_SHAPES)
+
+
+def workflow_page_of(request: ApiRequest) -> WorkflowPage:
+    shapes = {name: _PAGE_SHAPES[name] for name in ("limit", "after")}
+    return convert(_query_of(request), WorkflowPage, shapes)
+
+
+def _query_of(request: ApiRequest) -> dict[str, object]:
     given: dict[str, object] = {}
     for name, value in request.query_params.multi_items():
         if name in given:
             raise Refused(MALFORMED, f"{name[:40]} was given twice", field=name[:40])
         given[name] = int(value) if name in ("limit", "after") and _DIGITS.fullmatch(value) else value
-    return convert(given, Page, _PAGE_SHAPES)
+    return given
 
 
 async def object_of(request: ApiRequest) -> dict[str, object]:

@@ -5,7 +5,7 @@ be is decided by dtsched.jobs.check(), with sentences; tests hold both to the sa
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from dtsched.api.bodies import MAX_BATCH_JOBS
 from dtsched.api.requests import Name
@@ -53,6 +53,23 @@ class Backoff(Struct, forbid_unknown_fields=True):
     base: Seconds = 2.0
     cap: Seconds = 3600.0
     jitter: Annotated[float, Meta(ge=0, le=1)] = 0.25
+
+
+OnFailure: TypeAlias = Literal["cancel", "run", "skip"]
+
+
+class ParentRequest(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A job to depend on, by its id or key, or as the `entry`-th job of the same batch, from 1; and what becomes
+    of this one if that one fails or is cancelled."""
+
+    job: JobId | Key | UnsetType = UNSET
+    entry: Annotated[int, Meta(ge=1, lt=10**9)] | UnsetType = UNSET
+    on_failure: OnFailure | None = None
+
+
+ParentBody: TypeAlias = Annotated[
+    ParentRequest, Meta(extra_json_schema={"oneOf": [{"required": ["job"]}, {"required": ["entry"]}]})
+]
 
 
 class JobRequest(Struct, forbid_unknown_fields=True):
@@ -113,12 +130,17 @@ class JobRequest(Struct, forbid_unknown_fields=True):
         Meta(description="What a limit is to count: kept with the job, and not acted on yet.", examples=["smtp"]),
     ] = None
     depends_on: Annotated[
-        Annotated[list[JobId | Key], Meta(max_length=100_000)] | None,
+        Annotated[list[JobId | Key | ParentBody], Meta(max_length=100_000)] | None,
         Meta(
             description="Jobs that have to complete first: ids, or keys of the same batch, else of unfinished jobs.",
-            examples=[[1, "order-42"]],
+            examples=[[1, "order-42", {"entry": 1, "on_failure": "run"}]],
         ),
     ] = None
+    on_parent_failure: Annotated[
+        OnFailure | None,
+        Meta(description="What becomes of it if one of `depends_on` fails or is cancelled; by default cancel."),
+    ] = None
+    workflow: Annotated[JobId | None, Meta(description="The id of the workflow it belongs to.", examples=[1])] = None
     tags: Annotated[
         Annotated[list[Tag], Meta(max_length=20)] | None,
         Meta(description="Words of one's own to find it by.", examples=[["nightly"]]),
@@ -173,6 +195,15 @@ class Batch(Struct, forbid_unknown_fields=True):
 
 
 BatchBody: TypeAlias = Batch | Annotated[list[JobBody], Meta(min_length=1, max_length=MAX_BATCH_JOBS)]
+
+
+class NewWorkflow(Struct, forbid_unknown_fields=True):
+    """A workflow to be made."""
+
+    name: Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,128}$", examples=["etl"])]
+
+
+WorkflowBody: TypeAlias = NewWorkflow
 
 
 class NewTime(Struct, forbid_unknown_fields=True):

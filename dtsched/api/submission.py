@@ -21,7 +21,7 @@ from dtsched.api.shapes import BatchBody, JobBody
 from dtsched.connections import is_outage, is_transient
 from dtsched.correlation import correlate
 from dtsched.errors import Conflict, InvalidInput, NotFound
-from dtsched.jobs import Job, NewJob, Submitted, check, shown
+from dtsched.jobs import Job, NewJob, ParentEdge, Submitted, check, shown
 
 _BATCH_SECONDS = 60.0  # for a body of 16 MiB to arrive
 
@@ -39,13 +39,16 @@ _SHAPES = {
     "key_for": 'unfinished, kept, a number of seconds, or a string like "10m"',
     "on_conflict": "keep, replace, reject or supersede",
     "limit_key": "a string",
-    "depends_on": "a list of job ids and keys",
+    "depends_on": 'a list of job ids, keys and objects like {"entry": 1, "on_failure": "run"}',
+    "on_parent_failure": "cancel, run or skip",
+    "workflow": "the id of a workflow",
     "tags": "a list of strings",
     "backoff": "an object",
     "deadline": _TIME,
     "correlation_id": "a string",
 }
 _NUMBER = re.compile(r"job ([0-9]+): ")
+_MISSING_WORKFLOW = re.compile(r"there is no workflow ([0-9]+)")
 _MISSING_PARENT = re.compile(r"depends_on names job ([0-9]+), which does not exist")
 
 
@@ -148,8 +151,21 @@ def _numbered(error: InvalidInput, jobs: Sequence[NewJob]) -> InvalidInput:
     if found := _NUMBER.match(str(error)):
         return type(error)(str(error), field=_path(int(found[1]), error.field))
     parent = _MISSING_PARENT.match(str(error))
-    number = next((n for n, job in enumerate(jobs, 1) if parent and int(parent[1]) in (job.depends_on or ())), 1)
+    workflow = _MISSING_WORKFLOW.match(str(error))
+    number = next(
+        (
+            n
+            for n, job in enumerate(jobs, 1)
+            if (parent and int(parent[1]) in map(_id_of, job.depends_on or ()))
+            or (workflow and int(workflow[1]) == job.workflow)
+        ),
+        1,
+    )
     return type(error)(f"job {number}: {error}", field=_path(number, error.field))
+
+
+def _id_of(parent: int | str | ParentEdge) -> int | str | None:
+    return parent.job if isinstance(parent, ParentEdge) else parent
 
 
 def _path(number: int, field: str | None) -> str:

@@ -38,6 +38,7 @@ COMMANDS = {
     "reschedule": Entry("actions", "Jobs", "Have waiting jobs run at another time."),
     "delete": Entry("actions", "Jobs", "Delete jobs with their results and attempts."),
     "queue": Entry("queues", "Look", "Look at queues, pause and resume them."),
+    "workflow": Entry("workflows", "Look", "Look at workflows and how far they are; cancel and retry them."),
     "stats": Entry(
         "stats",
         "Look",

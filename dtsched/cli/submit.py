@@ -19,7 +19,7 @@ from dtsched.cli.output import print_json, say
 from dtsched.cli.times import named_by_flag, parse_time
 from dtsched.correlation import correlate
 from dtsched.errors import DtschedError, InvalidInput
-from dtsched.jobs import Job, KeyOutcome, NewJob, OnConflict, Submitted, check
+from dtsched.jobs import Job, KeyOutcome, NewJob, OnConflict, ParentEdge, Submitted, check
 from dtsched.store import Store
 
 MEANING: dict[KeyOutcome, str] = {
@@ -44,7 +44,13 @@ MEANING: dict[KeyOutcome, str] = {
 @click.option("--on-conflict", metavar="MODE", help="keep (the default), replace, reject or supersede.")
 @click.option("--max-attempts", type=int, metavar="N", help="Default: 5.")
 @click.option("--timeout", metavar="DURATION", help="For each attempt. Default: what the task declares, or none.")
-@click.option("--depends-on", multiple=True, metavar="ID|KEY", help="Runs after that job; repeatable. Digits: an id.")
+@click.option(
+    "--depends-on",
+    multiple=True,
+    metavar="ID|KEY[:run|:skip]",
+    help="Runs after that job; repeatable. Digits: an id. Should it fail: cancelled, unless :run or :skip is there.",
+)
+@click.option("--workflow", type=int, metavar="ID", help="The workflow it belongs to.")
 @click.option("--tag", "tags", multiple=True, help="Repeatable.")
 @click.option("--limit-key", metavar="KEY", help="Jobs of one limit key share its limit.")
 @click.option("--correlation-id", metavar="ID", help="By which logs find what belongs together. Default: a new one.")
@@ -66,6 +72,7 @@ def submit_command(
     max_attempts: int | None,
     timeout: str | None,
     depends_on: tuple[str, ...],
+    workflow: int | None,
     tags: tuple[str, ...],
     limit_key: str | None,
     correlation_id: str | None,
@@ -95,6 +102,7 @@ def submit_command(
                 on_conflict=cast("OnConflict | None", on_conflict),  # check() looks at it
                 limit_key=limit_key,
                 depends_on=[parse_parent(parent) for parent in depends_on] or None,
+                workflow=workflow,
                 tags=list(tags) or None,
                 correlation_id=correlation_id,
             )
@@ -155,8 +163,15 @@ def parse_pair(pair: str) -> tuple[str, object]:
         return name, text
 
 
-def parse_parent(text: str) -> int | str:
-    """An id, or a key."""
+def parse_parent(text: str) -> int | str | ParentEdge:
+    """An id, or a key, and what becomes of the job if that one fails."""
+    named, _, policy = text.rpartition(":")
+    if policy == "run" or policy == "skip" or policy == "cancel":
+        return ParentEdge(job=id_or_key(named), on_failure=policy)
+    return id_or_key(text)
+
+
+def id_or_key(text: str) -> int | str:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else text
 
 

@@ -20,6 +20,7 @@ from dtsched.jobs import Outcome
 from dtsched.runtime import outcomes
 from dtsched.runtime.attempt import Attempt, StopReason
 from dtsched.runtime.processes import HandlerProcess, ProcessDied
+from dtsched.runtime.references import ReadResults, refers, with_results
 from dtsched.runtime.threads import HandlerThread, Raised
 from dtsched.store import Claimed
 from dtsched.tasks import TaskDefinition, TaskRegistry
@@ -44,6 +45,7 @@ class Slot:
         sleep: Callable[[], Awaitable[None]],
         leave: Callable[[], None],
         make_context: Callable[[Claimed], Context],
+        read_results: ReadResults,
         on_end: Callable[[Attempt, Outcome | None], None],
     ) -> None:
         self.name = name
@@ -53,6 +55,7 @@ class Slot:
         self._sleep = sleep
         self._leave = leave
         self._make_context = make_context
+        self._read_results = read_results
         self._on_end = on_end
         self._thread = HandlerThread(f"dtsched-{name}")
         self._process = HandlerProcess(registry)
@@ -131,6 +134,8 @@ class Slot:
     async def _outcome(self, attempt: Attempt) -> Outcome | None:
         try:
             definition = self._registry[attempt.claimed.task]
+            if refers(attempt.claimed):
+                attempt.claimed = await with_results(attempt.claimed, self._read_results)
             if definition.executor == "process":
                 return await self._in_process(attempt, definition)
             try:

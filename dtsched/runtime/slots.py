@@ -9,6 +9,7 @@ from dtsched.context import Context
 from dtsched.jobs import Outcome
 from dtsched.runtime.attempt import Attempt, StopReason
 from dtsched.runtime.prefetch import BATCH, Prefetch
+from dtsched.runtime.references import ReadResults
 from dtsched.runtime.slot import Slot
 from dtsched.store import Claimed
 from dtsched.tasks import TaskRegistry
@@ -27,6 +28,7 @@ class Slots:
         registry: TaskRegistry,
         *,
         make_context: Callable[[Claimed, str], Context],
+        read_results: ReadResults,
         on_end: Callable[[Attempt, Outcome | None], None],
     ) -> None:
         self.queue = queue
@@ -40,6 +42,7 @@ class Slots:
                 sleep=self._sleep,
                 leave=self._leave,
                 make_context=lambda claimed: make_context(claimed, queue),
+                read_results=read_results,
                 on_end=on_end,
             )
             for number in range(size)

@@ -79,7 +79,9 @@ class Worker:
         self._promote = Promote(self._maintenance, poll_seconds=settings.poll)
         self._ledger = Ledger(self._stirred)
         self._slots = [
-            Slots(queue, size, registry, make_context=self._context, on_end=self._ledger.end)
+            Slots(
+                queue, size, registry, make_context=self._context, read_results=self._results, on_end=self._ledger.end
+            )
             for queue, size in queues.items()
         ]
         self._membership = Membership(on_lost=self._lost, on_drain=self._told_to_drain, on_cancel=self._cancel)
@@ -277,6 +279,10 @@ class Worker:
     async def _parents(self, job_id: int) -> list[ParentResult]:
         async with self._maintenance.store() as store:
             return await store.parents(job_id)
+
+    async def _results(self, job_id: int, places: Sequence[int]) -> dict[int, bytes | None]:
+        async with self._maintenance.store() as store:
+            return await store.parent_results(job_id, places)
 
     def _info(self) -> Mapping[str, object]:
         return {**self._facts, "system_info": self._figures.read()}

@@ -45,6 +45,31 @@ as $$
     left join dtsched.jobs job on job.id = waiting.job_id
     where job.state is distinct from 'blocked'
     union all
+    select 'a job waits for unfinished parents only', edge.child_id,
+        format('for job %s, %s', edge.parent_id, coalesce('state ' || parent.state, 'which does not exist'))
+    from dtsched.dependencies edge
+    join dtsched.blocked waiting on waiting.job_id = edge.child_id
+    left join dtsched.jobs parent on parent.id = edge.parent_id
+    where parent.state is null or parent.state in ('completed', 'failed', 'cancelled')
+    union all
+    select 'jobs do not wait for each other in a circle', circle.ids[1], format('circle: %s', array_to_string(circle.ids, ', '))
+    from (select dtsched.circle_of(array_agg(edge.child_id), array_agg(edge.parent_id)) as ids
+          from dtsched.dependencies edge
+          join dtsched.blocked waiting on waiting.job_id = edge.child_id
+          join dtsched.blocked parent on parent.job_id = edge.parent_id) circle
+    where circle.ids is not null
+    union all
+    select 'what a parent has cancelled is cancelled', kept.child_id,
+        format('by job %s, %s', kept.parent_id, coalesce('state ' || job.state, 'no such job'))
+    from (select kept.child_id, min(kept.parent_id) as parent_id from dtsched.cancelled_by kept group by kept.child_id) kept
+    left join dtsched.jobs job on job.id = kept.child_id
+    where job.state is distinct from 'cancelled' or job.skipped
+    union all
+    select 'a job belongs to a workflow that exists', job.id, format('workflow %s', job.workflow_id)
+    from dtsched.jobs job
+    where job.workflow_id is not null
+        and not exists (select from dtsched.workflows workflow where workflow.id = job.workflow_id)
+    union all
     select 'a running job has exactly one lease', job.id, format('it has %s', coalesce(held.count, 0))
     from dtsched.jobs job
     left join (select lease.job_id, count(*) from dtsched.leases lease group by lease.job_id) held on held.job_id = job.id

@@ -27,6 +27,7 @@ begin
         perform dtsched.tally_revived(v_locked);
         delete from dtsched.unsuccessful ended
         where ended.state in ('failed', 'cancelled') and ended.job_id = any (v_locked);
+        delete from dtsched.cancelled_by kept where kept.parent_id = any (v_locked) or kept.child_id = any (v_locked);
         delete from dtsched.results stored where stored.job_id = any (v_locked);
         delete from dtsched.attempts attempt where attempt.job_id = any (v_locked);
         delete from dtsched.jobs job where job.id = any (v_locked);

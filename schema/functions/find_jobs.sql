@@ -21,6 +21,7 @@ declare
     v_workers text[] := dtsched.texts(p_filter -> 'worker');
     v_correlations text[] := dtsched.texts(p_filter -> 'correlation_id');
     v_ids bigint[] := dtsched.texts(p_filter -> 'id')::bigint[];
+    v_workflows bigint[] := dtsched.texts(p_filter -> 'workflow')::bigint[];
     v_errors text[] := dtsched.texts(p_filter -> 'error');
     v_args jsonb := p_filter -> 'args';
     v_since timestamptz := dtsched.moment(p_filter -> 'since');
@@ -37,7 +38,7 @@ begin
     into v_unknown
     from jsonb_object_keys(p_filter) as member (name)
     where member.name not in ('state', 'queue', 'task', 'key', 'limit_key', 'tag', 'priority', 'worker', 'correlation_id', 'id',
-                              'error', 'args', 'since', 'until')
+                              'error', 'args', 'since', 'until', 'workflow')
     limit 1;
     if found then
         raise exception 'a filter has no member %', dtsched.shown(to_jsonb(v_unknown)) using errcode = 'JQ001';
@@ -51,6 +52,7 @@ begin
     end if;
     v_source := case
         when v_ids is not null then 'ids'
+        when v_workflows is not null then 'workflows'
         when v_states <@ array['failed', 'cancelled'] then 'unsuccessful'
         when v_states <@ array['running', 'blocked', 'scheduled', 'ready']
             and not ('ready' = any (v_states) and exists (select from dtsched.ready offset c_long limit 1))
@@ -68,6 +70,18 @@ begin
             when 'ids' then
                 v_chunk := array(
                     select id from unnest(v_ids) id where id < v_before order by id desc limit v_size);
+            when 'workflows' then
+                v_chunk := array(
+                    select member.id
+                    from (select distinct id from unnest(v_workflows) id) wanted
+                    cross join lateral (
+                        select job.id
+                        from dtsched.jobs job
+                        where job.workflow_id = wanted.id and job.id < v_before
+                        order by job.id desc
+                        limit v_size) member
+                    order by member.id desc
+                    limit v_size);
             when 'unsuccessful' then
                 v_chunk := array(
                     select ended.job_id
@@ -112,6 +126,7 @@ begin
                 and (v_tags is null or job.tags::text[] && v_tags)
                 and (v_workers is null or job.worker_id::text = any (v_workers))
                 and (v_correlations is null or job.correlation_id = any (v_correlations))
+                and (v_workflows is null or job.workflow_id = any (v_workflows))
                 and (v_errors is null or exists (
                     select from unnest(v_errors) part where strpos(lower(job.error), lower(part)) > 0))
                 and (v_args is null or not exists (

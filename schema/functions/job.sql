@@ -23,7 +23,9 @@ returns table (
     correlation_id text,
     created_at timestamptz,
     started_at timestamptz,
-    finished_at timestamptz
+    finished_at timestamptz,
+    workflow_id bigint,
+    skipped boolean
 )
 language sql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
@@ -31,7 +33,8 @@ as $$
     select job.id, job.queue::text, job.task::text, job.args::jsonb, job.state, job.priority::integer, job.run_at::timestamptz,
         job.attempt, job.max_attempts::integer, extract(epoch from job.timeout)::double precision, job.key::text,
         job.limit_key::text, job.depends_on::bigint[], job.tags::text[], coalesce(stored.result, job.result), job.error,
-        job.progress, job.worker_id, job.correlation_id::text, job.created_at, job.started_at, job.finished_at
+        job.progress, job.worker_id, job.correlation_id::text, job.created_at, job.started_at, job.finished_at,
+        job.workflow_id, job.skipped is true
     from dtsched.jobs job
     left join dtsched.results stored on stored.job_id = job.id
     where job.id = p_id

@@ -87,13 +87,16 @@ begin
                 return format('tags must be at most 20 strings of 1 to 64 characters, not %s', dtsched.shown(v_value));
             end if;
         elsif v_field = 'depends_on' then
-            if v_type <> 'array' or jsonb_array_length(v_value) > 100000
-                or exists (select from jsonb_array_elements(v_value) parent
-                           where case jsonb_typeof(parent)
-                               when 'string' then char_length(parent #>> '{}') not between 1 and 255
-                                   or parent #>> '{}' ~ '[\u0001-\u001f\u007f]'
-                               else parent::text !~ '^[1-9][0-9]{0,17}$' end) then
-                return format('depends_on must be at most 100000 job ids and keys, not %s', dtsched.shown(v_value));
+            if dtsched.parents_problem(v_value) is not null then
+                return dtsched.parents_problem(v_value);
+            end if;
+        elsif v_field = 'on_parent_failure' then
+            if v_value not in ('"cancel"', '"run"', '"skip"') then
+                return format('on_parent_failure must be cancel, run or skip, not %s', dtsched.shown(v_value));
+            end if;
+        elsif v_field = 'workflow' then
+            if v_type <> 'number' or v_value::text !~ '^[1-9][0-9]{0,17}$' then
+                return format('workflow must be the id of a workflow, not %s', dtsched.shown(v_value));
             end if;
         elsif v_field = 'backoff' then
             if v_type <> 'object' or v_value ->> 'kind' is null or v_value ->> 'kind' not in ('fixed', 'linear', 'exponential')
@@ -110,6 +113,12 @@ begin
             return format('there is no field %s', dtsched.shown(to_jsonb(v_field)));
         end if;
     end loop;
+    if jsonb_typeof(p_job -> 'depends_on') = 'array' and jsonb_path_exists(p_job -> 'args', '$.*."$parent"') then
+        v_field := dtsched.reference_problem(p_job -> 'args', jsonb_array_length(p_job -> 'depends_on'));
+        if v_field is not null then
+            return v_field;
+        end if;
+    end if;
     if jsonb_typeof(p_job -> 'delay') = 'number' and jsonb_typeof(p_job -> 'run_at') = 'string' then
         return 'delay and run_at exclude each other: give one';
     end if;

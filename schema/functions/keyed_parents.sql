@@ -1,7 +1,7 @@
 -- The job that each key in some depends_on of a batch stands for, as an object of ids by key: the one of the batch, else the
--- job that holds it; null when no key is named. submit_many() has taken the batch's own keys before: p_holders is
--- what came of that, p_ids the jobs that it would make. Raises JQ001 for a key that nobody holds, and for jobs that would
--- wait for each other for ever. Reads keys_pkey.
+-- job that holds it; null when no key and no entry is named. submit_many() has taken the batch's own keys before: p_holders
+-- is what came of that, p_ids the jobs that it would make. Raises JQ001 for a key that nobody holds, for an entry that the
+-- batch does not have, and for jobs that would wait for each other for ever. Reads keys_pkey.
 create or replace function dtsched.keyed_parents(p_jobs jsonb, p_ids bigint[], p_holders bigint[]) returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, dtsched, pg_temp
@@ -9,14 +9,30 @@ set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$
 declare
-    v_several constant text := case when jsonb_array_length(p_jobs) > 1 then 'job %s: ' else '' end;
+    v_count constant integer := jsonb_array_length(p_jobs);
+    v_several constant text := case when v_count > 1 then 'job %s: ' else '' end;
+    v_children integer[];  -- numbers in the batch, with the key or the entry that each names
+    v_keys text[];
+    v_entries integer[];
     v_numbers jsonb;  -- of the batch's jobs, by their keys
     v_parents jsonb;
-    v_wrong integer;
-    v_key text;
+    v_wrong record;
     v_circle integer[];
 begin
-    if not jsonb_path_exists(p_jobs, '$[*].depends_on[*] ? (@.type() == "string")') then
+    if not jsonb_path_exists(p_jobs, '$[*].depends_on[*] ? (@.type() != "number")') then
+        return null;
+    end if;
+    select array_agg(named.child), array_agg(named.key), array_agg(named.entry)
+    into v_children, v_keys, v_entries
+    from (select given.n::integer as child,
+              case when jsonb_typeof(parent.it) = 'string' then parent.it #>> '{}'
+                   when jsonb_typeof(parent.it -> 'job') = 'string' then parent.it ->> 'job' end as key,
+              (parent.it ->> 'entry')::integer as entry
+          from jsonb_array_elements(p_jobs) with ordinality as given (job, n)
+          cross join lateral jsonb_array_elements(
+              case when jsonb_typeof(given.job -> 'depends_on') = 'array' then given.job -> 'depends_on' end) parent (it)) named
+    where named.key is not null or named.entry is not null;
+    if v_children is null then
         return null;
     end if;
     select coalesce(jsonb_object_agg(keyed.key, keyed.n), '{}')
@@ -25,10 +41,9 @@ begin
           from jsonb_array_elements(p_jobs) with ordinality as given (job, n)
           where given.job ->> 'key' is not null
           group by given.job ->> 'key') keyed;
-    select jsonb_object_agg(named.key, coalesce(p_holders[(v_numbers ->> named.key)::integer], taken.job_id))
+    select coalesce(jsonb_object_agg(named.key, coalesce(p_holders[(v_numbers ->> named.key)::integer], taken.job_id)), '{}')
     into v_parents
-    from (select distinct parent #>> '{}' as key
-          from jsonb_path_query(p_jobs, '$[*].depends_on[*] ? (@.type() == "string")') parent) named
+    from (select distinct key from unnest(v_keys) key where key is not null) named
     left join lateral (
         select entry.job_id
         from dtsched.keys entry
@@ -40,32 +55,35 @@ begin
         order by (entry.job_id = any (p_ids)) desc
         limit 1) taken on true;
 
-    select given.n, parent #>> '{}'
-    into v_wrong, v_key
-    from jsonb_array_elements(p_jobs) with ordinality as given (job, n)
-    cross join lateral jsonb_path_query(given.job, '$.depends_on[*] ? (@.type() == "string")') parent
-    where v_parents ->> (parent #>> '{}') is null
-    order by given.n
+    select edge.child, edge.key, edge.entry
+    into v_wrong
+    from unnest(v_children, v_keys, v_entries) as edge (child, key, entry)
+    where edge.entry > v_count or edge.key is not null and v_parents ->> edge.key is null
+    order by edge.child
     limit 1;
-    if found then
+    if v_wrong.entry is not null then
+        raise exception '%depends_on names entry %, and there %: entries count from 1', format(v_several, v_wrong.child),
+            v_wrong.entry, case when v_count = 1 then 'is 1 job' else format('are %s jobs', v_count) end
+            using errcode = 'JQ001', column = 'depends_on';
+    elsif v_wrong.key is not null then
         raise exception '%depends_on names the key %, which no unfinished job has: give the id of the job',
-            format(v_several, v_wrong), dtsched.shown(to_jsonb(v_key))
+            format(v_several, v_wrong.child), dtsched.shown(to_jsonb(v_wrong.key))
             using errcode = 'JQ001', column = 'depends_on';
     end if;
 
     -- what is not made, because its key is held, waits for nobody; a circle has a job that waits for itself or a later one
-    select dtsched.circle(array_agg(edge.child), array_agg(edge.parent), cardinality(p_ids))
+    select dtsched.circle(array_agg(edge.child), array_agg(edge.parent), v_count)
     into v_circle
-    from (select distinct given.n::integer as child, (v_numbers ->> (parent #>> '{}'))::integer as parent
-          from jsonb_array_elements(p_jobs) with ordinality as given (job, n)
-          cross join lateral jsonb_path_query(given.job, '$.depends_on[*] ? (@.type() == "string")') parent
-          where p_holders[given.n] = p_ids[given.n]) edge
-    where p_holders[edge.parent] = p_ids[edge.parent]
+    from (select distinct named.child, named.parent
+          from (select edge.child, coalesce(edge.entry, (v_numbers ->> edge.key)::integer) as parent
+                from unnest(v_children, v_keys, v_entries) as edge (child, key, entry)) named
+          where p_holders[named.child] = p_ids[named.child] and p_holders[named.parent] = p_ids[named.parent]) edge
     having bool_or(edge.parent >= edge.child);
     if v_circle is not null then
         raise exception '%depends_on goes in a circle, in which jobs wait for each other for ever: %',
             format(v_several, (select min(n) from unnest(v_circle) n)),
-            (select string_agg(dtsched.shown(p_jobs -> (member.n - 1) -> 'key'), ', ' order by member.place)
+            (select string_agg(coalesce(dtsched.shown(nullif(p_jobs -> (member.n - 1) -> 'key', 'null')), 'entry ' || member.n),
+                               ', ' order by member.place)
              from unnest(v_circle[:3]) with ordinality as member (n, place))
             || case when cardinality(v_circle) > 3 then format(' and %s more', cardinality(v_circle) - 3) else '' end
             using errcode = 'JQ001', column = 'depends_on';

@@ -3,12 +3,12 @@
 -- below which id (p_before) the next page begins. Without such a row there is nothing more, unless the page is full.
 --
 -- p_filter is an object whose members must all fit; each is an array of which one must fit: state ('pending' stands for
--- blocked, scheduled and ready), queue, task, key, limit_key, tag, priority, worker (name or id), correlation_id, id, error
+-- blocked, scheduled and ready), queue, task, key, limit_key, tag, priority, worker (name or id), correlation_id, id, workflow (id), error
 -- (part of it, in any case), and args: [{"path": ["user", "id"], "value": "42"}, …], which must all fit. since and until,
 -- submitted at or after, and before, are times, or {"seconds_ago": n}. Raises JQ001 for any other member.
 --
 -- Reads unsuccessful_pkey for failed and cancelled jobs; leases, blocked, and ready and scheduled if they are not too long,
--- for those; jobs_pkey backwards for all others.
+-- for those; jobs_workflow_idx for workflows; jobs_pkey backwards for all others.
 create or replace function dtsched.list_jobs(
     p_filter jsonb default '{}',
     p_before bigint default null,
@@ -37,6 +37,8 @@ returns table (
     created_at timestamptz,
     started_at timestamptz,
     finished_at timestamptz,
+    workflow_id bigint,
+    skipped boolean,
     scanned_to bigint
 )
 language plpgsql stable security definer
@@ -57,7 +59,8 @@ begin
         job.run_at::timestamptz, job.attempt, job.max_attempts::integer,
         extract(epoch from job.timeout)::double precision, job.key::text, job.limit_key::text, job.depends_on::bigint[],
         job.tags::text[], coalesce(stored.result, job.result), job.error, job.progress, job.worker_id,
-        job.correlation_id::text, job.created_at, job.started_at, job.finished_at, null::bigint
+        job.correlation_id::text, job.created_at, job.started_at, job.finished_at,
+        job.workflow_id, job.skipped is true, null::bigint
     from dtsched.jobs job
     left join dtsched.results stored on stored.job_id = job.id
     where job.id = any (v_found)

@@ -1,8 +1,13 @@
 -- Has failed and cancelled jobs run again, with all their attempts before them, and says for each what came of it: retried,
 -- unfinished (it has not ended), finished (it has completed), key_held (another job has its key by now), parents (a job
--- it depends on failed or was cancelled, and is not among these), busy (somebody holds its row, or that of a parent: try
--- again), missing. A job whose run_at still lies ahead is scheduled again; one whose parents are unfinished waits for them
--- again; a parent that has been deleted does not count.
+-- it depends on failed or was cancelled, and is not among these), busy (somebody holds its row, or that of a job that is
+-- needed for it: try again), missing. A job whose run_at still lies ahead is scheduled again; one whose parents are
+-- unfinished waits for them again; a parent that has been deleted or was skipped does not count, nor one that may fail (run).
+--
+-- Those that were cancelled because one of these did not complete come back with it, and theirs (see cancelled_by), but not
+-- what was cancelled by itself or was skipped. One of them stays cancelled while another parent that it needs has failed or
+-- was cancelled (to retry that one brings it back), and when its key is held by now. If one of them can not be decided on,
+-- because somebody holds its row or a parent's, then what would bring it back is busy: it is never left behind.
 --
 -- Waits for whoever has taken or freed one of their keys and has not committed yet, and for nobody else. Locks: keys sorted, with nothing else
 -- in hand; then jobs by id, parents by id, SKIP LOCKED.
@@ -12,17 +17,22 @@ language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set enable_nestloop = off  -- it takes 10,000 numbers of an array for 10; what is looked up row by row is lateral
 as $$
 #variable_conflict use_column
 declare
+    v_family bigint[] := dtsched.revived_with(p_ids);
     v_keys text[];
     v_keyed bigint[];
     v_untils timestamptz[];
     v_kept_keys text[];
     v_key_held bigint[] := '{}';
     v_locked bigint[];
+    v_children bigint[];  -- the edges of v_locked
     v_parents bigint[];
-    v_refused bigint[];
+    v_policies text[];
+    v_shared bigint[];
+    v_busy bigint[];
     v_retried bigint[];
 begin
     -- their keys first, and not yet held by an unfinished job: what ended keeps its key in its row
@@ -30,7 +40,7 @@ begin
         array_agg(job.key_until order by job.id)
     into v_keys, v_keyed, v_untils
     from dtsched.jobs job
-    where job.id = any (p_ids) and job.state in ('failed', 'cancelled') and job.key is not null;
+    where job.id = any (v_family) and job.state in ('failed', 'cancelled') and job.key is not null;
     if v_keyed is not null then
         v_kept_keys := array(
             select taken.key
@@ -44,46 +54,97 @@ begin
     v_locked := array(
         select job.id
         from dtsched.jobs job
-        where job.id = any (p_ids) and job.id <> all (v_key_held) and job.state in ('failed', 'cancelled')
+        where job.id = any (array(select id from unnest(v_family) id except select id from unnest(v_key_held) id))
+            and job.state in ('failed', 'cancelled')
             -- one that has failed only since its key was asked for would run without it
-            and (job.key is null or job.id = any (v_keyed))
+            and (job.key is null or job.id in (select id from unnest(v_keyed) id))
         order by job.id
         for update skip locked);
-    v_parents := array(
+    select coalesce(array_agg(edge.child_id), '{}'), coalesce(array_agg(edge.parent_id), '{}'), array_agg(edge.on_failure)
+    into v_children, v_parents, v_policies
+    from dtsched.edges_of(v_locked) edge;
+    v_shared := array(
         select parent.id
         from dtsched.jobs parent
-        where parent.id = any (array(select unnest(job.depends_on) from dtsched.jobs job where job.id = any (v_locked)))
+        where parent.id = any (array(select distinct id from unnest(v_parents) id))
         order by parent.id
         for share skip locked);
-    v_retried := v_locked;
-    loop  -- one that is refused may be the parent of another
-        v_refused := array(
-            select job.id
-            from dtsched.jobs job
-            where job.id = any (v_retried)
-                and exists (
-                    select
-                    from unnest(job.depends_on) edge (parent_id)
-                    join dtsched.jobs parent on parent.id = edge.parent_id
-                    where parent.id <> all (v_parents)
-                        or parent.state in ('failed', 'cancelled') and parent.id <> all (v_retried)));
-        exit when v_refused = '{}';
-        v_retried := array(select id from unnest(v_retried) id where id <> all (v_refused));
-    end loop;
+
+    -- those of the family that cannot be decided on: somebody holds them or a parent, or they were cancelled only just now
+    v_busy := array(
+        select job.id
+        from dtsched.jobs job
+        where job.id = any (dtsched.revived_with(v_locked)) and job.state in ('failed', 'cancelled')
+            and job.id not in (select id from unnest(v_locked || v_key_held) id)
+        union
+        select edge.child_id
+        from unnest(v_children, v_parents) as edge (child_id, parent_id)
+        where edge.parent_id not in (select id from unnest(v_shared) id)
+            and exists (select from dtsched.jobs parent where parent.id = edge.parent_id offset 0));
+    if v_busy <> '{}' then
+        -- and what would bring them back, up to those that were asked for
+        v_busy := array(
+            with recursive busy (id) as (
+                select id from unnest(v_busy) id
+                union
+                select kept.parent_id
+                from busy
+                cross join lateral (
+                    select kept.parent_id from dtsched.cancelled_by kept where kept.child_id = busy.id offset 0) kept
+                where busy.id not in (select id from unnest(p_ids) id)
+            )
+            select busy.id from busy);
+    end if;
+    v_retried := array(
+        with recursive edge as materialized (
+            select edge.child_id, edge.parent_id, edge.on_failure <> 'run' as is_strict,
+                parent.state in ('failed', 'cancelled') and parent.skipped is not true as is_failed
+            from unnest(v_children, v_parents, v_policies) as edge (child_id, parent_id, on_failure)
+            cross join lateral (
+                select parent.state, parent.skipped from dtsched.jobs parent where parent.id = edge.parent_id offset 0) parent
+        ),
+        refused (id) as (
+            (select id from unnest(v_busy) id
+             union
+             select edge.child_id
+             from edge
+             where edge.is_strict and edge.is_failed and edge.parent_id not in (select id from unnest(v_locked) id))
+            union  -- one that is refused may be the parent of another
+            select edge.child_id
+            from refused
+            join edge on edge.parent_id = refused.id and edge.is_strict
+        )
+        select id from unnest(v_locked) id except select refused.id from refused order by 1);
+
+    -- one that stays cancelled because of another parent comes back with that
+    insert into dtsched.cancelled_by (parent_id, child_id)
+    select distinct edge.parent_id, edge.child_id
+    from (select edge.child_id, edge.parent_id
+          from unnest(v_children, v_parents, v_policies) as edge (child_id, parent_id, on_failure)
+          where edge.on_failure = 'cancel' and edge.child_id not in (select id from unnest(v_retried || p_ids) id)
+              and edge.parent_id not in (select id from unnest(v_retried) id)) edge
+    cross join lateral (
+        select parent.state, parent.skipped from dtsched.jobs parent where parent.id = edge.parent_id offset 0) parent
+    where parent.state in ('failed', 'cancelled') and parent.skipped is not true
+    on conflict do nothing;
+    delete from dtsched.cancelled_by kept where kept.child_id = any (v_retried);
 
     perform dtsched.tally_revived(v_retried);
     delete from dtsched.unsuccessful ended
     where ended.state in ('failed', 'cancelled') and ended.job_id = any (v_retried);
     with edge as materialized (
-        select distinct job.id as child_id, parent.id as parent_id, job.queue
-        from dtsched.jobs job
-        cross join lateral unnest(job.depends_on) named (id)
-        join dtsched.jobs parent on parent.id = named.id
-        where job.id = any (v_retried)
-            and (parent.state not in ('completed', 'failed', 'cancelled') or parent.id = any (v_retried))
+        select edge.child_id, edge.parent_id, edge.on_failure, job.queue
+        from unnest(v_children, v_parents, v_policies) as edge (child_id, parent_id, on_failure)
+        cross join lateral (
+            select parent.state from dtsched.jobs parent where parent.id = edge.parent_id offset 0) parent
+        cross join lateral (select job.queue from dtsched.jobs job where job.id = edge.child_id offset 0) job
+        where edge.child_id in (select id from unnest(v_retried) id)
+            and (parent.state not in ('completed', 'failed', 'cancelled')
+                 or edge.parent_id in (select id from unnest(v_retried) id))
     ),
     linked as (
-        insert into dtsched.dependencies (parent_id, child_id) select edge.parent_id, edge.child_id from edge
+        insert into dtsched.dependencies (parent_id, child_id, on_failure)
+        select edge.parent_id, edge.child_id, edge.on_failure from edge
         on conflict do nothing  -- a child that was cancelled has left those to parents that have not ended
     ),
     waits as (
@@ -101,6 +162,7 @@ begin
             crash_count = 0,
             worker_id = null,
             error = null,
+            skipped = null,
             run_at = greatest(job.run_at, dtsched.now()),  -- it has not waited since it was submitted
             started_at = null,
             finished_at = null
@@ -118,29 +180,34 @@ begin
 
     if v_keyed is not null then
         delete from dtsched.keys taken
-        where taken.key = any (v_keys) and taken.job_id = any (v_keyed) and taken.job_id <> all (v_retried)
+        where taken.key = any (v_keys) and taken.job_id in (select id from unnest(v_keyed) id)
+            and taken.job_id not in (select id from unnest(v_retried) id)
             -- what it held before, it goes on holding
             and (taken.until is null or taken.until <= dtsched.now() or taken.key <> all (v_kept_keys))
             -- somebody else may have retried it while we waited for its key
             and not exists (
                 select from dtsched.jobs job
-                where job.id = taken.job_id and job.state in ('blocked', 'scheduled', 'ready', 'running'));
+                where job.id = taken.job_id and job.state in ('blocked', 'scheduled', 'ready', 'running') offset 0);
     end if;
     return query
+    with retried as materialized (select id from unnest(v_retried) id)
     select asked.id, case
-        when asked.id = any (v_retried) then 'retried'
+        when asked.id in (select retried.id from retried) then 'retried'
         when asked.id = any (v_key_held) then 'key_held'
         when job.id is null then 'missing'
         when job.state = 'completed' then 'finished'
         when job.state not in ('failed', 'cancelled') then 'unfinished'
-        when asked.id <> all (v_locked) then 'busy'
+        when asked.id in (select id from unnest(v_busy) id) then 'busy'
+        when asked.id not in (select id from unnest(v_locked) id) then 'busy'
         when exists (
-            select from unnest(job.depends_on) edge (parent_id)
-            join dtsched.jobs parent on parent.id = edge.parent_id
-            where parent.state in ('failed', 'cancelled') and parent.id <> all (v_retried)) then 'parents'
+            select from unnest(v_children, v_parents, v_policies) edge (child_id, parent_id, on_failure)
+            cross join lateral (
+                select parent.state, parent.skipped from dtsched.jobs parent where parent.id = edge.parent_id offset 0) parent
+            where edge.child_id = asked.id and edge.on_failure <> 'run'
+                and parent.state in ('failed', 'cancelled') and parent.skipped is not true) then 'parents'
         else 'busy' end
     from unnest(p_ids) asked (id)
-    left join dtsched.jobs job on job.id = asked.id;
+    left join lateral (select job.id, job.state from dtsched.jobs job where job.id = asked.id offset 0) job on true;
 end $$;
 
 create or replace function dtsched.retry(p_id bigint) returns text

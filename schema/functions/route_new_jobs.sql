@@ -12,6 +12,7 @@ declare
     v_any_scheduled boolean;
     v_any_limited boolean;
     v_any_key boolean;
+    v_any_workflow boolean;
     v_blocked text;
     v_cancelled bigint[] := '{}';
     v_keys text[];
@@ -23,11 +24,15 @@ begin
     from new_jobs job
     where job.state = 'ready' and job.limit_key is null;
 
-    select bool_or(job.state = 'scheduled'), bool_or(job.state = 'ready' and job.limit_key is not null), bool_or(job.key is not null),
-        string_agg(job.id::text, ',') filter (where job.state = 'blocked')
-    into v_any_scheduled, v_any_limited, v_any_key, v_blocked
+    select bool_or(job.state = 'scheduled'), bool_or(job.state = 'ready' and job.limit_key is not null),
+        bool_or(job.key is not null), string_agg(job.id::text, ',') filter (where job.state = 'blocked'),
+        bool_or(job.workflow_id is not null)
+    into v_any_scheduled, v_any_limited, v_any_key, v_blocked, v_any_workflow
     from new_jobs job;
 
+    if v_any_workflow then
+        perform dtsched.require_workflows(array(select distinct job.workflow_id from new_jobs job));
+    end if;
     if v_any_limited then
         insert into dtsched.parked (job_id, reason, queue, priority, task, limit_key)
         select job.id, 'limit', job.queue, job.priority, job.task, job.limit_key

@@ -18,7 +18,9 @@ create or replace function dtsched.submit(
     deadline timestamptz default null,
     correlation_id text default null,
     key_for text default null,
-    on_conflict text default null
+    on_conflict text default null,
+    on_parent_failure text default null,
+    workflow bigint default null
 )
 returns bigint
 language sql volatile security definer
@@ -40,6 +42,8 @@ as $$
         'deadline', submit.deadline,
         'correlation_id', submit.correlation_id,
         'key_for', dtsched.key_time(submit.key_for),
-        'on_conflict', submit.on_conflict
+        'on_conflict', submit.on_conflict,
+        'on_parent_failure', submit.on_parent_failure,
+        'workflow', submit.workflow
     )) || jsonb_build_object('task', submit.task, 'args', submit.args))) submitted
 $$;

@@ -1,8 +1,9 @@
 -- Submits an array of jobs, all or none, and returns a row for each in its order: its id, and whether it was created or is
 -- the job that holds its key already; outcome says it more closely. An element is an object with the fields task, args,
 -- queue, priority, run_at (ISO 8601) or delay (seconds), max_attempts, timeout (seconds), key, limit_key, depends_on (ids, and
--- strings that are keys: of the array first, then of the job that holds it), tags, backoff, deadline, correlation_id; what is
--- missing or null is the default.
+-- strings that are keys: of the array first, then of the job that holds it; or objects: {"job": id or key} or {"entry": n}, the
+-- n-th of this array from 1, with "on_failure": cancel, run or skip), on_parent_failure, workflow (id), tags, backoff,
+-- deadline, correlation_id; what is missing or null is the default.
 --
 -- key_for says how long a key is held: "unfinished" (the default: while the job is unfinished), a number of seconds from the
 -- submission (while it is unfinished, and at least so long) or "kept" (as long as the row of the job is kept). on_conflict
@@ -73,6 +74,10 @@ begin
         end if;
     end if;
 
+    if jsonb_path_exists(p_jobs, '$[*].workflow') then
+        perform dtsched.require_workflows(array(select distinct (given ->> 'workflow')::bigint
+                                                from jsonb_array_elements(p_jobs) given));
+    end if;
     v_ids := array(select nextval('dtsched.job_id_seq') from generate_series(1, v_count));
     v_keys := array(select given.job ->> 'key' from jsonb_array_elements(p_jobs) with ordinality as given (job, n) order by given.n);
     if array_remove(v_keys, null) = '{}' then
@@ -95,7 +100,7 @@ begin
     end if;
     v_parents := dtsched.keyed_parents(p_jobs, v_ids, v_holders);
     insert into dtsched.jobs (id, task, args, queue, priority, run_at, max_attempts, timeout, key, limit_key, depends_on,
-                              tags, backoff, deadline, correlation_id, key_until)
+                              tags, backoff, deadline, correlation_id, key_until, on_parent_failure, parent_policies, workflow_id)
     select
         v_ids[given.n],
         given.job ->> 'task',
@@ -109,15 +114,23 @@ begin
         given.job ->> 'key',
         given.job ->> 'limit_key',
         case when jsonb_typeof(given.job -> 'depends_on') = 'array'
-             then array(select (case jsonb_typeof(parent) when 'string' then v_parents ->> (parent #>> '{}')
-                                else parent #>> '{}' end)::bigint
+             then array(select case jsonb_typeof(parent)
+                            when 'number' then (parent #>> '{}')::bigint
+                            when 'string' then (v_parents ->> (parent #>> '{}'))::bigint
+                            else coalesce(v_holders[(parent ->> 'entry')::integer],
+                                          (case jsonb_typeof(parent -> 'job') when 'string' then v_parents ->> (parent ->> 'job')
+                                           else parent ->> 'job' end)::bigint) end
                         from jsonb_array_elements(given.job -> 'depends_on') parent) end,
         case when jsonb_typeof(given.job -> 'tags') = 'array'
              then array(select tag from jsonb_array_elements_text(given.job -> 'tags') tag) else '{}' end,
         nullif(given.job -> 'backoff', 'null'),
         (given.job ->> 'deadline')::timestamptz,
         given.job ->> 'correlation_id',
-        v_untils[given.n]
+        v_untils[given.n],
+        given.job ->> 'on_parent_failure',
+        case when jsonb_path_exists(given.job, '$.depends_on[*].on_failure')
+             then array(select parent ->> 'on_failure' from jsonb_array_elements(given.job -> 'depends_on') parent) end,
+        (given.job ->> 'workflow')::bigint
     from jsonb_array_elements(p_jobs) with ordinality as given (job, n)
     where v_holders[given.n] = v_ids[given.n]
     order by given.n;

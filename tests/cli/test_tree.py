@@ -64,6 +64,10 @@ SAMPLES = {
     "queue pause": Sample("mail"),
     "queue resume": Sample("mail"),
     "stats": Sample(),
+    "workflow list": Sample(),
+    "workflow show": Sample("1"),
+    "workflow cancel": Sample("1"),
+    "workflow retry": Sample("1"),
     "config show": Sample("--origin"),
     "version": Sample(),
 }
@@ -88,8 +92,10 @@ def takes_json(command: click.Command) -> bool:
 
 @pytest.fixture
 def prepared(cli: Cli, connect: Connect) -> Cli:
-    """Job 1 is ready, 2 scheduled, 3 cancelled; there is a worker."""
-    register(connect(), "a-worker")
+    """Job 1 is ready, 2 scheduled, 3 cancelled; there is a worker, and the workflow 1."""
+    connection = connect()
+    register(connection, "a-worker")
+    connection.execute("select dtsched.create_workflow('etl')")
     Path("jobs.ndjson").write_text('{"task": "echo"}\n')
     cli("submit", "echo", "--queue", "mail")
     cli("submit", "echo", "--in", "1h")

@@ -22,14 +22,16 @@ READING = {
     "list_limits",
     "list_queues",
     "list_workers",
+    "list_workflows",
     "metrics",
     "stats",
     "unwatch_ended",
     "watch_ended",
     "why",
+    "workflow",
 }
 FUNCTIONS = {
-    "dtsched_submit": {"submit", "submit_many"},
+    "dtsched_submit": {"create_workflow", "submit", "submit_many"},
     "dtsched_worker": {
         "claim",
         "deregister_worker",
@@ -40,6 +42,7 @@ FUNCTIONS = {
         "held",
         "hungry",
         "note_age",
+        "parent_results",
         "parents",
         "promote",
         "reconcile",
@@ -56,12 +59,15 @@ FUNCTIONS = {
     "dtsched_operator": READING
     | {
         "cancel",
+        "cancel_workflow",
+        "create_workflow",
         "delete",
         "jobs_of_keys",
         "pause",
         "reschedule",
         "resume",
         "retry",
+        "retry_workflow",
         "run_now",
         "set_limit",
         "set_queue",

@@ -1,0 +1,37 @@
+"""Puts the results of parents where a job's args refer to them."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
+
+import msgspec
+
+from dtsched.jobs import reference_of
+from dtsched.store import Claimed
+
+ReadResults: TypeAlias = Callable[[int, Sequence[int]], Awaitable[dict[int, bytes | None]]]
+
+_MARK = b'"$parent"'
+_read = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def refers(claimed: Claimed) -> bool:
+    """Almost never, and told from the bytes; True may be a mistake, which costs a question."""
+    return _MARK in claimed.args
+
+
+async def with_results(claimed: Claimed, read_results: ReadResults) -> Claimed:
+    """null for a parent that did not complete. A job without such a parent keeps its args as they are."""
+    args = _read(claimed.args)
+    places = {name: place for name, raw in args.items() if (place := _place(raw)) is not None}
+    if not places:
+        return claimed
+    results = await read_results(claimed.job_id, sorted(set(places.values())))
+    filled = {
+        name: msgspec.Raw(results[places[name]] or b"null") if places.get(name) in results else raw
+        for name, raw in args.items()
+    }
+    return claimed._replace(args=msgspec.json.encode(filled))
+
+
+def _place(raw: msgspec.Raw) -> int | None:
+    return reference_of(msgspec.json.decode(raw)) if _MARK in bytes(raw) else None
