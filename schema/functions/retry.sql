@@ -49,6 +49,13 @@ begin
         select coalesce(array_agg(wanted.id) filter (where wanted.id <> wanted.holder), '{}')
         into v_key_held
         from unnest(v_keyed, dtsched.take_keys(v_keys, v_keyed, v_untils)) as wanted (id, holder);
+        -- while we waited, more may have been cancelled because of these: their keys are not asked for any more
+        v_family := dtsched.revived_with(p_ids);
+        v_key_held := v_key_held || array(
+            select job.id
+            from dtsched.jobs job
+            where job.id = any (v_family) and job.key = any (v_keys)
+                and job.id not in (select id from unnest(v_keyed) id));
     end if;
 
     v_locked := array(
