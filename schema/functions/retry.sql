@@ -2,7 +2,7 @@
 -- unfinished (it has not ended), finished (it has completed), key_held (an unfinished job has its key by now), parents (a job
 -- it depends on failed or was cancelled, and is not among these), busy (somebody holds its row, or that of a parent: try
 -- again), missing. A job whose run_at still lies ahead is scheduled again; one whose parents are unfinished waits for them
--- again; a parent that has been deleted does not count.
+-- again; a parent that has been deleted does not count. What its steps have returned stays remembered (see reopen_waits).
 --
 -- Waits for whoever has taken or freed one of their keys and has not committed yet, and for nobody else. Locks: keys sorted, with nothing else
 -- in hand; then jobs by id, parents by id, SKIP LOCKED.
@@ -64,6 +64,7 @@ begin
         v_retried := array(select id from unnest(v_retried) id where id <> all (v_refused));
     end loop;
 
+    perform dtsched.reopen_waits(v_retried);
     perform dtsched.tally_revived(v_retried);
     delete from dtsched.unsuccessful ended
     where ended.state in ('failed', 'cancelled') and ended.job_id = any (v_retried);

@@ -26,18 +26,22 @@ READING = {
         "check",
     ),
     *("ended", "watch_ended", "unwatch_ended"),
+    "list_steps",
 }
 FUNCTIONS = {
-    "dtsched_submit": {"submit", "submit_many"},
+    "dtsched_submit": {"submit", "submit_many", "emit"},
     "dtsched_worker": {
         *("register_worker", "renew", "deregister_worker", "claim", "finish", "work", "release", "held", "rescue"),
         *("reconcile", "promote", "ensure_partitions", "roll_up", "hungry", "settled", "sated", "parents", "has_ready"),
+        *("begun_steps", "recall_step", "record_step", "start_sleep", "await_event", "emit"),
+        *("deliver_events", "forget_events"),
     },
     "dtsched_reader": READING,
     "dtsched_operator": READING
     | {
         *("jobs_of_keys", "submit", "submit_many", "cancel", "retry", "run_now", "reschedule", "delete"),
         *("pause", "resume"),
+        "emit",
     },
 }
 
