@@ -112,7 +112,9 @@ def test_a_step_that_is_being_recorded_keeps_its_job_from_being_rescued_until_it
     lost, witness = open_worker(), open_worker()
     job = claimed(lost)
     session.run("update dtsched.workers set expires_at = dtsched.now() - interval '1 s' where id = %s", lost.id)
-    session.run("update dtsched.workers set unbroken_since = dtsched.now() - interval '1 day' where id = %s", witness.id)
+    session.run(
+        "update dtsched.workers set unbroken_since = dtsched.now() - interval '1 day' where id = %s", witness.id
+    )
     lost.run("begin")
     record(lost, job, "charge", 7)
     assert witness.rescue() == []
@@ -252,7 +254,9 @@ def test_who_asks_while_an_emit_has_not_ended_is_told_to_ask_again(worker: Worke
     assert ask(worker, job, "paid") == ("wait", None)
 
 
-def test_an_emit_waits_for_who_is_asking_and_then_sees_the_wait(worker: Worker, session: Session, open_session: OpenSession):
+def test_an_emit_waits_for_who_is_asking_and_then_sees_the_wait(
+    worker: Worker, session: Session, open_session: OpenSession
+):
     job = claimed(worker)
     worker.run("begin")
     assert ask(worker, job, "paid") == ("wait", None)
@@ -428,7 +432,12 @@ LONG = "x" * 256
         ("emit(%s)", [""], "name", 'name must be 1 to 255 characters without control characters, not ""'),
         ("emit(null)", [], "name", "name must be 1 to 255 characters without control characters, not null"),
         ("emit(%s)", [LONG], "name", "name must be 1 to 255 characters without control characters, not "),
-        ("emit('paid', %s)", [Jsonb("x" * 1048576)], "payload", "payload must be at most 1 MiB (1048576 bytes) as text,"),
+        (
+            "emit('paid', %s)",
+            [Jsonb("x" * 1048576)],
+            "payload",
+            "payload must be at most 1 MiB (1048576 bytes) as text,",
+        ),
         ("record_step(%s, %s, E'a\\n', '1')", "lease", "name", "name must be 1 to 255 characters without control"),
         (
             "record_step(%s, %s, 'a', to_jsonb(repeat('x', 1048576)))",
@@ -441,7 +450,12 @@ LONG = "x" * 256
         ("start_sleep(%s, %s, '', 1)", "lease", "name", "name must be 1 to 255 characters without control"),
         ("await_event(%s, %s, 'a', '')", "lease", "event", "event must be 1 to 255 characters without control"),
         ("await_event(%s, %s, '', 'a')", "lease", "name", "name must be 1 to 255 characters without control"),
-        ("await_event(%s, %s, 'a', 'a', 31622401)", "lease", "timeout", "timeout must be 0 to 366 days, in seconds, not"),
+        (
+            "await_event(%s, %s, 'a', 'a', 31622401)",
+            "lease",
+            "timeout",
+            "timeout must be 0 to 366 days, in seconds, not",
+        ),
     ],
 )
 def test_bad_input_is_refused_in_one_sentence(worker: Worker, statement: Any, values: Any, field: str, sentence: str):
