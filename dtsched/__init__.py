@@ -12,14 +12,16 @@ if TYPE_CHECKING:
         Conflict,
         DatabaseUnreachable,
         DtschedError,
+        EventTimeout,
         InvalidInput,
         JobFailed,
+        LeaseLost,
         NotFound,
         SchemaMismatch,
         SchemaMissing,
         UnknownTask,
     )
-    from dtsched.jobs import Cancel, Job, NewJob, ParentResult, Retry, Snooze
+    from dtsched.jobs import Cancel, Emitted, Job, NewJob, ParentResult, Retry, Snooze
 
 __all__ = [
     "App",
@@ -29,10 +31,13 @@ __all__ = [
     "Context",
     "DatabaseUnreachable",
     "DtschedError",
+    "Emitted",
+    "EventTimeout",
     "InvalidInput",
     "Job",
     "JobFailed",
     "JobHandle",
+    "LeaseLost",
     "NewJob",
     "NotFound",
     "Options",
@@ -55,14 +60,16 @@ _HOMES = {
         "Conflict",
         "DatabaseUnreachable",
         "DtschedError",
+        "EventTimeout",
         "InvalidInput",
         "JobFailed",
+        "LeaseLost",
         "NotFound",
         "SchemaMismatch",
         "SchemaMissing",
         "UnknownTask",
     ),
-    "dtsched.jobs": ("Cancel", "Job", "NewJob", "ParentResult", "Retry", "Snooze"),
+    "dtsched.jobs": ("Cancel", "Emitted", "Job", "NewJob", "ParentResult", "Retry", "Snooze"),
 }
 
 

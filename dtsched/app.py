@@ -17,10 +17,22 @@ from dtsched.client import Client, result_of
 from dtsched.context import Context
 from dtsched.correlation import correlate
 from dtsched.errors import InvalidInput, NotFound
-from dtsched.jobs import ENDED, Job, JobState, NewJob, Retry, Submitted, check_all, named_by_number, shown
+from dtsched.jobs import (
+    ENDED,
+    Emitted,
+    Job,
+    JobState,
+    NewJob,
+    Retry,
+    Submitted,
+    check_all,
+    check_event,
+    named_by_number,
+    shown,
+)
 from dtsched.pool import SyncPool
 from dtsched.settings import Settings, load
-from dtsched.store import read_job_sync, submit_in, submit_in_sync
+from dtsched.store import emit_in, emit_in_sync, read_job_sync, require_connection, submit_in, submit_in_sync
 from dtsched.tasks import Executor, TaskDefinition, TaskRegistry
 
 P = ParamSpec("P")
@@ -252,6 +264,27 @@ class App:
         """By name. UnknownTask when this app has no such task."""
         bound = Task[Any, Any](self, self.registry[task], _changed(Options(), options))
         return (await bound.submit_many([{} if args is None else args]))[0]
+
+    async def emit(
+        self, name: str, payload: object = None, *, connection: "psycopg.AsyncConnection[Any] | None" = None
+    ) -> Emitted:
+        """Says that an event has happened: the first emit of a name wins. Jobs that wait for it go on. On the caller's
+        own connection it happens when its transaction commits."""
+        raw = check_event(name, payload)
+        if connection is None:
+            return await self.client.emit(name, payload)
+        require_connection(connection, synchronous=False)
+        return await emit_in(connection, name, raw)
+
+    def emit_sync(
+        self, name: str, payload: object = None, *, connection: "psycopg.Connection[Any] | None" = None
+    ) -> Emitted:
+        raw = check_event(name, payload)
+        if connection is not None:
+            require_connection(connection, synchronous=True)
+            return emit_in_sync(connection, name, raw)
+        with self.sync_connection() as ours:
+            return emit_in_sync(ours, name, raw)
 
     async def open(self) -> None:
         """Does not wait for the database. Closing and opening again is fine."""

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 from dtsched.correlation import correlate
 from dtsched.errors import JobFailed, NotFound
 from dtsched.filters import Filter
-from dtsched.jobs import ENDED, Job, NewJob, Submitted, check_all
+from dtsched.jobs import ENDED, Emitted, Job, NewJob, Submitted, check_all, check_event
 from dtsched.overview import JobPage
 from dtsched.pool import Pool
 from dtsched.store import Store
@@ -77,6 +77,12 @@ class Client:
         """What came of each: cancelled, requested (it runs and is told), finished, busy (try again) or missing."""
         async with self.pool.store() as store:
             return await store.cancel(job_ids)
+
+    async def emit(self, name: str, payload: object = None) -> Emitted:
+        """Says that an event has happened: the first emit of a name wins. Jobs that wait for it go on."""
+        raw = check_event(name, payload)
+        async with self.pool.store() as store:
+            return await store.emit(name, raw)
 
     async def ask(self, question: Callable[[Store], Awaitable[T]]) -> T:
         """The answer to one question, over a connection that it has for itself."""
