@@ -13,6 +13,7 @@ as $$
 declare
     v_problem text := dtsched.text_problem('name', p_name);
     v_job bigint;
+    v_now timestamptz := dtsched.now();
     v_step record;
 begin
     -- a SET clause would be undone before the commit, where it counts
@@ -27,8 +28,8 @@ begin
             using errcode = 'JQ001', column = 'result';
     end if;
     v_job := dtsched.step_lease(p_worker, p_lease);
-    insert into dtsched.steps (job_id, name, kind, state, result, attempt, worker_id, ended_at)
-    select v_job, p_name, 'step', 'done', coalesce(p_result, 'null'), job.attempt, p_worker, dtsched.now()
+    insert into dtsched.steps (job_id, name, kind, state, result, attempt, worker_id, begun_at, ended_at)
+    select v_job, p_name, 'step', 'done', coalesce(p_result, 'null'), job.attempt, p_worker, v_now, v_now
     from dtsched.jobs job
     where job.id = v_job
     on conflict on constraint steps_pkey do nothing;

@@ -201,7 +201,7 @@ async def test_what_is_for_threads_is_refused_on_the_loop_and_async_functions_in
 
     @app.task
     def in_a_thread(ctx: Context) -> None:
-        ctx.step_sync("charge", charge)
+        _ = ctx.step_sync("charge", charge)
 
     connection = connect()
     async with running_worker(app, database):

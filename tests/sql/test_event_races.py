@@ -99,7 +99,8 @@ def test_of_all_events_emitted_while_jobs_come_to_wait_for_them_none_is_lost(
     random.shuffle(order)
     in_parallel(
         *(waiter(open_worker()) for _ in range(3)),
-        *(lambda part=part: emit_slowly(open_session(), next(chances), part) for part in (order[::2], order[1::2])),
+        lambda: emit_slowly(open_session(), next(chances), order[::2]),
+        lambda: emit_slowly(open_session(), next(chances), order[1::2]),
         lambda: hold_rows(open_session(), next(chances), over),
         lambda: deliver(open_session(), over),
     )
