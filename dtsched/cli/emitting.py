@@ -30,7 +30,8 @@ class Told(msgspec.Struct, frozen=True):
 def emit_command(name: str, payload: str | None, dsn: str | None, as_json: bool) -> None:
     """Say that an event has happened, for the jobs that wait for it.
 
-    Jobs that ask for it later are told, too. The first emit of a name wins: a second one changes nothing, and is no error. Prints how many jobs went on at once.
+    Jobs that ask for it later are told, too. The first emit of a name wins: a second one changes nothing, and is no
+    error. Prints how many jobs went on at once.
 
     \b
     dtsched emit paid:42

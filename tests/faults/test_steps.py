@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import psycopg
 
+from dtsched import App, Context
+from dtsched.embedded import Cluster
 from tests.runtime.handlers import recorded
-from tests.runtime.workers import one, submit, until, until_ended, worker_process
+from tests.runtime.workers import one, running_worker, submit, until, until_ended, worker_process
 
 Connect = Callable[[], psycopg.Connection]
 
@@ -52,3 +55,30 @@ async def test_a_step_that_was_recorded_is_not_done_again_though_workers_are_kil
     recorded_once = "select count(*) from dtsched.steps where kind = 'step' and state = 'done'"
     assert one(connection, recorded_once) == JOBS * STEPS
     assert connection.execute("select * from dtsched.check()").fetchall() == []
+
+
+async def test_a_handler_waits_in_its_step_while_the_database_is_away(cluster: Cluster) -> None:
+    app = App()
+    calls: list[int] = []
+    charged = asyncio.Event()
+
+    async def charge() -> int:
+        calls.append(1)
+        await asyncio.to_thread(cluster.stop, "immediate")
+        charged.set()
+        return 7
+
+    @app.task
+    async def order(ctx: Context) -> int:
+        return await ctx.step("charge", charge) + await ctx.step("more", lambda: 1)
+
+    async with running_worker(app, cluster.dsn, lease=20.0):
+        with psycopg.connect(cluster.dsn, autocommit=True) as connection:
+            job = submit(connection, "order")
+        await charged.wait()
+        await asyncio.sleep(0.3)
+        await asyncio.to_thread(cluster.start)
+        with psycopg.connect(cluster.dsn, autocommit=True) as connection:
+            await until_ended(connection, job)
+            assert connection.execute("select result, attempt from dtsched.jobs").fetchall() == [(8, 1)]
+    assert calls == [1]

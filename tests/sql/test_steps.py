@@ -465,3 +465,20 @@ def test_bad_input_is_refused_in_one_sentence(worker: Worker, statement: Any, va
     assert (sqlstate, column) == ("JQ001", field)
     assert (told or "").startswith(sentence)
     assert worker.rows("select from dtsched.steps") == worker.rows("select from dtsched.events") == []
+
+
+def test_a_worker_needs_no_more_than_its_role_and_a_submitter_may_emit(worker: Worker, session: Session):
+    job, other = worker.insert(2)
+    worker.run("set role dtsched_worker")
+    assert worker.claim() == [job, other]
+    record(worker, job, "charge", 7)
+    assert worker.column("select dtsched.begun_steps(%s)", job) == ["charge"]
+    assert worker.column("select dtsched.recall_step(%s, 'charge')", job) == [7]
+    assert not sleep(worker, other, 60)
+    assert ask(worker, job, "paid") == ("wait", None)
+    assert park(worker, job)
+    session.run("set role dtsched_submit")
+    assert emit(session, "paid") == (True, 1)
+    assert worker.column("select dtsched.deliver_events() + dtsched.forget_events()") == [0]
+    session.run("reset role")
+    worker.run("reset role")
