@@ -7,13 +7,13 @@ from dtsched.maintenance.loop import Round
 from dtsched.outage import jittered
 
 _DELIVER_SECONDS = 1.0
-_FORGET_SECONDS = 600.0
+_FORGET_SECONDS = 3600.0
 
 
 class Events:
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._forget_at = monotonic() + jittered(_DELIVER_SECONDS * 60)
+        self._forget_at = monotonic() + jittered(_FORGET_SECONDS)
 
     async def run_once(self) -> Round:
         """Jobs woken."""

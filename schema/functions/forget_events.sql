@@ -6,8 +6,11 @@ returns integer
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
 set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
+set enable_material = off
 as $$
 declare
     v_count integer;
