@@ -1,6 +1,6 @@
 -- Why a job is where it is: one row a reason, the decisive one first; no row when there is no such job. code is one of
--- parents, later, sleep, event, due, paused, no_worker, unknown_task, limit, rate, busy, behind, next, cancelling, silent_worker, running,
--- completed, failed, cancelled.
+-- parents, later, sleep, event, due, paused, no_worker, unknown_task, limit, rate, busy, behind, next, cancelling,
+-- silent_worker, running, completed, failed, cancelled.
 create or replace function dtsched.why(p_id bigint) returns table (code text, reason text)
 language plpgsql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
