@@ -12,14 +12,16 @@ if TYPE_CHECKING:
         Conflict,
         DatabaseUnreachable,
         DtschedError,
+        EventTimeout,
         InvalidInput,
         JobFailed,
+        LeaseLost,
         NotFound,
         SchemaMismatch,
         SchemaMissing,
         UnknownTask,
     )
-    from dtsched.jobs import Cancel, Job, NewJob, ParentResult, Retry, Snooze
+    from dtsched.jobs import Cancel, Emitted, Job, NewJob, ParentResult, Retry, Snooze
     from dtsched.parents import Parent
     from dtsched.workflows import Node, Workflow
 
@@ -31,10 +33,13 @@ __all__ = [
     "Context",
     "DatabaseUnreachable",
     "DtschedError",
+    "Emitted",
+    "EventTimeout",
     "InvalidInput",
     "Job",
     "JobFailed",
     "JobHandle",
+    "LeaseLost",
     "NewJob",
     "Node",
     "NotFound",
@@ -60,14 +65,16 @@ _HOMES = {
         "Conflict",
         "DatabaseUnreachable",
         "DtschedError",
+        "EventTimeout",
         "InvalidInput",
         "JobFailed",
+        "LeaseLost",
         "NotFound",
         "SchemaMismatch",
         "SchemaMissing",
         "UnknownTask",
     ),
-    "dtsched.jobs": ("Cancel", "Job", "NewJob", "ParentResult", "Retry", "Snooze"),
+    "dtsched.jobs": ("Cancel", "Emitted", "Job", "NewJob", "ParentResult", "Retry", "Snooze"),
     "dtsched.parents": ("Parent",),
     "dtsched.workflows": ("Node", "Workflow"),
 }

@@ -19,6 +19,7 @@ from dtsched.correlation import correlate
 from dtsched.errors import InvalidInput, NotFound
 from dtsched.jobs import (
     ENDED,
+    Emitted,
     Job,
     JobState,
     NewJob,
@@ -28,13 +29,14 @@ from dtsched.jobs import (
     Retry,
     Submitted,
     check_all,
+    check_event,
     named_by_number,
     shown,
 )
 from dtsched.parents import AnyParent, edge_of
 from dtsched.pool import SyncPool
 from dtsched.settings import Settings, load
-from dtsched.store import read_job_sync, submit_in, submit_in_sync
+from dtsched.store import emit_in, emit_in_sync, read_job_sync, require_connection, submit_in, submit_in_sync
 from dtsched.tasks import Executor, TaskDefinition, TaskRegistry
 from dtsched.uniqueness import Unique
 
@@ -318,6 +320,27 @@ class App:
         from dtsched.workflows import Workflow  # it is made of what is here
 
         return Workflow(self, name)
+
+    async def emit(
+        self, name: str, payload: object = None, *, connection: "psycopg.AsyncConnection[Any] | None" = None
+    ) -> Emitted:
+        """Says that an event has happened: the first emit of a name wins. Jobs that wait for it go on. On the caller's
+        own connection it happens when its transaction commits."""
+        raw = check_event(name, payload)
+        if connection is None:
+            return await self.client.emit(name, payload)
+        require_connection(connection, synchronous=False)
+        return await emit_in(connection, name, raw)
+
+    def emit_sync(
+        self, name: str, payload: object = None, *, connection: "psycopg.Connection[Any] | None" = None
+    ) -> Emitted:
+        raw = check_event(name, payload)
+        if connection is not None:
+            require_connection(connection, synchronous=True)
+            return emit_in_sync(connection, name, raw)
+        with self.sync_connection() as ours:
+            return emit_in_sync(ours, name, raw)
 
     async def open(self) -> None:
         """Does not wait for the database. Closing and opening again is fine."""

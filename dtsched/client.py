@@ -10,7 +10,7 @@ import msgspec
 from dtsched.correlation import correlate
 from dtsched.errors import JobFailed, NotFound
 from dtsched.filters import Filter
-from dtsched.jobs import ENDED, Job, NewJob, Submitted, check_all
+from dtsched.jobs import ENDED, Emitted, Job, NewJob, Submitted, check_all, check_event
 from dtsched.overview import JobPage, WorkflowRecord
 from dtsched.pool import Pool
 from dtsched.store import Store
@@ -104,6 +104,12 @@ class Client:
         """What came of each failed or cancelled job. NotFound when there is no such workflow."""
         async with self.pool.store() as store:
             return await store.retry_workflow(workflow_id)
+
+    async def emit(self, name: str, payload: object = None) -> Emitted:
+        """Says that an event has happened: the first emit of a name wins. Jobs that wait for it go on."""
+        raw = check_event(name, payload)
+        async with self.pool.store() as store:
+            return await store.emit(name, raw)
 
     async def ask(self, question: Callable[[Store], Awaitable[T]]) -> T:
         """The answer to one question, over a connection that it has for itself."""

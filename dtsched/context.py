@@ -2,9 +2,28 @@
 
 import threading
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, cast, overload
 from uuid import UUID
 
-from dtsched.jobs import ParentResult
+from dtsched.errors import InvalidInput
+from dtsched.jobs import Emitted, ParentResult
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from dtsched.runtime.steps import Steps
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+class Suspended(BaseException):
+    """Raised where a handler begins to sleep or to wait for an event: its attempt ends, and the job runs again when
+    `step` is over. No Exception, so that a handler that catches those does not keep its slot by it."""
+
+    def __init__(self, step: str) -> None:
+        super().__init__(f"the job goes on when {step} is over")
+        self.step = step
 
 
 class Context:
@@ -13,6 +32,7 @@ class Context:
     __slots__ = (
         "_cancelled",
         "_read_parents",
+        "_steps",
         "attempt",
         "correlation_id",
         "job_id",
@@ -33,6 +53,7 @@ class Context:
         worker_id: UUID,
         correlation_id: str,
         read_parents: Callable[[int], Awaitable[list[ParentResult]]],
+        steps: "Steps | None" = None,
     ) -> None:
         self.job_id = job_id
         self.task = task
@@ -42,6 +63,7 @@ class Context:
         self.worker_id = worker_id
         self.correlation_id = correlation_id
         self._read_parents = read_parents
+        self._steps = steps
         self._cancelled = threading.Event()
 
     @property
@@ -58,3 +80,85 @@ class Context:
         """The jobs this one depended on, with their results, in id order; read from the database at each call.
         DtschedError with executor="process", where there is no connection to the database."""
         return await self._read_parents(self.job_id)
+
+    @overload
+    async def step(
+        self,
+        name: str,
+        function: Callable[[*Ts], Awaitable[T]],
+        /,
+        *args: *Ts,
+        connection: "psycopg.AsyncConnection[Any] | None" = None,
+    ) -> T: ...
+    @overload
+    async def step(
+        self,
+        name: str,
+        function: Callable[[*Ts], T],
+        /,
+        *args: *Ts,
+        connection: "psycopg.AsyncConnection[Any] | None" = None,
+    ) -> T: ...
+    async def step(
+        self,
+        name: str,
+        function: Callable[..., object],
+        /,
+        *args: object,
+        connection: "psycopg.AsyncConnection[Any] | None" = None,
+    ) -> object:
+        """What function(*args) returned, in this attempt or in an earlier one of this job: once it has returned, and
+        that is committed, it is not called again. One that raises is. The value is what JSON keeps of it, in the
+        annotated type; a plain function runs in a thread. With a connection, what the function writes there and the
+        record of the step are one transaction: exactly once.
+
+        InvalidInput for a name that this attempt has come to before; LeaseLost when the job was given to another
+        worker."""
+        return await self._durable("step").step(name, function, args, connection)
+
+    def step_sync(
+        self,
+        name: str,
+        function: Callable[[*Ts], T],
+        /,
+        *args: *Ts,
+        connection: "psycopg.Connection[Any] | None" = None,
+    ) -> T:
+        """step() for handlers in threads."""
+        return cast("T", self._durable("step_sync").step_sync(name, function, args, connection))
+
+    async def sleep(self, duration: float | str, *, name: str | None = None) -> None:
+        """Ends the attempt here, at no cost, and gives the slot back; the job runs again after that time, from the
+        beginning, and then this returns at once. Without names, sleeps are told apart by the order of the calls."""
+        await self._durable("sleep").sleep(duration, name)
+
+    def sleep_sync(self, duration: float | str, *, name: str | None = None) -> None:
+        """sleep() for handlers in threads."""
+        self._durable("sleep_sync").sleep_sync(duration, name)
+
+    async def wait_event(self, event: str, *, timeout: float | str | None = None, name: str | None = None) -> Any:
+        """The payload of an event, at once if it has been emitted. Else the attempt ends here, at no cost, and the job
+        runs again when the event is emitted or the time is over: EventTimeout then. Either is remembered. `name` is
+        that of the step, by default event: and the event's."""
+        return await self._durable("wait_event").wait_event(event, timeout, name)
+
+    def wait_event_sync(self, event: str, *, timeout: float | str | None = None, name: str | None = None) -> Any:
+        """wait_event() for handlers in threads."""
+        return self._durable("wait_event_sync").wait_event_sync(event, timeout, name)
+
+    async def emit(self, name: str, payload: object = None) -> Emitted:
+        """Says that an event has happened, at once and whatever becomes of this attempt. The first emit of a name
+        wins."""
+        return await self._durable("emit").emit(name, payload)
+
+    def emit_sync(self, name: str, payload: object = None) -> Emitted:
+        """emit() for handlers in threads."""
+        return self._durable("emit_sync").emit_sync(name, payload)
+
+    def _durable(self, method: str) -> "Steps":
+        if self._steps is None:
+            raise InvalidInput(
+                f"job {self.job_id}: {method}() is not for handlers in a process, which have no connection to the "
+                'database: leave out executor="process"'
+            )
+        return self._steps

@@ -29,6 +29,14 @@ class WorkerLost(DtschedError):
     """The worker is unknown to the database, or its lease has run out: renew, and register anew if that is refused."""
 
 
+class LeaseLost(DtschedError):
+    """The job that a handler works on has been given to another worker, or has ended: nothing more is remembered."""
+
+
+class EventTimeout(DtschedError, TimeoutError):
+    """An event did not come in time. Remembered: a later attempt is told the same."""
+
+
 class SchemaMissing(DtschedError):
     """The database does not have the schema dtsched."""
 
@@ -55,6 +63,7 @@ BY_SQLSTATE: dict[str, type[DtschedError]] = {
     "JQ003": Conflict,
     "JQ004": NotFound,
     "JQ005": WorkerLost,
+    "JQ006": LeaseLost,
     "23505": Conflict,  # a key that is held, met by a plain INSERT
 }
 """The SQLSTATEs of the schema's functions, and the error each becomes."""

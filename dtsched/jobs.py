@@ -111,6 +111,13 @@ class Submitted(msgspec.Struct, frozen=True):
     outcome: KeyOutcome = "created"
 
 
+class Emitted(msgspec.Struct, frozen=True):
+    """`created` is False where the event had been emitted before, and that counts; `woken` jobs went on at once."""
+
+    created: bool
+    woken: int
+
+
 class ParentResult(msgspec.Struct, frozen=True):
     """A job that this one depended on."""
 
@@ -128,13 +135,15 @@ class ErrorInfo(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How an attempt ended. `result` is encoded JSON, `delay` seconds (None: the job's backoff decides)."""
+    """How an attempt ended. `result` is encoded JSON, `delay` seconds (None: the job's backoff decides). A snooze with
+    `wait` lasts as long as the sleep or the wait for an event of that name."""
 
     lease_id: int
     kind: Literal["complete", "retry", "fail", "snooze", "cancel"]
     result: bytes | None = None
     delay: float | None = None
     error: ErrorInfo | None = None
+    wait: str | None = None
 
 
 class Retry(Exception):
@@ -262,6 +271,17 @@ def check_name(field: str, value: str, *, blamed: str | None = None) -> None:
             f"{field} must be 1 to 128 characters out of A-Z a-z 0-9 . _ : -, not {shown(value)}",
             field=blamed or field,
         )
+
+
+def check_event(name: str, payload: object) -> bytes:
+    """The payload as JSON, of an event whose name may be one."""
+    _check_key("name", name)
+    return check_json(payload, field="payload")
+
+
+def check_step(field: str, name: str) -> None:
+    """Of a step, a sleep or an event."""
+    _check_key(field, name)
 
 
 def check_correlation_id(value: str | None) -> None:

@@ -47,6 +47,23 @@ class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: datetime
 
 
+class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job remembers: a step, a sleep or the wait for an event. `result` is None when it is longer than 10,000
+    bytes; `until` is the end of a sleep or of a wait, in the year 9999 for one without."""
+
+    name: str
+    kind: Literal["step", "sleep", "event"]
+    state: Literal["done", "waiting", "timeout"]
+    result: Any
+    result_bytes: int | None
+    event: str | None
+    until: datetime | None
+    attempt: int
+    worker_id: UUID
+    begun_at: datetime
+    ended_at: datetime | None
+
+
 class Queue(msgspec.Struct, frozen=True, kw_only=True):
     """A queue in figures; see dtsched.list_queues() for how far they are counted. `ready` includes `parked`, which no
     worker may claim now. Rates are of this minute and the four before."""

@@ -15,10 +15,21 @@ import psycopg
 from psycopg.rows import tuple_row
 
 from dtsched.connections import Connection, Row, connect, shut_down, translated
-from dtsched.errors import InvalidInput, SchemaMismatch, SchemaMissing
+from dtsched.errors import DtschedError, InvalidInput, SchemaMismatch, SchemaMissing
 from dtsched.filters import Filter
-from dtsched.jobs import Job, NewJob, Outcome, ParentResult, Submitted, encode
-from dtsched.overview import AttemptRecord, IdPage, JobPage, Queue, Reason, Sample, Stats, WorkerRecord, WorkflowRecord
+from dtsched.jobs import Emitted, Job, NewJob, Outcome, ParentResult, Submitted, encode
+from dtsched.overview import (
+    AttemptRecord,
+    IdPage,
+    JobPage,
+    Queue,
+    Reason,
+    Sample,
+    Stats,
+    StepRecord,
+    WorkerRecord,
+    WorkflowRecord,
+)
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -33,6 +44,8 @@ _JOB_COLUMNS: LiteralString = """id, queue, task, args, state, priority, run_at,
     finished_at, workflow_id, skipped"""
 _JOB: LiteralString = f"select {_JOB_COLUMNS} from dtsched.job(%s)"
 _LIST_JOBS: LiteralString = f"select {_JOB_COLUMNS}, scanned_to from dtsched.list_jobs(%s::jsonb, %s, %s)"
+_RECORD_STEP: LiteralString = "select result, created from dtsched.record_step(%s, %s, %s, %s::jsonb)"
+_EMIT: LiteralString = "select created, woken from dtsched.emit(%s, %s::jsonb)"
 _RENEW: LiteralString = "select alive, draining, cancelled from dtsched.renew(%s, %s::jsonb)"
 _WORK: LiteralString = """select lease_id, job_id, task, args, attempt, max_attempts, timeout_seconds, correlation_id
     from dtsched.work(%s, %s::bigint[], %s::jsonb, %s::jsonb, %s, %s, %s::text[])"""
@@ -237,6 +250,48 @@ class Store:
         rows = await self._rows("select job_id, outcome from dtsched.retry_workflow(%s)", workflow_id)
         return {row[0]: row[1] for row in rows}
 
+    async def begun_steps(self, job_id: int) -> set[str]:
+        """The names of the steps, sleeps and waits that a job has come to."""
+        return {row[0] for row in await self._rows("select dtsched.begun_steps(%s)", job_id)}
+
+    async def recall_step(self, job_id: int, name: str) -> bytes | None:
+        """JSON; None when the step has not been recorded."""
+        rows = await self._rows("select dtsched.recall_step(%s, %s)", job_id, name)
+        return rows[0][0] if rows else None
+
+    async def record_step(self, worker_id: UUID, lease_id: int, name: str, result: bytes) -> bytes:
+        """What is remembered from now on, which is what was recorded first. LeaseLost without the lease."""
+        return (await self._row(_RECORD_STEP, worker_id, lease_id, name, result.decode()))[0]
+
+    async def start_sleep(self, worker_id: UUID, lease_id: int, name: str, seconds: float) -> bool:
+        """Whether it is over. LeaseLost without the lease."""
+        row = await self._row("select dtsched.start_sleep(%s, %s, %s, %s::float8)", worker_id, lease_id, name, seconds)
+        return bool(row[0])
+
+    async def await_event(
+        self, worker_id: UUID, lease_id: int, step: str, event: str, seconds: float | None
+    ) -> tuple[str, bytes | None]:
+        """event and its payload, timeout, wait or busy; see dtsched.await_event(). LeaseLost without the lease."""
+        row = await self._row(
+            "select outcome, payload from dtsched.await_event(%s, %s, %s, %s, %s::float8)",
+            *(worker_id, lease_id, step, event, seconds),
+        )
+        return row[0], row[1]
+
+    async def emit(self, name: str, payload: bytes) -> Emitted:
+        return Emitted(*await self._row(_EMIT, name, payload.decode()))
+
+    async def deliver_events(self) -> int:
+        """How many jobs were woken that could not be when their event was emitted."""
+        return cast("int", (await self._row("select dtsched.deliver_events()"))[0])
+
+    async def forget_events(self) -> int:
+        return cast("int", (await self._row("select dtsched.forget_events()"))[0])
+
+    async def steps(self, job_id: int) -> list[StepRecord]:
+        """In the order in which they began, at most 1,000."""
+        return await self._records(StepRecord, "select * from dtsched.list_steps(%s)", job_id)
+
     async def register_worker(
         self,
         worker_id: UUID,
@@ -438,6 +493,39 @@ def submit_in_sync(connection: psycopg.Connection[Any], jobs: Sequence[NewJob]) 
         return [Submitted(id=row[0], created=row[1], outcome=row[2]) for row in cursor.fetchall()]
 
 
+async def record_step_in(
+    connection: psycopg.AsyncConnection[Any], worker_id: UUID, lease_id: int, name: str, result: bytes
+) -> None:
+    """Store.record_step() on the caller's own connection, in its transaction. DtschedError when it was recorded before:
+    then what else the transaction did was done before, too."""
+    with translated():
+        async with psycopg.AsyncCursor(connection, row_factory=tuple_row) as cursor:
+            await cursor.execute(_RECORD_STEP, (worker_id, lease_id, name, result.decode()))
+            _require_first(await cursor.fetchone(), name)
+
+
+def record_step_in_sync(
+    connection: psycopg.Connection[Any], worker_id: UUID, lease_id: int, name: str, result: bytes
+) -> None:
+    """record_step_in() for a synchronous connection."""
+    with translated(), psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
+        _require_first(cursor.execute(_RECORD_STEP, (worker_id, lease_id, name, result.decode())).fetchone(), name)
+
+
+async def emit_in(connection: psycopg.AsyncConnection[Any], name: str, payload: bytes) -> Emitted:
+    """Emits on the caller's own connection, inside its transaction if it is in one."""
+    with translated():
+        async with psycopg.AsyncCursor(connection, row_factory=tuple_row) as cursor:
+            await cursor.execute(_EMIT, (name, payload.decode()))
+            return Emitted(*cast("Row", await cursor.fetchone()))
+
+
+def emit_in_sync(connection: psycopg.Connection[Any], name: str, payload: bytes) -> Emitted:
+    """emit_in() for a synchronous connection."""
+    with translated(), psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
+        return Emitted(*cast("Row", cursor.execute(_EMIT, (name, payload.decode())).fetchone()))
+
+
 def read_job_sync(connection: psycopg.Connection[Any], job_id: int) -> Job | None:
     if job_id > LARGEST_ID:
         return None
@@ -457,6 +545,18 @@ def check_contract(found: int) -> None:
         raise SchemaMismatch(
             f"the schema here has contract {found} and this program knows only {CONTRACT}: upgrade dtsched"
         )
+
+
+def require_connection(connection: object, *, synchronous: bool) -> None:
+    """InvalidInput for one of the other kind."""
+    kind = psycopg.Connection if synchronous else psycopg.AsyncConnection
+    if not isinstance(connection, kind):
+        raise InvalidInput(f"connection must be a psycopg.{kind.__name__} here", field="connection")
+
+
+def _require_first(row: Row | None, name: str) -> None:
+    if row is None or not row[1]:
+        raise DtschedError(f"step {name} was recorded before, by another attempt: what this one did is rolled back")
 
 
 def to_job(row: Row) -> Job:
@@ -513,7 +613,13 @@ def _joined(outcomes: Sequence[Outcome]) -> tuple[str, str | None, str | None]:
     if len(done) < len(outcomes):
         others = msgspec.json.encode(
             [
-                {"lease": outcome.lease_id, "outcome": outcome.kind, "delay": outcome.delay, "error": outcome.error}
+                {
+                    "lease": outcome.lease_id,
+                    "outcome": outcome.kind,
+                    "delay": outcome.delay,
+                    "error": outcome.error,
+                    "wait": outcome.wait,
+                }
                 for outcome in outcomes
                 if outcome.kind != "complete"
             ]

@@ -80,7 +80,7 @@ class TaskDefinition:
         self._positional = [p.name for p in self._named if p.kind is not p.KEYWORD_ONLY]
         self._keywords = [p.name for p in self._named if p.kind is p.KEYWORD_ONLY]
         self._defaults = {p.name: cast("object", p.default) for p in self._named if p.default is not p.empty}
-        self._result_type = _result_type(hints.get("return", Any))
+        self._result_type = result_type(hints.get("return", Any))
         self._extra_type = hints.get(self._extra, Any) if self._extra is not None else Any
         try:
             struct = _struct(self.name, self._named, hints, open_ended=self._extra is not None)
@@ -248,7 +248,7 @@ def _struct(
     return msgspec.defstruct(f"Args_{name}", fields, kw_only=True, forbid_unknown_fields=not open_ended)
 
 
-def _result_type(annotation: Any) -> Any:
+def result_type(annotation: Any) -> Any:
     """What results are read as: the annotation without the outcomes a handler may return instead of one. Any, when that
     is nothing that could be read from JSON."""
     parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)

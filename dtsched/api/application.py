@@ -13,6 +13,7 @@ from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Receive
 
 from dtsched.api.actions import cancel_job, delete_job, reschedule_job, retry_job, run_job_now
 from dtsched.api.database import Database, Questions
+from dtsched.api.events import emit_event, get_steps
 from dtsched.api.front_door import FrontDoor, request_id_of
 from dtsched.api.health import livez, readyz
 from dtsched.api.jobs import get_attempts, get_job, get_result, get_why
@@ -39,11 +40,13 @@ HANDLERS = [
     get_result,
     get_attempts,
     get_why,
+    get_steps,
     cancel_job,
     retry_job,
     run_job_now,
     reschedule_job,
     delete_job,
+    emit_event,
     list_queues,
     get_queue,
     pause_queue,

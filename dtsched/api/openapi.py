@@ -46,6 +46,7 @@ A request may bring an X-Request-Id of its own, under which the log of the serve
 
 TAGS = {
     "jobs": "What is to be done, and what became of it.",
+    "events": "What jobs wait for.",
     "queues": "Where jobs wait, in figures.",
     "workflows": "Jobs that belong together, and how far they are.",
     "workers": "Who runs them.",

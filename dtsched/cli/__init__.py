@@ -28,7 +28,7 @@ COMMANDS = {
     "submit": Entry("submit", "Jobs", "Submit a job and print its id."),
     "submit-many": Entry("many", "Jobs", "Submit the jobs of a file, one JSON object a line."),
     "list": Entry("listing", "Jobs", "List jobs, newest first."),
-    "show": Entry("showing", "Jobs", "Show a job, why it is where it is, and its attempts."),
+    "show": Entry("showing", "Jobs", "Show a job, why it is where it is, its steps and its attempts."),
     "watch": Entry("watching", "Jobs", "Follow jobs until they have ended."),
     "result": Entry("result", "Jobs", "Print the result of a job, as JSON."),
     "why": Entry("showing", "Jobs", "Say why a job is where it is: what it waits for, or how it ended."),
@@ -37,6 +37,7 @@ COMMANDS = {
     "run-now": Entry("actions", "Jobs", "Make scheduled jobs ready at once."),
     "reschedule": Entry("actions", "Jobs", "Have waiting jobs run at another time."),
     "delete": Entry("actions", "Jobs", "Delete jobs with their results and attempts."),
+    "emit": Entry("emitting", "Jobs", "Say that an event has happened, for the jobs that wait for it."),
     "queue": Entry("queues", "Look", "Look at queues, pause and resume them."),
     "workflow": Entry("workflows", "Look", "Look at workflows and how far they are; cancel and retry them."),
     "stats": Entry(

@@ -1,6 +1,6 @@
 """`dtsched show` and `dtsched why`: one job, what became of its attempts, and why it is where it is."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import click
 import msgspec
@@ -13,17 +13,20 @@ from dtsched.cli.wording import at, shown
 from dtsched.errors import NotFound
 from dtsched.jobs import Job
 from dtsched.logs import printable
-from dtsched.overview import AttemptRecord, Reason
+from dtsched.overview import AttemptRecord, Reason, StepRecord
 from dtsched.store import Store
 
 LONGEST_TRACEBACK = 20
+LONGEST_RESULT = 200
 
 
 class Shown(Job, frozen=True, kw_only=True):
-    """`attempts` are those that did not simply succeed, newest first; the decisive one of `reasons` comes first."""
+    """`attempts` are those that did not simply succeed, newest first; the decisive one of `reasons` comes first;
+    `steps` are in the order in which they began."""
 
     attempts: list[AttemptRecord]
     reasons: list[Reason]
+    steps: list[StepRecord]
 
 
 class Why(msgspec.Struct, frozen=True):
@@ -38,7 +41,7 @@ class Why(msgspec.Struct, frozen=True):
 @dsn_option
 @json_option
 def show_command(job_id: int, traceback: bool, dsn: str | None, as_json: bool) -> None:
-    """Show a job, why it is where it is, and its attempts.
+    """Show a job, why it is where it is, its steps and its attempts.
 
     An attempt that simply succeeded is not kept. The newest comes first.
 
@@ -52,13 +55,15 @@ def show_command(job_id: int, traceback: bool, dsn: str | None, as_json: bool) -
     async def read(store: Store) -> Shown:
         job = await existing(store, job_id)
         attempts, reasons = await store.attempts(job_id), await store.why(job_id)
-        return Shown(**msgspec.structs.asdict(job), attempts=attempts, reasons=reasons)
+        steps = await store.steps(job_id)
+        return Shown(**msgspec.structs.asdict(job), attempts=attempts, reasons=reasons, steps=steps)
 
     job = with_store(dsn, read)
     if as_json:
         print_json(job)
         return
     print_fields(fields(job))
+    tell_steps(job.steps)
     for number, attempt in enumerate(job.attempts):
         tell_attempt(attempt)
         tell_traceback(attempt, whole=traceback, newest=number == 0)
@@ -75,6 +80,25 @@ def fields(job: Shown) -> list[tuple[str, str]]:
     values = [(name, shown(getattr(job, name))) for name in Job.__struct_fields__]
     why = [("why", job.reasons[0].reason)] if job.reasons else []
     return [(name, text) for name, text in values if text is not None] + why
+
+
+def tell_steps(steps: Sequence[StepRecord]) -> None:
+    if steps:
+        click.echo()
+        print_fields((f"step {step.name}", what_came_of(step)) for step in steps)
+
+
+def what_came_of(step: StepRecord) -> str:
+    if step.state == "waiting":
+        what = "sleeps" if step.event is None else f"waits for event {step.event}"
+        return what if step.until is None or step.until.year >= 9999 else f"{what} until {at(step.until)}"
+    if step.state == "timeout":
+        return f"event {step.event} did not come in time"
+    if step.kind == "sleep":
+        return "has slept"
+    if (step.result_bytes or 0) > LONGEST_RESULT:
+        return f"{step.result_bytes} bytes"
+    return msgspec.json.encode(step.result).decode()
 
 
 def tell_attempt(attempt: AttemptRecord) -> None:

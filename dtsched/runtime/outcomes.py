@@ -1,8 +1,10 @@
 """Turns what a handler did into the outcome of its attempt. Pure; None means that the job is handed back instead."""
 
 import asyncio
+from typing import cast
 
-from dtsched.errors import InvalidInput
+from dtsched.context import Suspended
+from dtsched.errors import EventTimeout, InvalidInput
 from dtsched.jobs import Cancel, ErrorInfo, Outcome, Retry, Snooze
 from dtsched.runtime.attempt import Attempt
 from dtsched.runtime.results import UnstorableResult, describe_error, encode_result, storable
@@ -28,12 +30,14 @@ def of_error(attempt: Attempt, error: BaseException) -> Outcome | None:
     lease_id = attempt.claimed.lease_id
     if isinstance(error, (Retry, Snooze, Cancel)):
         return _as_told(lease_id, error)
+    if (suspended := _suspended(error)) is not None:
+        return Outcome(lease_id=lease_id, kind="snooze", wait=suspended.step)
     if attempt.stop_reason is not None and (
         attempt.stop_reason != "cancelled" or isinstance(error, asyncio.CancelledError)
     ):
         return of_stop(attempt)
-    # args that do not fit today will not fit tomorrow
-    kind = "fail" if isinstance(error, InvalidInput) else "retry"
+    # args that do not fit today will not fit tomorrow, and the next attempt would be told of the same timeout
+    kind = "fail" if isinstance(error, (InvalidInput, EventTimeout)) else "retry"
     return Outcome(lease_id=lease_id, kind=kind, error=describe_error(error))
 
 
@@ -68,6 +72,15 @@ def failed(attempt: Attempt, kind: str, message: str) -> Outcome:
     """Of an attempt that no retry would help."""
     error = ErrorInfo(type=kind, message=storable(message), traceback=None)
     return Outcome(lease_id=attempt.claimed.lease_id, kind="fail", error=error)
+
+
+def _suspended(error: BaseException) -> Suspended | None:
+    """Also of a task group in which nothing else went wrong. The first one decides what the job waits for; when it runs
+    again it comes to the others."""
+    if isinstance(error, BaseExceptionGroup):
+        waits = [_suspended(each) for each in cast("BaseExceptionGroup[BaseException]", error).exceptions]
+        return waits[0] if None not in waits else None
+    return error if isinstance(error, Suspended) else None
 
 
 def _as_told(lease_id: int, told: Retry | Snooze | Cancel) -> Outcome:

@@ -13,6 +13,7 @@ from dtsched.context import Context
 from dtsched.correlation import working_as
 from dtsched.jobs import ParentResult
 from dtsched.listener import Listener
+from dtsched.maintenance.events import Events
 from dtsched.maintenance.keys import ExpiredKeys
 from dtsched.maintenance.link import Link
 from dtsched.maintenance.loop import repeat
@@ -21,6 +22,7 @@ from dtsched.maintenance.promote import Promote
 from dtsched.maintenance.rescue import Rescue
 from dtsched.maintenance.rollup import RollUp
 from dtsched.outage import first_line
+from dtsched.pool import Pool
 from dtsched.runtime.attempt import Attempt, correlation_id_of
 from dtsched.runtime.claimer import Claimer, Served
 from dtsched.runtime.drain import Drain
@@ -31,6 +33,7 @@ from dtsched.runtime.processes import require_importable
 from dtsched.runtime.renewer import Renewer
 from dtsched.runtime.slot import GIVE_UP_SECONDS
 from dtsched.runtime.slots import Slots
+from dtsched.runtime.steps import Steps
 from dtsched.runtime.system import SystemFigures, facts
 from dtsched.runtime.watchdog import Watchdog
 from dtsched.settings import Settings
@@ -43,6 +46,7 @@ _FAREWELL_SECONDS = 6.0
 _CANCEL_SECONDS = 1.0
 _LOCK_MS = 500  # one row that somebody holds must not keep all the others waiting
 _SHORTEST_ANSWER_SECONDS = 2.0
+_STEP_CONNECTIONS = 4
 
 
 class Worker:
@@ -76,6 +80,7 @@ class Worker:
         dsn = settings.require_dsn()
         self._link = Link(lambda: open_store(dsn, role="claimer", lock_ms=_LOCK_MS))
         self._maintenance = Link(lambda: open_store(dsn, role="maintenance", lock_ms=_LOCK_MS))
+        self._steps = Pool(dsn, role="steps", size=_STEP_CONNECTIONS, statement_ms=10_000)
         self._promote = Promote(self._maintenance, poll_seconds=settings.poll)
         self._ledger = Ledger(self._stirred)
         self._slots = [
@@ -149,6 +154,7 @@ class Worker:
             await self._link.close()
             raise
         loops: list[asyncio.Task[None]] = []
+        await self._steps.open()
         try:
             for slots in self._slots:
                 slots.start()
@@ -175,6 +181,7 @@ class Worker:
             "partitions": Partitions(self._maintenance).run_once,
             "rollup": RollUp(self._maintenance).run_once,
             "keys": ExpiredKeys(self._maintenance).run_once,
+            "events": Events(self._maintenance).run_once,
             "watchdog": Watchdog(
                 self._maintenance,
                 self._claimer,
@@ -235,6 +242,7 @@ class Worker:
             last.callback(_log.info, "worker %s ended", self._name)
             last.push_async_callback(self._link.close)
             last.push_async_callback(self._maintenance.close)
+            last.push_async_callback(self._steps.close)
             last.push_async_callback(self._leave)
             last.push_async_callback(self._renewer.stop)  # first of these: it would find its worker gone
             await self._end_loops(loops)
@@ -265,7 +273,7 @@ class Worker:
         return [attempt for slots in self._slots for attempt in slots.running if not attempt.ended]
 
     def _context(self, claimed: Claimed, queue: str) -> Context:
-        return Context(
+        context = Context(
             job_id=claimed.job_id,
             task=claimed.task,
             queue=queue,
@@ -274,7 +282,9 @@ class Worker:
             worker_id=self._membership.worker_id,
             correlation_id=correlation_id_of(claimed),
             read_parents=self._parents,
+            steps=Steps(self._steps, claimed, self._membership.worker_id, cancelled=lambda: context.cancelled),
         )
+        return context
 
     async def _parents(self, job_id: int) -> list[ParentResult]:
         async with self._maintenance.store() as store:

@@ -124,4 +124,15 @@ as $$
         from dtsched.counted('-infinity', 'infinity') part) counted
     cross join lateral (select count(*) as jobs from dtsched.jobs job where job.state = state.name) there
     where counted.jobs <> there.jobs
+    union all
+    select 'a wait whose event was emitted is over or due', wait.job_id, format('event %s', wait.event)
+    from dtsched.event_waits wait
+    join dtsched.events event on event.name = wait.event
+    where wait.woken_at is null and not event.due
+    union all
+    select 'a job parked for an event can be woken', job.id, format('event %s', step.event)
+    from dtsched.steps step
+    join dtsched.jobs job on job.id = step.job_id and job.state = 'scheduled' and job.run_at = step.until
+    where step.kind = 'event' and step.state = 'waiting'
+        and not exists (select from dtsched.event_waits wait where wait.event = step.event and wait.job_id = step.job_id)
 $$;

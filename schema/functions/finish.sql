@@ -3,8 +3,8 @@
 --
 -- p_done are completed attempts, p_results null or a JSON array as long as p_done. p_others are the rest, as
 -- [{"lease": 1, "outcome": "retry" | "fail" | "snooze" | "cancel", "delay": seconds?, "error": {"type", "message",
--- "traceback"}?}]. A retry without a delay waits retry_delay(); one whose attempts are used up fails. A snooze gives its
--- attempt back. A job whose cancellation was asked for while it ran ends cancelled, whatever its outcome.
+-- "traceback"}?, "wait": step?}]. A retry without a delay waits retry_delay(); one whose attempts are used up fails. A snooze gives its
+-- attempt back; with "wait" it lasts as long as that sleep or wait of the job's (see start_sleep, await_event). A job whose cancellation was asked for while it ran ends cancelled, whatever its outcome.
 --
 -- "(worker_id = …) is true" here and below keeps the planner on leases_pkey: by leases_worker_idx it would walk the worker's
 -- dead entries, three times the cost of everything else (measured).

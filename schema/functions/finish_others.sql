@@ -14,10 +14,11 @@ declare
     v_unsuccessful bigint[];
     v_limit_keys text[];
     v_failed bigint[];
+    v_waiting bigint[];
 begin
     with other as materialized (
-        select given.lease, given.outcome, given.delay, given.error
-        from jsonb_to_recordset(p_others) as given (lease bigint, outcome text, delay double precision, error jsonb)
+        select given.lease, given.outcome, given.delay, given.error, given.wait
+        from jsonb_to_recordset(p_others) as given (lease bigint, outcome text, delay double precision, error jsonb, wait text)
         order by given.lease
     ),
     gone as (
@@ -26,7 +27,7 @@ begin
         where lease.id = other.lease and (lease.worker_id = p_worker) is true
         returning lease.id as lease_id, lease.job_id, lease.limit_key,
             lease.cancel_requested_at is not null or lease.gave_up_key and other.outcome in ('retry', 'snooze') as stopped,
-            other.outcome, other.delay, other.error
+            other.outcome, other.delay, other.error, other.wait
     ),
     decided as materialized (
         select
@@ -40,18 +41,22 @@ begin
             end as outcome,
             case
                 when gone.stopped or gone.outcome = 'cancel' then 'cancelled'
+                when gone.outcome = 'snooze' and parked.until > dtsched.now() then 'scheduled'
                 when gone.outcome = 'snooze' and delayed.seconds > 0 then 'scheduled'
                 when gone.outcome = 'snooze' then 'ready'
                 when gone.outcome = 'retry' and job.attempt < job.max_attempts and delayed.seconds > 0 then 'scheduled'
                 when gone.outcome = 'retry' and job.attempt < job.max_attempts then 'ready'
                 else 'failed'
             end as state,
-            dtsched.now() + make_interval(secs => delayed.seconds) as run_at,
+            coalesce(parked.until, dtsched.now() + make_interval(secs => delayed.seconds)) as run_at,
+            parked.until is not null as waits,
             coalesce(job.run_at, job.created_at) as due_at,
             job.started_at,
             job.attempt
         from gone
         join dtsched.jobs job on job.id = gone.job_id
+        left join dtsched.steps parked on gone.wait is not null
+            and parked.job_id = gone.job_id and parked.name = gone.wait and parked.state = 'waiting'
         cross join lateral (
             select greatest(0, least(coalesce(gone.delay, case gone.outcome
                 when 'snooze' then 0
@@ -69,7 +74,7 @@ begin
         from decided
         where job.id = decided.job_id and job.state = 'running'
         returning job.id, job.queue, job.task, job.priority, job.state, job.run_at, job.key, job.limit_key, decided.outcome,
-            decided.due_at, job.started_at
+            decided.due_at, job.started_at, decided.waits
     ),
     now_ready as (
         insert into dtsched.ready (queue, priority, job_id)
@@ -117,10 +122,14 @@ begin
         array_agg(changed.id) filter (where changed.state in ('failed', 'cancelled') and changed.key is not null),
         array_agg(changed.key::text) filter (where changed.state in ('failed', 'cancelled') and changed.key is not null),
         array(select gone.limit_key from gone where gone.limit_key is not null),
-        array_agg(changed.id) filter (where changed.outcome in ('retry', 'fail'))
-    into v_leases, v_unsuccessful, v_keyed, v_keys, v_limit_keys, v_failed
+        array_agg(changed.id) filter (where changed.outcome in ('retry', 'fail')),
+        array_agg(changed.id) filter (where changed.waits and changed.state = 'scheduled')
+    into v_leases, v_unsuccessful, v_keyed, v_keys, v_limit_keys, v_failed, v_waiting
     from changed;
 
+    if v_waiting is not null then  -- an event that was emitted since the handler asked for it; see deliver_event
+        perform dtsched.wake_waiting(v_waiting);
+    end if;
     if v_keys is not null then
         perform dtsched.free_keys(v_keys, v_keyed);
     end if;

@@ -20,6 +20,7 @@ begin
             where job.id = any (v_left) and job.state in ('blocked', 'scheduled', 'ready')
             order by job.id
             for no key update skip locked);
+        perform dtsched.move_waits(v_locked, p_run_at);
         with before as materialized (
             select job.id, job.state from dtsched.jobs job where job.id = any (v_locked)
         ),

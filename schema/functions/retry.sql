@@ -7,7 +7,8 @@
 -- Those that were cancelled because one of these did not complete come back with it, and theirs (see cancelled_by), but not
 -- what was cancelled by itself or was skipped. One of them stays cancelled while another parent that it needs has failed or
 -- was cancelled (to retry that one brings it back), and when its key is held by now. If one of them can not be decided on,
--- because somebody holds its row or a parent's, then what would bring it back is busy: it is never left behind.
+-- because somebody holds its row or a parent's, then what would bring it back is busy: it is never left behind. What its steps
+-- have returned stays remembered (see reopen_waits).
 --
 -- Waits for whoever has taken or freed one of their keys and has not committed yet, and for nobody else. Locks: keys sorted, with nothing else
 -- in hand; then jobs by id, parents by id, SKIP LOCKED.
@@ -136,6 +137,7 @@ begin
     on conflict do nothing;
     delete from dtsched.cancelled_by kept where kept.child_id = any (v_retried);
 
+    perform dtsched.reopen_waits(v_retried);
     perform dtsched.tally_revived(v_retried);
     delete from dtsched.unsuccessful ended
     where ended.state in ('failed', 'cancelled') and ended.job_id = any (v_retried);

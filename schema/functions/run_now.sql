@@ -1,6 +1,7 @@
 -- Makes scheduled jobs ready at once, and says for each what came of it: ready (it is, or was already), blocked (it waits for
 -- other jobs; when they have ended it will not wait any longer), running, finished, busy (somebody holds its row: try again),
--- missing. An entry of scheduled stays and is dropped when its time comes. Waits for nobody. Locks: jobs by id SKIP LOCKED.
+-- missing. A sleep or a wait for an event ends with it (see move_waits). An entry of scheduled stays and is dropped when its
+-- time comes. Waits for nobody. Locks: jobs by id SKIP LOCKED.
 create or replace function dtsched.run_now(p_ids bigint[])
 returns table (job_id bigint, outcome text)
 language plpgsql security definer

@@ -1,6 +1,6 @@
 -- Why a job is where it is: one row a reason, the decisive one first; no row when there is no such job. code is one of
--- parents, later, due, paused, no_worker, unknown_task, breaker, limit, rate, busy, behind, next, cancelling, silent_worker, running,
--- completed, failed, cancelled.
+-- parents, later, sleep, event, due, paused, no_worker, unknown_task, breaker, limit, rate, busy, behind, next, cancelling,
+-- silent_worker, running, completed, failed, cancelled.
 create or replace function dtsched.why(p_id bigint) returns table (code text, reason text)
 language plpgsql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
@@ -36,6 +36,18 @@ begin
                 return query select 'later', format('and it is not to run before %s', date_trunc('second', v_job.run_at));
             end if;
         when 'scheduled' then
+            return query
+            select case step.kind when 'event' then 'event' else 'sleep' end, case
+                when step.kind = 'sleep' then format('it sleeps until %s (%s)', date_trunc('second', step.until), step.name)
+                when step.until >= '9999-12-31 00:00Z' then format('it waits for event %s', step.event)
+                else format('it waits for event %s until %s', step.event, date_trunc('second', step.until)) end
+            from dtsched.steps step
+            where step.job_id = p_id and step.state = 'waiting' and step.until = v_job.run_at and step.until > v_now
+            order by step.begun_at
+            limit 1;
+            if found then
+                return;
+            end if;
             if v_job.run_at > v_now then
                 return query select 'later', format('it is to run at %s, in %s%s', date_trunc('second', v_job.run_at),
                     date_trunc('second', v_job.run_at - v_now),

@@ -174,6 +174,7 @@ def named(refusing_database: str) -> dict[str, object]:
         leases = dict(connection.execute(
             "select job_id, lease_id from dtsched.claim(%s, 'states', 2, '{echo}')", [worker]
         ).fetchall())  # fmt: skip
+        value("select dtsched.record_step(%s, %s, 'charge', '7')", worker, leases[jobs["running"]])
         value("select dtsched.finish(%s, %s, '[1]')", worker, [leases[jobs["completed"]]])
         waiting = ("waiting", "to cancel", "to delete", "to reschedule", "to run")
         jobs |= {name: value("select dtsched.submit('echo', delay => '1 h')") for name in waiting}
@@ -270,6 +271,12 @@ REQUESTS = [
     Asked("GET", "/v1/jobs/{job_id}/attempts", 404, "missing"),
     Asked("GET", "/v1/jobs/{job_id}/why", 200, "waiting"),
     Asked("GET", "/v1/jobs/{job_id}/why", 404, "missing"),
+    Asked("GET", "/v1/jobs/{job_id}/steps", 200, "running"),
+    Asked("GET", "/v1/jobs/{job_id}/steps", 404, "missing"),
+    Asked("POST", "/v1/events", 201, body={"name": "paid:42", "payload": {"amount": 5}}),
+    Asked("POST", "/v1/events", 200, body={"name": "paid:42"}),
+    Asked("POST", "/v1/events", 400, body={"payload": 5}),
+    Asked("POST", "/v1/events", 422, body={"name": ""}),
     Asked("POST", "/v1/jobs/{job_id}/run-now", 200, "to run"),
     Asked("POST", "/v1/jobs/{job_id}/run-now", 409, "completed"),
     Asked("POST", "/v1/jobs/{job_id}/reschedule", 200, "to reschedule", body={"delay": "2h"}),

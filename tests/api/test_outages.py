@@ -40,6 +40,8 @@ CALLS = [
     ("POST", "/v1/jobs/1/run-now", None),
     ("POST", "/v1/jobs/1/reschedule", {"delay": 1}),
     ("DELETE", "/v1/jobs/1", None),
+    ("GET", "/v1/jobs/1/steps", None),
+    ("POST", "/v1/events", {"name": "paid:42"}),
     ("GET", "/v1/queues", None),
     ("GET", "/v1/queues/default", None),
     ("POST", "/v1/queues/default/pause", None),

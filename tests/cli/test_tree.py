@@ -59,6 +59,7 @@ SAMPLES = {
     "run-now": Sample("2"),
     "reschedule": Sample("2 --in 2h"),
     "delete": Sample("1"),
+    "emit": Sample("paid:42 {}"),
     "queue list": Sample(),
     "queue show": Sample("mail"),
     "queue pause": Sample("mail"),

@@ -43,6 +43,23 @@ def in_a_process(ctx: Context, size: int) -> bytes:
     return bytes(size)
 
 
+async def charge(amount: int, currency: str = "EUR") -> Address:
+    return Address(currency)
+
+
+def count(*, start: int = 0) -> int:
+    return start
+
+
+async def steps(ctx: Context, connection: psycopg.AsyncConnection, synchronous: psycopg.Connection) -> None:
+    assert_type(await ctx.step("charge", charge, 5), Address)
+    assert_type(await ctx.step("charge:1", charge, 5, "USD", connection=connection), Address)
+    assert_type(await ctx.step("count", count), int)
+    assert_type(ctx.step_sync("count", count, connection=synchronous), int)
+    assert_type((await ctx.emit("paid:42", {"amount": 5})).woken, int)
+    await ctx.step("c", charge, "5")  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]: an int
+
+
 async def right_calls(connection: psycopg.AsyncConnection, synchronous: psycopg.Connection, at: datetime) -> None:
     assert_type(await send.submit("a", "b", copies=2), JobHandle[int])
     assert_type(await (await send.submit("a")).result(timeout=30), int)

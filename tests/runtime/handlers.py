@@ -62,3 +62,22 @@ async def never_stop(path: str) -> None:
 @app.task
 async def note(n: int) -> int:
     return n
+
+
+@app.task
+async def go_through_steps(ctx: Context, path: str, steps: int) -> list[int]:
+    """Each step leaves its mark, and then the handler is lost now and then: how often is for the test to say."""
+    done: list[int] = []
+    for n in range(steps):
+        done.append(await ctx.step(f"step:{n}", step_with_a_mark, path, ctx.job_id, n))
+        record(path, f"{ctx.job_id} has {n}")
+        if n == steps // 2:
+            await ctx.sleep(0.05)
+    await ctx.wait_event(f"go:{ctx.job_id}", timeout="1m")
+    return done
+
+
+async def step_with_a_mark(path: str, job_id: int, n: int) -> int:
+    await asyncio.sleep(0.02)
+    record(path, f"{job_id} does {n}")
+    return n

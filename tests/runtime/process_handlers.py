@@ -145,3 +145,8 @@ def square_in_a_pool(numbers: list[int]) -> list[int]:
 @app.task
 def in_a_thread() -> int:
     return os.getpid()
+
+
+@app.task(executor="process")
+def take_a_step(ctx: Context) -> None:
+    ctx.step_sync("charge", dict)
