@@ -27,7 +27,7 @@ begin
     end loop;
 
     if to_regrole('dtsched_submit') is not null then
-        grant insert (queue, task, args, priority, run_at, max_attempts, timeout, key, limit_key, depends_on, tags)
+        grant insert (queue, task, args, priority, run_at, max_attempts, timeout, deadline, key, limit_key, depends_on, tags)
             on dtsched.jobs to dtsched_submit;
         grant select (id) on dtsched.jobs to dtsched_submit;  -- INSERT … RETURNING id
         grant usage on sequence dtsched.job_id_seq to dtsched_submit;
@@ -39,10 +39,11 @@ begin
             ('dtsched_submit', array['submit', 'submit_many']),
             ('dtsched_worker', array['register_worker', 'renew', 'deregister_worker', 'claim', 'finish', 'work', 'release',
                                      'held', 'reconcile', 'rescue', 'promote', 'ensure_partitions', 'roll_up', 'hungry',
-                                     'settled', 'sated', 'parents', 'has_ready']),
-            ('dtsched_reader', array['job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_workers',
+                                     'settled', 'sated', 'parents', 'has_ready', 'expire',
+                                     'taken_away', 'complete']),
+            ('dtsched_reader', array['list_tasks', 'job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_workers',
                                      'stats', 'metrics', 'ended', 'watch_ended', 'unwatch_ended', 'check']),
-            ('dtsched_operator', array['job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_workers',
+            ('dtsched_operator', array['list_tasks', 'job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_workers',
                                        'stats', 'metrics', 'ended', 'watch_ended', 'unwatch_ended', 'check', 'jobs_of_keys', 'cancel',
                                        'retry', 'run_now', 'reschedule', 'delete', 'pause', 'resume', 'submit',
                                        'submit_many'])

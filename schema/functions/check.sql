@@ -11,6 +11,13 @@ as $$
     where job.state = 'ready'
         and not exists (select from dtsched.ready entry where entry.job_id = job.id and entry.queue = job.queue)
         and not exists (select from dtsched.parked entry where entry.job_id = job.id)
+        and not (job.deadline <= dtsched.now()) is true  -- a claim has left it to expire()
+    union all
+    select 'a job ends at its deadline', job.id, 'not in deadlines'
+    from dtsched.jobs job
+    where job.deadline is not null and job.state in ('blocked', 'scheduled', 'ready', 'running')
+        and not exists (
+            select from dtsched.deadlines entry where entry.job_id = job.id and entry.deadline = job.deadline)
     union all
     select 'a scheduled job will come due', job.id, 'not in scheduled for its run_at'
     from dtsched.jobs job

@@ -1,6 +1,6 @@
 -- Has failed and cancelled jobs run again, with all their attempts before them, and says for each what came of it: retried,
 -- unfinished (it has not ended), finished (it has completed), key_held (an unfinished job has its key by now), parents (a job
--- it depends on failed or was cancelled, and is not among these), busy (somebody holds its row, or that of a parent: try
+-- it depends on failed or was cancelled, and is not among these), deadline (its deadline has passed), busy (somebody holds its row, or that of a parent: try
 -- again), missing. A job whose run_at still lies ahead is scheduled again; one whose parents are unfinished waits for them
 -- again; a parent that has been deleted does not count.
 --
@@ -40,6 +40,7 @@ begin
         where job.id = any (p_ids) and job.id <> all (v_key_held) and job.state in ('failed', 'cancelled')
             -- one that has failed only since its key was asked for would run without it
             and (job.key is null or job.id = any (v_keyed))
+            and (job.deadline is null or job.deadline > dtsched.now())
         order by job.id
         for update skip locked);
     v_parents := array(
@@ -65,6 +66,9 @@ begin
     end loop;
 
     perform dtsched.tally_revived(v_retried);
+    insert into dtsched.deadlines (deadline, job_id)
+    select job.deadline, job.id from dtsched.jobs job where job.id = any (v_retried) and job.deadline is not null
+    on conflict do nothing;  -- the entry is there until its deadline has passed
     delete from dtsched.unsuccessful ended
     where ended.state in ('failed', 'cancelled') and ended.job_id = any (v_retried);
     with edge as materialized (
@@ -124,6 +128,7 @@ begin
         when job.id is null then 'missing'
         when job.state = 'completed' then 'finished'
         when job.state not in ('failed', 'cancelled') then 'unfinished'
+        when job.deadline <= dtsched.now() and asked.id <> all (v_locked) then 'deadline'
         when asked.id <> all (v_locked) then 'busy'
         when exists (
             select from unnest(job.depends_on) edge (parent_id)

@@ -11,6 +11,7 @@ as $$
 declare
     v_any_scheduled boolean;
     v_any_key boolean;
+    v_any_deadline boolean;
     v_blocked text;
     v_cancelled bigint[] := '{}';
 begin
@@ -19,9 +20,9 @@ begin
     from new_jobs job
     where job.state = 'ready';
 
-    select bool_or(job.state = 'scheduled'), bool_or(job.key is not null),
+    select bool_or(job.state = 'scheduled'), bool_or(job.key is not null), bool_or(job.deadline is not null),
         string_agg(job.id::text, ',') filter (where job.state = 'blocked')
-    into v_any_scheduled, v_any_key, v_blocked
+    into v_any_scheduled, v_any_key, v_any_deadline, v_blocked
     from new_jobs job;
 
     if v_any_scheduled then
@@ -29,6 +30,12 @@ begin
         select job.run_at, job.id, job.queue
         from new_jobs job
         where job.state = 'scheduled';
+    end if;
+    if v_any_deadline then
+        insert into dtsched.deadlines (deadline, job_id)
+        select job.deadline, job.id
+        from new_jobs job
+        where job.deadline is not null and job.state in ('blocked', 'scheduled', 'ready', 'running');
     end if;
     if v_blocked is not null then
         perform dtsched.note_unlinked(v_blocked);

@@ -14,7 +14,8 @@ create or replace function dtsched.submit(
     tags text[] default null,
     backoff jsonb default null,
     deadline timestamptz default null,
-    correlation_id text default null
+    correlation_id text default null,
+    expires_in interval default null
 )
 returns bigint
 language sql volatile security definer
@@ -34,6 +35,7 @@ as $$
         'tags', submit.tags,
         'backoff', submit.backoff,
         'deadline', submit.deadline,
-        'correlation_id', submit.correlation_id
+        'correlation_id', submit.correlation_id,
+        'expires_in', extract(epoch from submit.expires_in)
     )) || jsonb_build_object('task', submit.task, 'args', submit.args))) submitted
 $$;

@@ -1,8 +1,9 @@
 -- Submits an array of jobs, all or none, and returns a row for each in its order: its id, and whether it was created or is
 -- the unfinished job that holds its key already. An element is an object with the fields task, args, queue, priority,
 -- run_at (ISO 8601) or delay (seconds), max_attempts, timeout (seconds), key, limit_key, depends_on (ids, and strings that are
--- keys: of the array first, then of the unfinished job that holds it), tags, backoff, deadline, correlation_id; what is
--- missing or null is the default. p_check_tasks refuses tasks that no worker has ever declared, as long as any has been
+-- keys: of the array first, then of the unfinished job that holds it), tags, backoff, deadline (ISO 8601) or expires_in
+-- (seconds), correlation_id. What is missing or null is what the task declares (dtsched.tasks), else what the queue's settings
+-- say, else the default; of timeout, claim() decides that. p_check_tasks refuses tasks that no worker has ever declared, as long as any has been
 -- declared.
 --
 -- Raises JQ001 for what is wrong with a job and JQ002 for an unknown task, each in one sentence that begins with the number
@@ -68,11 +69,11 @@ begin
         v_ids[given.n],
         given.job ->> 'task',
         coalesce(nullif(given.job -> 'args', 'null'), '{}'),
-        coalesce(given.job ->> 'queue', 'default'),
-        coalesce((given.job ->> 'priority')::smallint, 5),
+        coalesce(given.job ->> 'queue', task.settings ->> 'queue', 'default'),
+        coalesce(given.job ->> 'priority', task.settings ->> 'priority', '5')::smallint,
         coalesce((given.job ->> 'run_at')::timestamptz,
                  dtsched.now() + make_interval(secs => nullif((given.job ->> 'delay')::double precision, 0))),
-        coalesce((given.job ->> 'max_attempts')::integer, 5),
+        coalesce(given.job ->> 'max_attempts', task.settings ->> 'max_attempts', queue.settings ->> 'max_attempts', '5')::integer,
         make_interval(secs => (given.job ->> 'timeout')::double precision),
         given.job ->> 'key',
         given.job ->> 'limit_key',
@@ -82,10 +83,13 @@ begin
                         from jsonb_array_elements(given.job -> 'depends_on') parent) end,
         case when jsonb_typeof(given.job -> 'tags') = 'array'
              then array(select tag from jsonb_array_elements_text(given.job -> 'tags') tag) else '{}' end,
-        nullif(given.job -> 'backoff', 'null'),
-        (given.job ->> 'deadline')::timestamptz,
+        coalesce(nullif(given.job -> 'backoff', 'null'), task.settings -> 'backoff'),
+        coalesce((given.job ->> 'deadline')::timestamptz,
+                 dtsched.now() + make_interval(secs => (given.job ->> 'expires_in')::double precision)),
         given.job ->> 'correlation_id'
     from jsonb_array_elements(p_jobs) with ordinality as given (job, n)
+    left join dtsched.tasks task on task.name = given.job ->> 'task'
+    left join dtsched.queues queue on queue.name = coalesce(given.job ->> 'queue', task.settings ->> 'queue', 'default')
     where v_holders[given.n] = v_ids[given.n]
     order by given.n;
     return query

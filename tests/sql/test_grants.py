@@ -14,6 +14,7 @@ from tests.sql.sessions import Session, Worker
 ANYBODY = {"gate", "now", "version"}
 READING = {
     *(
+        "list_tasks",
         "job",
         "list_jobs",
         "find_jobs",
@@ -31,6 +32,7 @@ FUNCTIONS = {
     "dtsched_submit": {"submit", "submit_many"},
     "dtsched_worker": {
         *("register_worker", "renew", "deregister_worker", "claim", "finish", "work", "release", "held", "rescue"),
+        *("expire", "taken_away", "complete"),
         *("reconcile", "promote", "ensure_partitions", "roll_up", "hungry", "settled", "sated", "parents", "has_ready"),
     },
     "dtsched_reader": READING,
