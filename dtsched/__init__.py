@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         SchemaMissing,
         UnknownTask,
     )
-    from dtsched.jobs import Cancel, Job, NewJob, ParentResult, Retry, Snooze
+    from dtsched.jobs import Cancel, Fail, Job, NewJob, ParentResult, Retry, Snooze
 
 __all__ = [
     "App",
@@ -29,6 +29,7 @@ __all__ = [
     "Context",
     "DatabaseUnreachable",
     "DtschedError",
+    "Fail",
     "InvalidInput",
     "Job",
     "JobFailed",
@@ -62,7 +63,7 @@ _HOMES = {
         "SchemaMissing",
         "UnknownTask",
     ),
-    "dtsched.jobs": ("Cancel", "Job", "NewJob", "ParentResult", "Retry", "Snooze"),
+    "dtsched.jobs": ("Cancel", "Fail", "Job", "NewJob", "ParentResult", "Retry", "Snooze"),
 }
 
 

@@ -46,6 +46,7 @@ class Options:
     max_attempts: int | None = None
     timeout: float | str | None = None
     deadline: datetime | None = None
+    expires_in: float | str | None = None
     correlation_id: str | None = None
 
 
@@ -63,6 +64,7 @@ class OptionValues(TypedDict, total=False):
     max_attempts: int | None
     timeout: float | str | None
     deadline: datetime | None
+    expires_in: float | str | None
     correlation_id: str | None
 
 
@@ -237,6 +239,7 @@ class App:
         retry: Retry | None = None,
         timeout: float | str | None = None,
         executor: Executor | None = None,
+        max_crashes: int | None = None,
     ) -> "TaskDecorator": ...
     def task(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
         """Makes a handler of a function, async or plain, under its own name or `name`. A first parameter annotated
@@ -379,5 +382,6 @@ def new_job(task: str, args: dict[str, Any], options: Options, *, backoff: dict[
         tags=None if options.tags is None else list(options.tags),
         backoff=backoff,
         deadline=options.deadline,
+        expires_in=options.expires_in,
         correlation_id=options.correlation_id,
     )

@@ -18,7 +18,7 @@ from dtsched.connections import Connection, Row, connect, shut_down, translated
 from dtsched.errors import InvalidInput, SchemaMismatch, SchemaMissing
 from dtsched.filters import Filter
 from dtsched.jobs import Job, NewJob, Outcome, ParentResult, Submitted, encode
-from dtsched.overview import AttemptRecord, IdPage, JobPage, Queue, Reason, Sample, Stats, WorkerRecord
+from dtsched.overview import AttemptRecord, IdPage, JobPage, Queue, Reason, Sample, Stats, TaskRecord, WorkerRecord
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -33,6 +33,7 @@ _JOB_COLUMNS: LiteralString = """id, queue, task, args, state, priority, run_at,
     finished_at"""
 _JOB: LiteralString = f"select {_JOB_COLUMNS} from dtsched.job(%s)"
 _LIST_JOBS: LiteralString = f"select {_JOB_COLUMNS}, scanned_to from dtsched.list_jobs(%s::jsonb, %s, %s)"
+_COMPLETE: LiteralString = "select dtsched.complete(%s, %s, %s::jsonb)"
 _RENEW: LiteralString = "select alive, draining, cancelled from dtsched.renew(%s, %s::jsonb)"
 _WORK: LiteralString = """select lease_id, job_id, task, args, attempt, max_attempts, timeout_seconds, correlation_id
     from dtsched.work(%s, %s::bigint[], %s::jsonb, %s::jsonb, %s, %s, %s::text[])"""
@@ -77,6 +78,14 @@ class Polled(NamedTuple):
 class Rescued(NamedTuple):
     job_id: int
     lease_id: int
+    state: str
+
+
+class Expired(NamedTuple):
+    """`lease_id` is None where the job was waiting."""
+
+    job_id: int
+    lease_id: int | None
     state: str
 
 
@@ -159,6 +168,9 @@ class Store:
     async def workers(self, worker_id: UUID | None = None) -> list[WorkerRecord]:
         return await self._records(WorkerRecord, "select * from dtsched.list_workers(%s)", worker_id)
 
+    async def tasks(self, name: str | None = None) -> list[TaskRecord]:
+        return await self._records(TaskRecord, "select * from dtsched.list_tasks(%s)", name)
+
     async def stats(self) -> Stats:
         return msgspec.json.decode((await self._row("select dtsched.stats()"))[0], type=Stats)
 
@@ -180,7 +192,8 @@ class Store:
         return await self._outcomes("select job_id, outcome from dtsched.cancel(%s::bigint[])", ids)
 
     async def retry(self, ids: Sequence[int]) -> dict[int, str]:
-        """What came of each: retried, unfinished, finished, key_held, parents, busy or missing; see dtsched.retry()."""
+        """What came of each: retried, unfinished, finished, key_held, parents, deadline, busy or missing; see
+        dtsched.retry()."""
         return await self._outcomes("select job_id, outcome from dtsched.retry(%s::bigint[])", ids)
 
     async def run_now(self, ids: Sequence[int]) -> dict[int, str]:
@@ -217,9 +230,11 @@ class Store:
         slots: int,
         lease_seconds: float,
         info: Mapping[str, object] | None = None,
+        declared: Mapping[str, object] | None = None,
     ) -> None:
+        """`declared` is what the code of tasks declares, by name: see TaskDefinition.declaration()."""
         await self._rows(
-            "select dtsched.register_worker(%s, %s, %s::text[], %s::text[], %s, %s, %s::jsonb)",
+            "select dtsched.register_worker(%s, %s, %s::text[], %s::text[], %s, %s, %s::jsonb, %s::jsonb)",
             worker_id,
             name,
             _names(queues),
@@ -227,6 +242,7 @@ class Store:
             slots,
             timedelta(seconds=lease_seconds),
             msgspec.json.encode(info or {}).decode(),
+            _json(declared or {}),
         )
 
     async def renew(self, worker_id: UUID, info: Mapping[str, object] | None = None) -> Renewal:
@@ -290,6 +306,18 @@ class Store:
             Rescued._make(row)
             for row in await self._rows("select job_id, lease_id, state from dtsched.rescue(%s)", worker_id)
         ]
+
+    async def expire(self, worker_id: UUID) -> list[Expired]:
+        """The jobs that were ended or taken away because their time is over."""
+        return [
+            Expired._make(row)
+            for row in await self._rows("select job_id, lease_id, state from dtsched.expire(%s)", worker_id)
+        ]
+
+    async def taken_away(self, worker_id: UUID, leases: Sequence[int]) -> list[int]:
+        """Those of these leases that the worker does not hold any more."""
+        rows = await self._rows("select dtsched.taken_away(%s, %s::bigint[])", worker_id, _ids(leases))
+        return [row[0] for row in rows]
 
     async def promote(self, limit: int = 1000) -> Promoted:
         return Promoted._make(await self._row("select promoted, next_seconds from dtsched.promote(%s)", limit))
@@ -398,6 +426,38 @@ def submit_in_sync(connection: psycopg.Connection[Any], jobs: Sequence[NewJob]) 
     with translated(), psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
         cursor.execute(_SUBMIT, (encode(jobs).decode(), False))
         return [Submitted(id=row[0], created=row[1]) for row in cursor.fetchall()]
+
+
+async def complete_in(
+    connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any], worker_id: UUID, lease_id: int, result: bytes
+) -> None:
+    """Completes an attempt inside the transaction that the caller's own connection is in."""
+    if isinstance(connection, psycopg.Connection):
+        raise InvalidInput("this connection is synchronous: use complete_in_sync()", field="connection")
+    _require_transaction(connection)
+    with translated():
+        async with psycopg.AsyncCursor(connection, row_factory=tuple_row) as cursor:
+            await cursor.execute(_COMPLETE, (worker_id, lease_id, result.decode()))
+
+
+def complete_in_sync(
+    connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any], worker_id: UUID, lease_id: int, result: bytes
+) -> None:
+    """complete_in() for a synchronous connection."""
+    if isinstance(connection, psycopg.AsyncConnection):
+        raise InvalidInput("this connection is asynchronous: await complete_in()", field="connection")
+    _require_transaction(connection)
+    with translated(), psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
+        cursor.execute(_COMPLETE, (worker_id, lease_id, result.decode()))
+
+
+def _require_transaction(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> None:
+    if connection.autocommit and connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
+        raise InvalidInput(
+            "this connection is in no transaction, so nothing would be completed together with it: "
+            "use `with connection.transaction()`",
+            field="connection",
+        )
 
 
 def read_job_sync(connection: psycopg.Connection[Any], job_id: int) -> Job | None:

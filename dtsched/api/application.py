@@ -24,6 +24,7 @@ from dtsched.api.problems import INTERNAL, MEDIA_TYPE, UNREACHABLE, Problem, doc
 from dtsched.api.queues import get_queue, get_stats, list_queues, pause_queue, resume_queue
 from dtsched.api.requests import ApiRequest
 from dtsched.api.submission import submit_batch, submit_job
+from dtsched.api.tasks import get_task, list_tasks
 from dtsched.api.workers import get_worker, list_workers
 from dtsched.client import Client
 from dtsched.settings import Settings
@@ -48,6 +49,8 @@ HANDLERS = [
     pause_queue,
     resume_queue,
     list_workers,
+    list_tasks,
+    get_task,
     get_worker,
     get_stats,
     livez,

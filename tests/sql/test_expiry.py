@@ -1,5 +1,5 @@
-"""Times that pass: no attempt begins after a job's deadline, what waits past it fails, and an attempt that its living worker
-does not end in time is taken away."""
+"""Times that pass: no attempt begins after a job's deadline, what waits past it fails, and an attempt that its living
+worker does not end in time is taken away."""
 
 from __future__ import annotations
 
@@ -204,8 +204,8 @@ def test_a_retry_under_way_keeps_the_entry_of_its_job(witness: Worker, open_sess
 # Attempts
 
 
-def claim_with_timeout(worker: Worker, seconds: float = 10, **fields: object) -> int:
-    job = submit(worker, timeout=seconds, **fields)
+def claim_with_timeout(worker: Worker, seconds: float = 10, *, max_attempts: int = 5) -> int:
+    job = submit(worker, timeout=seconds, max_attempts=max_attempts)
     assert worker.claim() == [job]
     return job
 

@@ -36,7 +36,7 @@ def test_without_jitter_the_wait_is_exact(session: Session, backoff: dict[str, o
 @pytest.mark.parametrize("jitter", [0.1, 0.5, 1])
 def test_jitter_spreads_the_wait_evenly_between_its_bounds_and_no_further(session: Session, jitter: float):
     low, high, mean = session.rows(
-        "select min(d), max(d), avg(d) from (select dtsched.retry_delay(%s, 1) as d from generate_series(1, 5000)) drawn",
+        "select min(d), max(d), avg(d) from (select dtsched.retry_delay(%s, 1) as d from generate_series(1, 5000)) d",
         Jsonb({"kind": "fixed", "base": 100, "jitter": jitter}),
     )[0]
     assert 100 * (1 - jitter) <= low < 100 * (1 - 0.99 * jitter)

@@ -1,4 +1,4 @@
-"""What the code of a task declares: it is visible, its jobs take it over where they say nothing, and nonsense is refused."""
+"""What the code of a task declares is visible, and its jobs take it over where they say nothing themselves."""
 
 from __future__ import annotations
 
