@@ -145,9 +145,10 @@ Errors: TypeAlias = type[BaseException] | Sequence[type[BaseException]]
 
 class Retry(Exception):
     """As a task's policy, Retry(5, backoff="exponential"): how often and how far apart an attempt is repeated; the wait
-    is `base` seconds, doubled, added up or kept, at most `cap`, plus or minus the share `jitter`. With `on`, only errors of
-    these classes are retried, and those of `never` are not; an attempt that runs into its timeout counts as a
-    TimeoutError. `delays` are waits of their own for some classes. Raised or returned by a handler, Retry(after="30s"): this attempt failed, repeat it then; used up attempts fail the job all the same."""
+    is `base` seconds, doubled, added up or kept, at most `cap`, plus or minus the share `jitter`. With `on`, only
+    errors of these classes are retried; those of `never` are not; an attempt that runs into its timeout counts as a
+    TimeoutError; `delays` are waits for errors of some classes. Raised or returned by a handler, Retry(after="30s"):
+    this attempt failed, repeat it then; used up attempts fail the job all the same."""
 
     def __init__(
         self,

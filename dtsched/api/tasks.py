@@ -7,8 +7,8 @@ from msgspec import Struct
 
 from dtsched.api.database import Database
 from dtsched.api.documentation import documented
-from dtsched.errors import NotFound
-from dtsched.jobs import shown
+from dtsched.errors import InvalidInput, NotFound
+from dtsched.jobs import check_name, shown
 from dtsched.overview import TaskRecord
 
 
@@ -26,7 +26,12 @@ async def list_tasks(database: NamedDependency[Database]) -> Tasks:
 
 @get("/v1/tasks/{name:str}", summary="Get a task", opt=documented("workers", {200: TaskRecord}))
 async def get_task(name: FromPath[str], database: NamedDependency[Database]) -> TaskRecord:
+    unknown = NotFound(f"no worker has declared a task {shown(name)}")
+    try:
+        check_name("task", name)
+    except InvalidInput as error:
+        raise unknown from error
     found = await database.store(lambda store: store.tasks(name))
     if not found:
-        raise NotFound(f"no worker has declared a task {shown(name)}")
+        raise unknown
     return found[0]

@@ -59,7 +59,8 @@ def submit_many_command(file: str, batch: int | None, ids: bool, dsn: str | None
     """Submit the jobs of a file, one JSON object a line.
 
     FILE is read as UTF-8, - is stdin. A line is what POST /v1/jobs takes: task, and perhaps args, queue, priority,
-    run_at or delay, max_attempts, timeout, key, limit_key, depends_on, tags, backoff, deadline or expires_in, correlation_id. Empty
+    run_at or delay, max_attempts, timeout, key, limit_key, depends_on, tags, backoff, deadline or expires_in,
+    correlation_id. Empty
     lines are passed over. depends_on takes ids, and keys of lines before (without --batch, of any line) or of
     unfinished jobs.
 

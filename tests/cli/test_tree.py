@@ -63,6 +63,8 @@ SAMPLES = {
     "queue show": Sample("mail"),
     "queue pause": Sample("mail"),
     "queue resume": Sample("mail"),
+    "task list": Sample(),
+    "task show": Sample("echo"),
     "stats": Sample(),
     "config show": Sample("--origin"),
     "version": Sample(),
