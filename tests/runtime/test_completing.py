@@ -122,7 +122,7 @@ async def test_a_handler_goes_on_after_it_has_completed(
     events = tmp_path / "events"
     async with running_worker(
         app, database, lease=0.5, grace_seconds=5.0
-    ):  # looks every 0.1 s for leases that are gone
+    ):
         job = submit(connection, "linger_after_completing", {"dsn": database, "path": str(events)})
         await until(lambda: recorded(events) == ["completed", "ends"])
     assert state_of(connection, job) == "completed"
