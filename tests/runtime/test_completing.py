@@ -120,9 +120,7 @@ async def test_a_handler_goes_on_after_it_has_completed(
     database: str, connection: psycopg.Connection, tmp_path: Path
 ) -> None:
     events = tmp_path / "events"
-    async with running_worker(
-        app, database, lease=0.5, grace_seconds=5.0
-    ):
+    async with running_worker(app, database, lease=0.5, grace_seconds=5.0):
         job = submit(connection, "linger_after_completing", {"dsn": database, "path": str(events)})
         await until(lambda: recorded(events) == ["completed", "ends"])
     assert state_of(connection, job) == "completed"

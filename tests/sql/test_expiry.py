@@ -95,6 +95,7 @@ def test_a_retry_that_would_come_after_the_deadline_fails_with_the_error_it_had(
 
 
 def test_a_snoozed_job_and_one_handed_back_fail_at_the_deadline(witness: Worker):
+    witness.run("set dtsched.sweep = '86400'")  # the mark itself must not pass what is left
     snoozed, back = submit(witness, expires_in=60), submit(witness, expires_in=60)
     witness.claim()
     witness.finish_as("snooze", snoozed, delay=3600)
@@ -120,6 +121,7 @@ def test_what_completes_late_has_completed(witness: Worker):
 def test_a_job_whose_row_somebody_holds_fails_when_it_is_free_and_keeps_nobody_waiting(
     witness: Worker, open_session: OpenSession
 ):
+    witness.run("set dtsched.sweep = '86400'")
     held, free = submit(witness, expires_in=60), submit(witness, expires_in=60)
     witness.travel("61 s")
     holder = open_session()

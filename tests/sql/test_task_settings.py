@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -12,16 +13,15 @@ from tests.sql.conftest import OpenWorker
 from tests.sql.sessions import Row, Session, Worker
 
 
-def declare(session: Session, *, lease: str = "60 s", queues: tuple[str, ...] = ("default",), **tasks: object) -> None:
+def declare(
+    connection: Session | psycopg.Connection[Any], *, queues: tuple[str, ...] = ("default",), **tasks: object
+) -> None:
     """Registers a worker whose code declares these."""
     declared = {name: {"settings": settings, "args": {"type": "object"}} for name, settings in tasks.items()}
-    session.run(
-        "select dtsched.register_worker(%s, 'test', %s, %s, 1, %s::interval, '{}', %s)",
-        uuid4(),
-        list(queues),
-        list(tasks),
-        lease,
-        Jsonb(declared),
+    driver = connection.connection if isinstance(connection, Session) else connection
+    driver.execute(
+        "select dtsched.register_worker(%s, 'test', %s, %s, 1, '60 s', '{}', %s)",
+        [uuid4(), list(queues), list(tasks), Jsonb(declared)],
     )
 
 
