@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         SchemaMissing,
         UnknownTask,
     )
-    from dtsched.jobs import Cancel, Emitted, Job, NewJob, ParentResult, Retry, Snooze
+    from dtsched.jobs import Cancel, Emitted, Fail, Job, NewJob, ParentResult, Retry, Snooze
     from dtsched.parents import Parent
     from dtsched.workflows import Node, Workflow
 
@@ -35,6 +35,7 @@ __all__ = [
     "DtschedError",
     "Emitted",
     "EventTimeout",
+    "Fail",
     "InvalidInput",
     "Job",
     "JobFailed",
@@ -74,7 +75,7 @@ _HOMES = {
         "SchemaMissing",
         "UnknownTask",
     ),
-    "dtsched.jobs": ("Cancel", "Emitted", "Job", "NewJob", "ParentResult", "Retry", "Snooze"),
+    "dtsched.jobs": ("Cancel", "Emitted", "Fail", "Job", "NewJob", "ParentResult", "Retry", "Snooze"),
     "dtsched.parents": ("Parent",),
     "dtsched.workflows": ("Node", "Workflow"),
 }

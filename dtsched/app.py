@@ -70,6 +70,7 @@ class Options:
     max_attempts: int | None = None
     timeout: float | str | None = None
     deadline: datetime | None = None
+    expires_in: float | str | None = None
     correlation_id: str | None = None
     key_for: float | str | None = None
     on_conflict: OnConflict | None = None
@@ -91,6 +92,7 @@ class OptionValues(TypedDict, total=False):
     max_attempts: int | None
     timeout: float | str | None
     deadline: datetime | None
+    expires_in: float | str | None
     correlation_id: str | None
     key_for: float | str | None
     on_conflict: OnConflict | None
@@ -298,6 +300,7 @@ class App:
         unique: Unique | None = None,
         key_for: float | str | None = None,
         on_conflict: OnConflict | None = None,
+        max_crashes: int | None = None,
     ) -> "TaskDecorator": ...
     def task(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
         """Makes a handler of a function, async or plain, under its own name or `name`. A first parameter annotated
@@ -468,6 +471,7 @@ def new_job(task: str, args: dict[str, Any], options: Options, *, backoff: dict[
         tags=None if options.tags is None else list(options.tags),
         backoff=backoff,
         deadline=options.deadline,
+        expires_in=options.expires_in,
         correlation_id=options.correlation_id,
         key_for=options.key_for,
         on_conflict=options.on_conflict,

@@ -26,7 +26,8 @@ class Conflict(DtschedError):
 
 
 class WorkerLost(DtschedError):
-    """The worker is unknown to the database, or its lease has run out: renew, and register anew if that is refused."""
+    """The worker is unknown to the database, or its lease has run out: renew, and register anew if that is refused. Or
+    its lease on a job is gone: that attempt is not its own any more."""
 
 
 class LeaseLost(DtschedError):

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeAlias, cast
@@ -76,10 +76,11 @@ class ParentEdge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class NewJob(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A job to be submitted. None leaves a field to its default. `delay` and `timeout` are seconds, or like "10m";
-    `key_for` too, or "unfinished" or "kept". `depends_on` takes ids, and keys: of jobs that are submitted with this
-    one, else of unfinished jobs; `workflow` an id. An argument {"$parent": n} is replaced by the result of the n-th
-    job of `depends_on` before it runs."""
+    """A job to be submitted. None leaves a field to what its task declares, else its queue, else the default. `delay`,
+    `timeout` and `expires_in` (a deadline from now) are seconds, or like "10m"; `key_for` too, or "unfinished" or
+    "kept". `depends_on` takes ids, and keys: of jobs that are submitted with this one, else of unfinished jobs;
+    `workflow` an id. An argument {"$parent": n} is replaced by the result of the n-th job of `depends_on` before it
+    runs."""
 
     task: str
     args: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
@@ -98,6 +99,7 @@ class NewJob(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defa
     backoff: dict[str, Any] | None = None
     deadline: datetime | None = None
     correlation_id: str | None = None
+    expires_in: float | str | None = None
     key_for: float | str | None = None
     on_conflict: OnConflict | None = None
 
@@ -135,8 +137,10 @@ class ErrorInfo(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How an attempt ended. `result` is encoded JSON, `delay` seconds (None: the job's backoff decides). A snooze with
-    `wait` lasts as long as the sleep or the wait for an event of that name."""
+    """How an attempt ended. `result` is encoded JSON, `delay` seconds (None: the job's backoff decides), `lineage` the
+    classes of what its handler raised. A snooze with `wait` lasts as long as the sleep or the wait for an event of that
+    name. `completing`: the handler has completed it in a transaction of its own, and that this outcome is refused says
+    that it was committed."""
 
     lease_id: int
     kind: Literal["complete", "retry", "fail", "snooze", "cancel"]
@@ -144,12 +148,40 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     delay: float | None = None
     error: ErrorInfo | None = None
     wait: str | None = None
+    lineage: tuple[str, ...] = ()
+    completing: bool = False
+
+
+class RetryRules(msgspec.Struct, frozen=True):
+    """Which errors are retried and when, by the names of their classes: what a handler raises in a process of its own
+    is known by name alone."""
+
+    on: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
+    delays: dict[str, float] = {}
+
+    def allow(self, lineage: Sequence[str]) -> bool:
+        """The class nearest to the error decides."""
+        for name in lineage:
+            if name in self.never:
+                return False
+            if name in self.on:
+                return True
+        return not self.on
+
+    def delay(self, lineage: Sequence[str]) -> float | None:
+        return next((self.delays[name] for name in lineage if name in self.delays), None)
+
+
+Errors: TypeAlias = type[BaseException] | Sequence[type[BaseException]]
 
 
 class Retry(Exception):
     """As a task's policy, Retry(5, backoff="exponential"): how often and how far apart an attempt is repeated; the wait
-    is `base` seconds, doubled, added up or kept, at most `cap`, plus or minus the share `jitter`. Raised or returned by
-    a handler, Retry(after="30s"): this attempt failed, repeat it then; used up attempts fail the job all the same."""
+    is `base` seconds, doubled, added up or kept, at most `cap`, plus or minus the share `jitter`. With `on`, only
+    errors of these classes are retried; those of `never` are not; an attempt that runs into its timeout counts as a
+    TimeoutError; `delays` are waits for errors of some classes. Raised or returned by a handler, Retry(after="30s"):
+    this attempt failed, repeat it then; used up attempts fail the job all the same."""
 
     def __init__(
         self,
@@ -160,6 +192,9 @@ class Retry(Exception):
         base: float | str = 2.0,
         cap: float | str = 3600.0,
         jitter: float = 0.25,
+        on: Errors = (),
+        never: Errors = (),
+        delays: Mapping[type[BaseException], float | str] | None = None,
     ) -> None:
         super().__init__("the handler asked for another attempt")
         self.max_attempts = max_attempts
@@ -174,6 +209,14 @@ class Retry(Exception):
             "cap": parse_duration(cap, field="cap"),
             "jitter": jitter,
         }
+        self.rules = RetryRules(
+            on=_class_names("on", on),
+            never=_class_names("never", never),
+            delays={
+                name: _seconds("delays", delay, positive=False) or 0.0
+                for name, delay in zip(_class_names("delays", list(delays or ())), (delays or {}).values(), strict=True)
+            },
+        )
 
 
 class Snooze(Exception):
@@ -190,6 +233,32 @@ class Cancel(Exception):
     def __init__(self, reason: str = "cancelled by its handler") -> None:
         super().__init__(reason)
         self.reason = str(reason)
+
+
+class Fail(Exception):
+    """Raised or returned by a handler: this job has failed, whatever attempts it has left."""
+
+    def __init__(self, reason: str = "failed by its handler") -> None:
+        super().__init__(reason)
+        self.reason = str(reason)
+
+
+def class_name(kind: type[BaseException]) -> str:
+    """As dtsched.attempts has it in error_type."""
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def lineage_of(kind: type[BaseException]) -> tuple[str, ...]:
+    """Its own name, and those of the classes it is derived from, nearest first."""
+    return tuple(class_name(each) for each in kind.__mro__)
+
+
+def _class_names(field: str, kinds: object) -> tuple[str, ...]:
+    classes = [kinds] if isinstance(kinds, type) else list(cast("Sequence[object]", kinds))
+    for kind in classes:
+        if not isinstance(kind, type) or not issubclass(kind, BaseException):
+            raise InvalidInput(f"{field} must be classes of exceptions, not {shown(cast('object', kind))}", field=field)
+    return tuple(class_name(kind) for kind in cast("list[type[BaseException]]", classes))
 
 
 class _Backoff(msgspec.Struct, forbid_unknown_fields=True):
@@ -216,8 +285,11 @@ def check(job: NewJob) -> NewJob:
     deadline = _instant("deadline", job.deadline)
     delay = _seconds("delay", job.delay, positive=False)
     timeout = _seconds("timeout", job.timeout, positive=True)
+    expires_in = _seconds("expires_in", job.expires_in, positive=True)
     if delay is not None and job.run_at is not None:
         raise InvalidInput("delay and run_at exclude each other: give one", field="delay")
+    if expires_in is not None and deadline is not None:
+        raise InvalidInput("expires_in and deadline exclude each other: give one", field="expires_in")
     _check_key("key", job.key)
     key_for = _key_time(job.key_for)
     _check_conflict(job)
@@ -230,7 +302,9 @@ def check(job: NewJob) -> NewJob:
     if job.workflow is not None and not 1 <= job.workflow < 10**18:
         raise InvalidInput(f"workflow must be the id of a workflow, not {job.workflow}", field="workflow")
     _check_backoff(job.backoff)
-    return msgspec.structs.replace(job, run_at=run_at, deadline=deadline, delay=delay, timeout=timeout, key_for=key_for)
+    return msgspec.structs.replace(
+        job, run_at=run_at, deadline=deadline, delay=delay, timeout=timeout, expires_in=expires_in, key_for=key_for
+    )
 
 
 def check_all(jobs: Sequence[NewJob]) -> list[NewJob]:

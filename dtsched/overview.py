@@ -101,6 +101,18 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
 
 
+class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A task that workers have declared: what its code says of its jobs and attempts, and the arguments it takes, as
+    JSON Schema. `workers` is how many live ones run it now; `changed_at` when the declaration last changed."""
+
+    name: str
+    settings: dict[str, Any]
+    args_schema: dict[str, Any] | None
+    declared_at: datetime
+    changed_at: datetime | None
+    workers: int
+
+
 class JobCounts(msgspec.Struct, frozen=True, kw_only=True):
     blocked: int
     scheduled: int

@@ -27,6 +27,7 @@ from dtsched.overview import (
     Sample,
     Stats,
     StepRecord,
+    TaskRecord,
     WorkerRecord,
     WorkflowRecord,
 )
@@ -46,6 +47,7 @@ _JOB: LiteralString = f"select {_JOB_COLUMNS} from dtsched.job(%s)"
 _LIST_JOBS: LiteralString = f"select {_JOB_COLUMNS}, scanned_to from dtsched.list_jobs(%s::jsonb, %s, %s)"
 _RECORD_STEP: LiteralString = "select result, created from dtsched.record_step(%s, %s, %s, %s::jsonb)"
 _EMIT: LiteralString = "select created, woken from dtsched.emit(%s, %s::jsonb)"
+_COMPLETE: LiteralString = "select dtsched.complete(%s, %s, %s::jsonb)"
 _RENEW: LiteralString = "select alive, draining, cancelled from dtsched.renew(%s, %s::jsonb)"
 _WORK: LiteralString = """select lease_id, job_id, task, args, attempt, max_attempts, timeout_seconds, correlation_id
     from dtsched.work(%s, %s::bigint[], %s::jsonb, %s::jsonb, %s, %s, %s::text[])"""
@@ -90,6 +92,14 @@ class Polled(NamedTuple):
 class Rescued(NamedTuple):
     job_id: int
     lease_id: int
+    state: str
+
+
+class Expired(NamedTuple):
+    """`lease_id` is None where the job was waiting."""
+
+    job_id: int
+    lease_id: int | None
     state: str
 
 
@@ -172,6 +182,9 @@ class Store:
     async def workers(self, worker_id: UUID | None = None) -> list[WorkerRecord]:
         return await self._records(WorkerRecord, "select * from dtsched.list_workers(%s)", worker_id)
 
+    async def tasks(self, name: str | None = None) -> list[TaskRecord]:
+        return await self._records(TaskRecord, "select * from dtsched.list_tasks(%s)", name)
+
     async def stats(self) -> Stats:
         return msgspec.json.decode((await self._row("select dtsched.stats()"))[0], type=Stats)
 
@@ -193,7 +206,8 @@ class Store:
         return await self._outcomes("select job_id, outcome from dtsched.cancel(%s::bigint[])", ids)
 
     async def retry(self, ids: Sequence[int]) -> dict[int, str]:
-        """What came of each: retried, unfinished, finished, key_held, parents, busy or missing; see dtsched.retry()."""
+        """What came of each: retried, unfinished, finished, key_held, parents, deadline, busy or missing; see
+        dtsched.retry()."""
         return await self._outcomes("select job_id, outcome from dtsched.retry(%s::bigint[])", ids)
 
     async def run_now(self, ids: Sequence[int]) -> dict[int, str]:
@@ -302,9 +316,11 @@ class Store:
         slots: int,
         lease_seconds: float,
         info: Mapping[str, object] | None = None,
+        declared: Mapping[str, object] | None = None,
     ) -> None:
+        """`declared` is what the code of tasks declares, by name: see TaskDefinition.declaration()."""
         await self._rows(
-            "select dtsched.register_worker(%s, %s, %s::text[], %s::text[], %s, %s, %s::jsonb)",
+            "select dtsched.register_worker(%s, %s, %s::text[], %s::text[], %s, %s, %s::jsonb, %s::jsonb)",
             worker_id,
             name,
             _names(queues),
@@ -312,6 +328,7 @@ class Store:
             slots,
             timedelta(seconds=lease_seconds),
             msgspec.json.encode(info or {}).decode(),
+            _json(declared or {}),
         )
 
     async def renew(self, worker_id: UUID, info: Mapping[str, object] | None = None) -> Renewal:
@@ -375,6 +392,18 @@ class Store:
             Rescued._make(row)
             for row in await self._rows("select job_id, lease_id, state from dtsched.rescue(%s)", worker_id)
         ]
+
+    async def expire(self, worker_id: UUID) -> list[Expired]:
+        """The jobs that were ended or taken away because their time is over."""
+        return [
+            Expired._make(row)
+            for row in await self._rows("select job_id, lease_id, state from dtsched.expire(%s)", worker_id)
+        ]
+
+    async def taken_away(self, worker_id: UUID, leases: Sequence[int]) -> list[int]:
+        """Those of these leases that the worker does not hold any more."""
+        rows = await self._rows("select dtsched.taken_away(%s, %s::bigint[])", worker_id, _ids(leases))
+        return [row[0] for row in rows]
 
     async def promote(self, limit: int = 1000) -> Promoted:
         return Promoted._make(await self._row("select promoted, next_seconds from dtsched.promote(%s)", limit))
@@ -524,6 +553,38 @@ def emit_in_sync(connection: psycopg.Connection[Any], name: str, payload: bytes)
     """emit_in() for a synchronous connection."""
     with translated(), psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
         return Emitted(*cast("Row", cursor.execute(_EMIT, (name, payload.decode())).fetchone()))
+
+
+async def complete_in(
+    connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any], worker_id: UUID, lease_id: int, result: bytes
+) -> None:
+    """Completes an attempt inside the transaction that the caller's own connection is in."""
+    if isinstance(connection, psycopg.Connection):
+        raise InvalidInput("this connection is synchronous: use complete_in_sync()", field="connection")
+    _require_transaction(connection)
+    with translated():
+        async with psycopg.AsyncCursor(connection, row_factory=tuple_row) as cursor:
+            await cursor.execute(_COMPLETE, (worker_id, lease_id, result.decode()))
+
+
+def complete_in_sync(
+    connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any], worker_id: UUID, lease_id: int, result: bytes
+) -> None:
+    """complete_in() for a synchronous connection."""
+    if isinstance(connection, psycopg.AsyncConnection):
+        raise InvalidInput("this connection is asynchronous: await complete_in()", field="connection")
+    _require_transaction(connection)
+    with translated(), psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
+        cursor.execute(_COMPLETE, (worker_id, lease_id, result.decode()))
+
+
+def _require_transaction(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> None:
+    if connection.autocommit and connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
+        raise InvalidInput(
+            "this connection is in no transaction, so nothing would be completed together with it: "
+            "use `with connection.transaction()`",
+            field="connection",
+        )
 
 
 def read_job_sync(connection: psycopg.Connection[Any], job_id: int) -> Job | None:

@@ -11,7 +11,19 @@ import msgspec
 
 from dtsched.context import Context
 from dtsched.errors import DtschedError, InvalidInput, UnknownTask
-from dtsched.jobs import Cancel, NewJob, OnConflict, Retry, Snooze, check, check_json, reference_of, shown
+from dtsched.jobs import (
+    Cancel,
+    Fail,
+    NewJob,
+    OnConflict,
+    Retry,
+    RetryRules,
+    Snooze,
+    check,
+    check_json,
+    reference_of,
+    shown,
+)
 from dtsched.settings import parse_duration
 from dtsched.uniqueness import Unique, key_of
 
@@ -20,13 +32,14 @@ Executor: TypeAlias = Literal["async", "thread", "process"]
 _EXECUTORS = get_args(Executor)
 _AT = re.compile(r" - at `\$(?:\.(?P<field>[^`\[.]+))?[^`]*`$")
 _FIELD = re.compile(r"field `(?P<field>[^`]+)`")
-_OUTCOMES = (Retry, Snooze, Cancel)
+_OUTCOMES = (Retry, Snooze, Cancel, Fail)
 
 
 class TaskDefinition:
     """A handler under a name. `timeout` is seconds an attempt; `executor` says where it runs, by default in the event
-    loop for an async def and in a thread for a def; `queue` and the others are what its jobs get unless they say
-    otherwise. Raises InvalidInput for a signature whose arguments cannot travel as named JSON values."""
+    loop for an async def and in a thread for a def; `max_crashes` workers or processes may die under a job before it
+    fails; `queue` and the others are what its jobs get unless they say otherwise. Raises InvalidInput for a signature
+    whose arguments cannot travel as named JSON values."""
 
     def __init__(
         self,
@@ -41,6 +54,7 @@ class TaskDefinition:
         unique: Unique | None = None,
         key_for: float | str | None = None,
         on_conflict: OnConflict | None = None,
+        max_crashes: int | None = None,
     ) -> None:
         if not inspect.isroutine(function):
             raise InvalidInput(f"a handler must be a function, not {shown(function)}", field="function")
@@ -55,6 +69,10 @@ class TaskDefinition:
         self.priority = priority
         self.max_attempts = retry.max_attempts if retry else None
         self.backoff = retry.policy if retry else None
+        self.rules = retry.rules if retry else RetryRules()
+        self.max_crashes = max_crashes
+        if max_crashes is not None and not 1 <= max_crashes <= 1000:
+            raise InvalidInput(f"max_crashes must be 1 to 1000, not {max_crashes}", field="max_crashes")
         self.timeout = None if timeout is None else parse_duration(timeout, field="timeout")
         self.key_for = key_for
         self.on_conflict: OnConflict | None = on_conflict
@@ -85,6 +103,7 @@ class TaskDefinition:
         try:
             struct = _struct(self.name, self._named, hints, open_ended=self._extra is not None)
             self._decode = msgspec.json.Decoder(struct).decode
+            self._args_type = struct
             msgspec.json.Decoder(self._extra_type)
         except TypeError as error:
             raise InvalidInput(
@@ -146,6 +165,32 @@ class TaskDefinition:
             known = {*self._positional, *self._keywords}
             keywords |= {name: self._extra_value(name, value) for name, value in every.items() if name not in known}
         return positional, keywords
+
+    def declaration(self) -> dict[str, Any]:
+        """What the database is told of it, so that jobs submitted by others take it over too."""
+        settings = {
+            "queue": self.queue,
+            "priority": self.priority,
+            "max_attempts": self.max_attempts,
+            "timeout": self.timeout,
+            "backoff": self.backoff,
+            "max_crashes": self.max_crashes,
+            "retry_on": self.rules.on,
+            "retry_never": self.rules.never,
+            "retry_delays": self.rules.delays,
+            "executor": self.executor,
+        }
+        return {
+            "settings": {name: value for name, value in settings.items() if value not in (None, (), {})},
+            "args": self._args_schema(),
+        }
+
+    def _args_schema(self) -> dict[str, Any] | None:
+        """None for annotations that JSON Schema has no words for."""
+        try:
+            return msgspec.json.schema(self._args_type)
+        except TypeError:
+            return None
 
     def read_result(self, value: object) -> object:
         """A job's result, out of plain JSON, in the type that the handler's annotation promises."""

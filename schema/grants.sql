@@ -28,7 +28,7 @@ begin
 
     if to_regrole('dtsched_submit') is not null then
         grant insert (queue, task, args, priority, run_at, max_attempts, timeout, key, limit_key, depends_on, tags,
-                      key_until, on_parent_failure, workflow_id)
+                      key_until, on_parent_failure, workflow_id, deadline)
             on dtsched.jobs to dtsched_submit;
         grant select (id) on dtsched.jobs to dtsched_submit;  -- INSERT … RETURNING id
         grant usage on sequence dtsched.job_id_seq to dtsched_submit;
@@ -43,17 +43,18 @@ begin
                 'register_worker', 'renew', 'deregister_worker', 'claim', 'finish', 'work', 'release', 'held',
                 'reconcile', 'rescue', 'promote', 'ensure_partitions', 'roll_up', 'note_age', 'hungry', 'settled',
                 'sated', 'parents', 'has_ready', 'free_expired_keys', 'parent_results', 'begun_steps', 'recall_step',
-                'record_step', 'start_sleep', 'await_event', 'emit', 'deliver_events', 'forget_events']),
+                'record_step', 'start_sleep', 'await_event', 'emit', 'deliver_events', 'forget_events', 'expire',
+                'taken_away', 'complete']),
             ('dtsched_reader', array[
                 'job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_limits', 'list_workers',
                 'stats', 'metrics', 'ended', 'watch_ended', 'unwatch_ended', 'check', 'workflow', 'list_workflows',
-                'list_steps']),
+                'list_steps', 'list_tasks']),
             ('dtsched_operator', array[
                 'job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_limits', 'list_workers',
                 'stats', 'metrics', 'ended', 'watch_ended', 'unwatch_ended', 'check', 'jobs_of_keys', 'cancel',
                 'retry', 'run_now', 'reschedule', 'delete', 'pause', 'resume', 'set_queue', 'set_limit', 'submit',
                 'submit_many', 'create_workflow', 'workflow', 'list_workflows', 'cancel_workflow', 'retry_workflow',
-                'list_steps', 'emit'])
+                'list_steps', 'emit', 'list_tasks'])
         ) as given (role, functions) on proname = any (given.functions)
         where pronamespace = 'dtsched'::regnamespace and to_regrole(given.role) is not null
     loop

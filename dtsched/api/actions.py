@@ -25,6 +25,7 @@ _RETRY = {
     "unfinished": "job {} has not ended yet: there is nothing to retry",
     "finished": "job {} has completed: submit it anew to have it run once more",
     "key_held": "another unfinished job has the key of job {} by now",
+    "deadline": "the deadline of job {} has passed: submit it anew",
     "parents": "a job that job {} depends on failed or was cancelled: retry that one first",
 }
 _MOVE = {"running": _RUNNING, "finished": _ENDED}

@@ -25,6 +25,7 @@ from dtsched.api.problems import INTERNAL, MEDIA_TYPE, UNREACHABLE, Problem, doc
 from dtsched.api.queues import get_queue, get_stats, list_queues, pause_queue, resume_queue
 from dtsched.api.requests import ApiRequest
 from dtsched.api.submission import submit_batch, submit_job
+from dtsched.api.tasks import get_task, list_tasks
 from dtsched.api.workers import get_worker, list_workers
 from dtsched.api.workflows import cancel_workflow, create_workflow, get_workflow, list_workflows, retry_workflow
 from dtsched.client import Client
@@ -57,6 +58,8 @@ HANDLERS = [
     cancel_workflow,
     retry_workflow,
     list_workers,
+    list_tasks,
+    get_task,
     get_worker,
     get_stats,
     livez,

@@ -74,7 +74,7 @@ ParentBody: TypeAlias = Annotated[
 
 class JobRequest(Struct, forbid_unknown_fields=True):
     """A job to be submitted. null leaves a field to its default, which the task may have set. `delay` and `run_at`
-    exclude each other."""
+    exclude each other, as do `expires_in` and `deadline`."""
 
     task: Annotated[Name, Meta(description="What is to be done: a name that workers declare.", examples=["echo"])]
     args: Annotated[
@@ -84,9 +84,12 @@ class JobRequest(Struct, forbid_unknown_fields=True):
             examples=[{"value": 1}],
         ),
     ] = {}
-    queue: Annotated[Name | None, Meta(description="By default the queue `default`.", examples=["mail"])] = None
+    queue: Annotated[
+        Name | None, Meta(description="By default what the task declares, or `default`.", examples=["mail"])
+    ] = None
     priority: Annotated[
-        Annotated[int, Meta(ge=1, le=10)] | None, Meta(description="10 goes first; by default 5.", examples=[5])
+        Annotated[int, Meta(ge=1, le=10)] | None,
+        Meta(description="10 goes first; by default what the task declares, or 5.", examples=[5]),
     ] = None
     run_at: Annotated[Instant | None, Meta(description="Not before this time.", examples=["2030-01-31T09:00:00Z"])] = (
         None
@@ -96,11 +99,16 @@ class JobRequest(Struct, forbid_unknown_fields=True):
     ] = None
     max_attempts: Annotated[
         Annotated[int, Meta(ge=1, le=1000)] | None,
-        Meta(description="How often it is tried before it fails.", examples=[3]),
+        Meta(
+            description="How often it is tried before it fails; by default what the task declares, or its queue, or 5.",
+            examples=[3],
+        ),
     ] = None
     timeout: Annotated[
         Annotated[float, Meta(gt=0, le=MAX_SECONDS)] | Duration | None,
-        Meta(description="How long one attempt may take.", examples=[90]),
+        Meta(
+            description="How long one attempt may take; by default what the task declares, or its queue.", examples=[90]
+        ),
     ] = None
     key: Annotated[
         Key | None,
@@ -149,9 +157,13 @@ class JobRequest(Struct, forbid_unknown_fields=True):
     deadline: Annotated[
         Instant | None,
         Meta(
-            description="When it should be done by: kept with the job, and not acted on yet.",
+            description="When its time is over: no attempt begins after it, one that runs is ended, and the job fails.",
             examples=["2030-02-01T09:00:00Z"],
         ),
+    ] = None
+    expires_in: Annotated[
+        Annotated[float, Meta(gt=0, le=MAX_SECONDS)] | Duration | None,
+        Meta(description="The deadline, from now.", examples=["1h"]),
     ] = None
     correlation_id: Annotated[
         CorrelationId | None,
@@ -180,8 +192,14 @@ JobBody: TypeAlias = Annotated[
     JobRequest,
     Meta(
         extra_json_schema={
-            "not": {"properties": {"delay": _GIVEN, "run_at": _GIVEN}, "required": ["delay", "run_at"]},
-            "allOf": [*map(_needs_a_key, ("key_for", "on_conflict")), _REPLACES_NO_PARENTS],
+            "allOf": [
+                *(
+                    {"not": {"properties": {one: _GIVEN, other: _GIVEN}, "required": [one, other]}}
+                    for one, other in (("delay", "run_at"), ("expires_in", "deadline"))
+                ),
+                *map(_needs_a_key, ("key_for", "on_conflict")),
+                _REPLACES_NO_PARENTS,
+            ],
             "examples": [{"task": "echo", "args": {"value": 1}}],
         }
     ),

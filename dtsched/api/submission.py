@@ -45,6 +45,7 @@ _SHAPES = {
     "tags": "a list of strings",
     "backoff": "an object",
     "deadline": _TIME,
+    "expires_in": 'a number of seconds, or a string like "10m"',
     "correlation_id": "a string",
 }
 _NUMBER = re.compile(r"job ([0-9]+): ")

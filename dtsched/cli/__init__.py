@@ -40,6 +40,7 @@ COMMANDS = {
     "emit": Entry("emitting", "Jobs", "Say that an event has happened, for the jobs that wait for it."),
     "queue": Entry("queues", "Look", "Look at queues, pause and resume them."),
     "workflow": Entry("workflows", "Look", "Look at workflows and how far they are; cancel and retry them."),
+    "task": Entry("tasks", "Look", "Look at the tasks that workers have declared."),
     "stats": Entry(
         "stats",
         "Look",

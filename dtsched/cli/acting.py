@@ -48,6 +48,7 @@ RETRY = Verb(
         "finished": "it has completed: only failed and cancelled jobs are retried",
         "key_held": "another unfinished job has its key by now",
         "parents": "a job that it depends on failed or was cancelled: retry that one with it",
+        "deadline": "its deadline has passed: submit it anew",
     },
 )
 RUN_NOW = Verb(

@@ -61,10 +61,10 @@ def submit_many_command(file: str, batch: int | None, ids: bool, dsn: str | None
     """Submit the jobs of a file, one JSON object a line.
 
     FILE is read as UTF-8, - is stdin. A line is what POST /v1/jobs takes: task, and perhaps args, queue, priority,
-    run_at or delay, max_attempts, timeout, key, key_for, on_conflict, limit_key, depends_on, on_parent_failure,
-    workflow, tags, backoff, deadline, correlation_id. Empty lines are passed over. depends_on takes ids, and keys of
-    lines before (without --batch, of any line) or of unfinished jobs; {"entry": 3} is the third job (with --batch, of
-    its batch).
+    run_at or delay, max_attempts, timeout, deadline or expires_in, key, key_for, on_conflict, limit_key, depends_on,
+    on_parent_failure, workflow, tags, backoff, correlation_id. Empty lines are passed over. depends_on takes ids, and
+    keys of lines before (without --batch, of any line) or of unfinished jobs; {"entry": 3} is the third job (with
+    --batch, of its batch).
 
     A line that is wrong is exit code 2 and said with its number: without --batch nothing is submitted then, with
     --batch the lines before its batch are, and it is said up to which.

@@ -35,15 +35,19 @@ MEANING: dict[KeyOutcome, str] = {
 @click.option("--args", "args_text", metavar="JSON", help="Arguments as an object; @FILE reads a file, - reads stdin.")
 @click.option("--in", "delay", metavar="DURATION", help="Not before this has passed, such as 10m.")
 @click.option("--at", metavar="TIME", help="Not before then: ISO 8601, local time unless it names a zone.")
-@click.option("--queue", metavar="NAME", help="Default: default.")
-@click.option("--priority", type=int, metavar="1-10", help="10 goes first. Default: 5.")
+@click.option("--deadline", metavar="TIME", help="No attempt begins after then, and none runs on: it fails.")
+@click.option("--expires-in", metavar="DURATION", help="The deadline, from now.")
+@click.option("--queue", metavar="NAME", help="Default: what the task declares, or default.")
+@click.option("--priority", type=int, metavar="1-10", help="10 goes first. Default: what the task declares, or 5.")
 @click.option("--key", help="Unique: if another job has it, --on-conflict says what becomes of that one.")
 @click.option(
     "--key-for", metavar="DURATION", help="How long: unfinished (the default), kept, or such as 10m from now on."
 )
 @click.option("--on-conflict", metavar="MODE", help="keep (the default), replace, reject or supersede.")
-@click.option("--max-attempts", type=int, metavar="N", help="Default: 5.")
-@click.option("--timeout", metavar="DURATION", help="For each attempt. Default: what the task declares, or none.")
+@click.option("--max-attempts", type=int, metavar="N", help="Default: what the task declares, or the queue, or 5.")
+@click.option(
+    "--timeout", metavar="DURATION", help="For each attempt. Default: what the task declares, or the queue, or none."
+)
 @click.option(
     "--depends-on",
     multiple=True,
@@ -64,6 +68,8 @@ def submit_command(
     args_text: str | None,
     delay: str | None,
     at: str | None,
+    deadline: str | None,
+    expires_in: str | None,
     queue: str | None,
     priority: int | None,
     key: str | None,
@@ -105,6 +111,8 @@ def submit_command(
                 workflow=workflow,
                 tags=list(tags) or None,
                 correlation_id=correlation_id,
+                deadline=parse_time(deadline, field="deadline"),
+                expires_in=expires_in,
             )
         )
     seconds = seconds_of(wait_timeout, flag="--wait-timeout")

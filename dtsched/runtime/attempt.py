@@ -5,7 +5,10 @@ from typing import Literal, TypeAlias
 
 from dtsched.context import Context
 from dtsched.correlation import Fields
+from dtsched.jobs import RetryRules
 from dtsched.store import Claimed
+
+NO_RULES = RetryRules()
 
 StopReason: TypeAlias = Literal["timeout", "cancelled", "shutdown", "lost"]
 
@@ -13,7 +16,7 @@ StopReason: TypeAlias = Literal["timeout", "cancelled", "shutdown", "lost"]
 class Attempt:
     """`ended` says that its outcome is decided; a handler given up on may still be running then."""
 
-    __slots__ = ("claimed", "claimed_at", "context", "ended", "stop_reason", "timeout_seconds", "timer")
+    __slots__ = ("claimed", "claimed_at", "context", "ended", "rules", "stop_reason", "timeout_seconds", "timer")
 
     def __init__(self, claimed: Claimed, claimed_at: float) -> None:
         self.claimed = claimed
@@ -21,6 +24,7 @@ class Attempt:
         self.context: Context | None = None
         self.stop_reason: StopReason | None = None
         self.ended = False
+        self.rules = NO_RULES
         self.timeout_seconds: float | None = None
         self.timer: asyncio.TimerHandle | None = None
 

@@ -27,6 +27,7 @@ from dtsched.jobs import Outcome
 from dtsched.logs import configure
 from dtsched.runtime import outcomes
 from dtsched.runtime.attempt import Attempt, correlation_id_of
+from dtsched.runtime.completion import Completion
 from dtsched.store import Claimed
 from dtsched.tasks import TaskDefinition
 
@@ -178,11 +179,14 @@ def _run(attempt: Attempt, call: Call, tasks: _Tasks) -> Outcome | None:
         except InvalidInput as error:  # the same args will never fit: no retries
             return outcomes.failed(attempt, "InvalidInput", str(error))
         if definition.takes_context:
-            args = (_context(call), *args)
+            attempt.context = _context(call)
+            args = (attempt.context, *args)
         with carrying(call.carried):
-            return outcomes.of_value(attempt, definition.function(*args, **kwargs))
+            outcome = outcomes.of_value(attempt, definition.function(*args, **kwargs))
     except BaseException as error:  # SystemExit in a handler is its failure, not the end of its process
-        return outcomes.of_raised(attempt, error)
+        outcome = outcomes.of_raised(attempt, error)
+    completing = attempt.context is not None and attempt.context.completing
+    return outcomes.after_completion(outcome) if completing else outcome
 
 
 def _context(call: Call) -> Context:
@@ -196,6 +200,7 @@ def _context(call: Call) -> Context:
         worker_id=call.worker_id,
         correlation_id=correlation_id_of(claimed),
         read_parents=_refuse_parents,
+        completion=Completion(call.worker_id, claimed.lease_id),
     )
 
 

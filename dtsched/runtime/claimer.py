@@ -39,7 +39,8 @@ class Served(NamedTuple):
 
 
 class Claimer:
-    """`confirm` asks the database whether this worker is lost; `join` registers it under a new identity if it is."""
+    """`confirm` asks the database whether this worker is lost; `join` registers it under a new identity if it is.
+    `taken_away` is told the leases that the database has given to others."""
 
     def __init__(
         self,
@@ -53,6 +54,7 @@ class Claimer:
         confirm: Callable[[], Awaitable[None]],
         join: Callable[[Store], Awaitable[None]],
         promoted: Callable[[float | None], None],
+        taken_away: Callable[[Sequence[int]], None],
         reconcile_seconds: float,
         stirred: asyncio.Event,
         drain: Drain | None = None,
@@ -66,6 +68,7 @@ class Claimer:
         self._confirm = confirm
         self._join = join
         self._promoted = promoted
+        self._taken_away = taken_away
         self._reconcile_seconds = reconcile_seconds
         self._stirred = stirred
         self._drain = drain
@@ -122,6 +125,11 @@ class Claimer:
             if served.slots.queue == queue:
                 served.hunger.wake()
                 self._stirred.set()
+
+    def look_for_taken(self) -> None:
+        """Leases of this worker may have been taken away: the next round asks, and comes at once."""
+        self._reconcile_at = 0.0
+        self._stirred.set()
 
     def reconnect(self) -> None:
         """The next round goes over a new connection, which knows nothing of what this one has read. The round under
@@ -270,4 +278,6 @@ class Claimer:
         forgotten = await store.reconcile(self._membership.worker_id, self._ledger.leases, _ANY_LEASE)
         if forgotten:
             _log.warning("handed back %d jobs whose claim was never answered", len(forgotten))
+        if taken := await store.taken_away(self._membership.worker_id, self._ledger.leases):
+            self._taken_away(taken)
         self._connection = self._link.opened

@@ -48,7 +48,12 @@ class Finisher:
 
     def delivered(self, batch: Sequence[Outcome], refused: Sequence[int]) -> None:
         self._ledger.settle([outcome.lease_id for outcome in batch])
-        if refused:
+        completed = {outcome.lease_id for outcome in batch if outcome.completing}
+        if lost := completed.difference(refused):
+            _log.warning(
+                "%d handlers completed their jobs, but did not commit that: leases %s", len(lost), sorted(lost)[:10]
+            )
+        if refused := [lease_id for lease_id in refused if lease_id not in completed]:
             # sent twice because an answer was lost, or taken away by a rescue: either way another outcome holds
             _log.warning("%d outcomes were refused, their leases are gone: %s", len(refused), sorted(refused)[:10])
 

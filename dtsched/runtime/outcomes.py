@@ -3,9 +3,11 @@
 import asyncio
 from typing import cast
 
+import msgspec
+
 from dtsched.context import Suspended
 from dtsched.errors import EventTimeout, InvalidInput
-from dtsched.jobs import Cancel, ErrorInfo, Outcome, Retry, Snooze
+from dtsched.jobs import Cancel, ErrorInfo, Fail, Outcome, Retry, RetryRules, Snooze, class_name, lineage_of
 from dtsched.runtime.attempt import Attempt
 from dtsched.runtime.results import UnstorableResult, describe_error, encode_result, storable
 
@@ -17,7 +19,7 @@ def of_value(attempt: Attempt, value: object) -> Outcome | None:
     lease_id = attempt.claimed.lease_id
     if value is None:
         return Outcome(lease_id=lease_id, kind="complete")
-    if isinstance(value, (Retry, Snooze, Cancel)):
+    if isinstance(value, (Retry, Snooze, Cancel, Fail)):
         return _as_told(lease_id, value)
     try:
         return Outcome(lease_id=lease_id, kind="complete", result=encode_result(value))
@@ -28,7 +30,7 @@ def of_value(attempt: Attempt, value: object) -> Outcome | None:
 def of_error(attempt: Attempt, error: BaseException) -> Outcome | None:
     """Of a handler that raised. CancelledError is its own unless it had been told to stop."""
     lease_id = attempt.claimed.lease_id
-    if isinstance(error, (Retry, Snooze, Cancel)):
+    if isinstance(error, (Retry, Snooze, Cancel, Fail)):
         return _as_told(lease_id, error)
     if (suspended := _suspended(error)) is not None:
         return Outcome(lease_id=lease_id, kind="snooze", wait=suspended.step)
@@ -38,7 +40,7 @@ def of_error(attempt: Attempt, error: BaseException) -> Outcome | None:
         return of_stop(attempt)
     # args that do not fit today will not fit tomorrow, and the next attempt would be told of the same timeout
     kind = "fail" if isinstance(error, (InvalidInput, EventTimeout)) else "retry"
-    return Outcome(lease_id=lease_id, kind=kind, error=describe_error(error))
+    return Outcome(lease_id=lease_id, kind=kind, error=describe_error(error), lineage=lineage_of(type(error)))
 
 
 def of_raised(attempt: Attempt, error: BaseException) -> Outcome | None:
@@ -56,7 +58,7 @@ def of_stop(attempt: Attempt) -> Outcome | None:
     if attempt.stop_reason == "timeout":
         seconds = attempt.timeout_seconds
         error = ErrorInfo(type="timeout", message=f"still running after {seconds:g} s, its timeout", traceback=None)
-        return Outcome(lease_id=lease_id, kind="retry", error=error)
+        return Outcome(lease_id=lease_id, kind="retry", error=error, lineage=lineage_of(TimeoutError))
     if attempt.stop_reason == "cancelled":
         return Outcome(lease_id=lease_id, kind="cancel")
     return None
@@ -74,6 +76,30 @@ def failed(attempt: Attempt, kind: str, message: str) -> Outcome:
     return Outcome(lease_id=attempt.claimed.lease_id, kind="fail", error=error)
 
 
+def by_rules(outcome: Outcome, rules: RetryRules) -> Outcome:
+    """As the task's policy has it for errors of that class. What the handler itself asked for stays."""
+    if outcome.kind != "retry" or not outcome.lineage:
+        return outcome
+    if not rules.allow(outcome.lineage):
+        return msgspec.structs.replace(outcome, kind="fail")
+    return msgspec.structs.replace(outcome, delay=rules.delay(outcome.lineage))
+
+
+def after_completion(outcome: Outcome | None) -> Outcome | None:
+    """Of a handler that has completed its job in a transaction of its own. If that was committed its lease is gone, and
+    whatever is told now is refused; if not, the attempt has not succeeded, even if the handler returned."""
+    if outcome is None:
+        return None
+    if outcome.kind != "complete":
+        return msgspec.structs.replace(outcome, completing=True)
+    error = ErrorInfo(
+        type="CompletionNotCommitted",
+        message="the transaction in which its handler completed the job was not committed",
+        traceback=None,
+    )
+    return Outcome(lease_id=outcome.lease_id, kind="retry", error=error, completing=True)
+
+
 def _suspended(error: BaseException) -> Suspended | None:
     """Also of a task group in which nothing else went wrong. The first one decides what the job waits for; when it runs
     again it comes to the others."""
@@ -83,7 +109,7 @@ def _suspended(error: BaseException) -> Suspended | None:
     return error if isinstance(error, Suspended) else None
 
 
-def _as_told(lease_id: int, told: Retry | Snooze | Cancel) -> Outcome:
+def _as_told(lease_id: int, told: Retry | Snooze | Cancel | Fail) -> Outcome:
     match told:
         case Retry():
             return Outcome(lease_id=lease_id, kind="retry", delay=told.after, error=describe_error(told))
@@ -94,4 +120,12 @@ def _as_told(lease_id: int, told: Retry | Snooze | Cancel) -> Outcome:
                 lease_id=lease_id,
                 kind="cancel",
                 error=ErrorInfo(type="Cancel", message=storable(told.reason), traceback=None),
+            )
+        case Fail():
+            return Outcome(
+                lease_id=lease_id,
+                kind="fail",
+                error=msgspec.structs.replace(
+                    describe_error(told), type="Fail" if type(told) is Fail else class_name(type(told))
+                ),
             )

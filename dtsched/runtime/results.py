@@ -9,7 +9,7 @@ from typing import cast
 
 import msgspec
 
-from dtsched.jobs import ErrorInfo
+from dtsched.jobs import ErrorInfo, class_name
 
 MAX_RESULT_BYTES = 1024 * 1024
 _MAX_MESSAGE = 4_000
@@ -47,10 +47,8 @@ def describe_error(error: BaseException) -> ErrorInfo:
     while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("dtsched.runtime."):
         trace = trace.tb_next
     lines = traceback.format_exception(type(error), error, trace, limit=-50)
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     return ErrorInfo(
-        type=storable(name)[:200],
+        type=storable(class_name(type(error)))[:200],
         message=storable(_message(error))[:_MAX_MESSAGE],
         traceback=storable("".join(lines))[-_MAX_TRACEBACK:],
     )

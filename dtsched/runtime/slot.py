@@ -136,6 +136,7 @@ class Slot:
             definition = self._registry[attempt.claimed.task]
             if refers(attempt.claimed):
                 attempt.claimed = await with_results(attempt.claimed, self._read_results)
+            attempt.rules = definition.rules
             if definition.executor == "process":
                 return await self._in_process(attempt, definition)
             try:
@@ -195,10 +196,19 @@ class Slot:
 
     def _end(self, attempt: Attempt, outcome: Outcome | None) -> None:
         attempt.ended = True
+        if outcome is not None and outcome.kind == "retry":
+            outcome = outcomes.by_rules(outcome, attempt.rules)
+        if attempt.context is not None and attempt.context.completing:
+            outcome = outcomes.after_completion(outcome)
         if self._tells:
             end = "is handed back" if outcome is None else f"ends: {outcome.kind}"
             _log.debug("job %d (%s): attempt %d %s", *_names(attempt), end)
-        if outcome is not None and outcome.kind in ("retry", "fail") and outcome.error is not None:
+        if (
+            outcome is not None
+            and not outcome.completing
+            and outcome.kind in ("retry", "fail")
+            and outcome.error is not None
+        ):
             job = attempt.claimed  # the message may hold what is in the args
             text = "job %d (%s): attempt %d of %d ended with %s, see dtsched.attempts"
             _log.warning(text, job.job_id, job.task, job.attempt, job.max_attempts, outcome.error.type)

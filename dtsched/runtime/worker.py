@@ -14,6 +14,7 @@ from dtsched.correlation import working_as
 from dtsched.jobs import ParentResult
 from dtsched.listener import Listener
 from dtsched.maintenance.events import Events
+from dtsched.maintenance.expire import Expire
 from dtsched.maintenance.keys import ExpiredKeys
 from dtsched.maintenance.link import Link
 from dtsched.maintenance.loop import repeat
@@ -25,6 +26,7 @@ from dtsched.outage import first_line
 from dtsched.pool import Pool
 from dtsched.runtime.attempt import Attempt, correlation_id_of
 from dtsched.runtime.claimer import Claimer, Served
+from dtsched.runtime.completion import Completion
 from dtsched.runtime.drain import Drain
 from dtsched.runtime.hunger import Hunger
 from dtsched.runtime.ledger import Ledger
@@ -118,6 +120,7 @@ class Worker:
             confirm=lambda: self._membership.confirm(self._renewer.poke),
             join=self._join,
             promoted=self._promote.done_elsewhere,
+            taken_away=self._taken_away,
             reconcile_seconds=settings.lease / 5,
             stirred=self._stirred,
             drain=Drain(self._ledger, maintaining=lambda: self._maintenance.busy, stop=self._told_to_drain)
@@ -178,6 +181,7 @@ class Worker:
             "rescue": Rescue(
                 self._maintenance, worker_id=lambda: self._membership.worker_id, lease_seconds=lease
             ).run_once,
+            "expire": Expire(self._maintenance, worker_id=lambda: self._membership.worker_id).run_once,
             "partitions": Partitions(self._maintenance).run_once,
             "rollup": RollUp(self._maintenance).run_once,
             "keys": ExpiredKeys(self._maintenance).run_once,
@@ -209,6 +213,7 @@ class Worker:
             slots=sum(self._queues.values()),
             lease_seconds=self._settings.lease,
             info=self._facts,
+            declared={name: definition.declaration() for name, definition in self._registry.items()},
         )
         self._membership.begin(worker_id)
         if dropped:
@@ -283,6 +288,7 @@ class Worker:
             correlation_id=correlation_id_of(claimed),
             read_parents=self._parents,
             steps=Steps(self._steps, claimed, self._membership.worker_id, cancelled=lambda: context.cancelled),
+            completion=Completion(self._membership.worker_id, claimed.lease_id),
         )
         return context
 
@@ -319,12 +325,29 @@ class Worker:
                 self._ledger.hand_back(withdrawn)
             slots.stop("cancelled", attempts)
 
+    def _taken_away(self, leases: Sequence[int]) -> None:
+        """By somebody who found that their time was over. A handler that has completed its job itself goes on."""
+        attempts = [
+            attempt
+            for attempt in self._ledger.attempts_of(leases)
+            if not attempt.ended and not (attempt.context and attempt.context.completing)
+        ]
+        if attempts:
+            _log.warning(
+                "%d attempts were taken away: %s", len(attempts), [one.claimed.job_id for one in attempts][:10]
+            )
+            self._ledger.settle([attempt.claimed.lease_id for attempt in attempts])
+            for slots in self._slots:
+                slots.withdraw(attempts)
+                slots.stop("lost", attempts)
+
     def _woken(self, queue: str) -> None:
         self._claimer.woken(queue)
 
     def _cancel_announced(self, worker_id: str) -> None:
         if worker_id == str(self._membership.worker_id):
             self._renewer.poke()
+            self._claimer.look_for_taken()
 
     def _listener_changed(self) -> None:
         self._claimer.listener_changed()

@@ -15,6 +15,7 @@ as $$
                         where entry.job_id = job.id and entry.queue = job.queue
                             and case entry.reason when 'limit' then entry.limit_key = job.limit_key
                                 else entry.task = job.task end)
+        and not (job.deadline <= dtsched.now()) is true  -- a claim has left it to expire()
     union all
     select 'a limit key with a free seat has a turn', key.job_id, format('%s jobs of %s wait in queue %s', key.jobs, key.limit_key, key.queue)
     from (select entry.queue, entry.limit_key, min(entry.job_id) as job_id, count(*) as jobs
@@ -26,6 +27,12 @@ as $$
     where (room.limit_key is null or room.seats > 0)
         and not exists (select from dtsched.ready entry where entry.queue = key.queue and entry.limit_key = key.limit_key)
         and not exists (select from dtsched.wakes wake where wake.queue = key.queue and wake.limit_key = key.limit_key)
+    union all
+    select 'a job ends at its deadline', job.id, 'not in deadlines'
+    from dtsched.jobs job
+    where job.deadline is not null and job.state in ('blocked', 'scheduled', 'ready', 'running')
+        and not exists (
+            select from dtsched.deadlines entry where entry.job_id = job.id and entry.deadline = job.deadline)
     union all
     select 'a scheduled job will come due', job.id, 'not in scheduled for its run_at'
     from dtsched.jobs job

@@ -8,7 +8,8 @@
 -- point only, the commit: before it nothing has happened, after it the lease exists and rescue() finds it should the worker
 -- never hear of it.
 --
--- Raises JQ005 when the worker is unknown, expired or lost. Reads ready_pkey, parked_task_idx, jobs_pkey.
+-- timeout_seconds is what the attempt may take: the job's own timeout, else that of its task or queue, but not beyond the
+-- job's deadline. Raises JQ005 when the worker is unknown, expired or lost. Reads ready_pkey, parked_task_idx, jobs_pkey.
 -- Locks: the row of a queue with limits, entries of ready, limit keys sorted, entries of parked, then job rows in id order, all
 -- SKIP LOCKED but for the first.
 create or replace function dtsched.claim(
@@ -59,6 +60,7 @@ declare
     v_room integer := p_limit;
     v_left integer;
     v_claimed integer;
+    v_timeouts jsonb;
     v_until timestamptz := clock_timestamp() + interval '1 second';
 begin
     select worker.draining, queue.paused_at is not null,
@@ -113,9 +115,10 @@ begin
         v_locked := array(
             select job.id
             from dtsched.jobs job
-            where job.id = any (v_ids) and job.state = 'ready' and job.queue = p_queue and job.queue = p_queue
+            where job.id = any (v_ids) and job.state = 'ready' and job.queue = p_queue
             order by job.id
             for no key update skip locked);
+        v_timeouts := coalesce(v_timeouts, dtsched.default_timeouts(p_queue));
         return query
         with claimed as (
             update dtsched.jobs job
@@ -125,18 +128,21 @@ begin
                 started_at = dtsched.now()
             where job.id = any (v_locked) and (p_tasks is null or job.task = any (p_tasks))
                 and (job.limit_key is null or job.id = any (v_seated))
+                and (job.deadline is null or job.deadline > dtsched.now())  -- else expire() ends it
             returning job.id, job.task::text, job.args::jsonb, job.attempt, job.max_attempts::integer, job.timeout,
-                job.correlation_id::text, job.backoff, job.limit_key, job.priority
+                job.correlation_id::text, job.backoff, job.limit_key, job.priority, job.started_at,
+                least(job.started_at + coalesce(job.timeout, make_interval(secs =>
+                    coalesce(v_timeouts ->> job.task, v_timeouts ->> '')::double precision)), job.deadline) as ends_by
         ),
         numbered as materialized (
             select nextval('dtsched.lease_id_seq') as lease_id, claimed.* from claimed
         ),
         leased as (
-            insert into dtsched.leases (id, job_id, worker_id, queue, limit_key)
-            select numbered.lease_id, numbered.id, p_worker, p_queue, numbered.limit_key from numbered
+            insert into dtsched.leases (id, job_id, worker_id, queue, limit_key, deadline)
+            select numbered.lease_id, numbered.id, p_worker, p_queue, numbered.limit_key, numbered.ends_by from numbered
         )
         select numbered.lease_id, numbered.id, numbered.task, numbered.args, numbered.attempt, numbered.max_attempts,
-            extract(epoch from numbered.timeout)::double precision, numbered.correlation_id, numbered.backoff
+            extract(epoch from numbered.ends_by - numbered.started_at)::double precision, numbered.correlation_id, numbered.backoff
         from numbered
         order by numbered.priority desc, numbered.id;
         get diagnostics v_claimed = row_count;

@@ -1,4 +1,5 @@
--- The half of finish() for attempts that did not simply succeed: retry, fail, snooze, cancel (see there).
+-- The half of finish() for attempts that did not simply succeed: retry, fail, snooze, cancel (see there). A retry
+-- that would begin after the job's deadline fails instead, and one whose process died (ProcessDied) too often.
 create or replace function dtsched.finish_others(p_worker uuid, p_others jsonb) returns setof bigint
 language plpgsql
 set search_path = pg_catalog, dtsched, pg_temp
@@ -33,7 +34,14 @@ begin
         select
             gone.lease_id,
             gone.job_id,
-            gone.error,
+            case when gone.error ->> 'type' = 'timeout' and job.deadline <= dtsched.now()
+                 then jsonb_build_object('type', 'deadline', 'message', 'still running at its deadline')
+                 else gone.error end as error,
+            ending.crashed,
+            case when gone.stopped or gone.outcome <> 'retry' or job.attempt >= job.max_attempts then ''
+                 when ending.too_often then format(' (%s crashes, no more are allowed)', job.crash_count + 1)
+                 when ending.too_late and job.deadline > dtsched.now() then ' (no time for another attempt before its deadline)'
+                 else '' end as remark,
             case
                 when gone.stopped or gone.outcome = 'cancel' then 'cancel'
                 when gone.outcome in ('retry', 'snooze', 'fail') then gone.outcome
@@ -44,6 +52,7 @@ begin
                 when gone.outcome = 'snooze' and parked.until > dtsched.now() then 'scheduled'
                 when gone.outcome = 'snooze' and delayed.seconds > 0 then 'scheduled'
                 when gone.outcome = 'snooze' then 'ready'
+                when gone.outcome = 'retry' and (ending.too_late or ending.too_often) then 'failed'
                 when gone.outcome = 'retry' and job.attempt < job.max_attempts and delayed.seconds > 0 then 'scheduled'
                 when gone.outcome = 'retry' and job.attempt < job.max_attempts then 'ready'
                 else 'failed'
@@ -61,6 +70,11 @@ begin
             select greatest(0, least(coalesce(gone.delay, case gone.outcome
                 when 'snooze' then 0
                 else dtsched.retry_delay(job.backoff, job.attempt) end), 366 * 86400)) as seconds) delayed
+        cross join lateral (
+            select (job.deadline <= dtsched.now() + make_interval(secs => delayed.seconds)) is true as too_late,
+                died.crashed,
+                died.crashed and job.crash_count + 1 >= dtsched.max_crashes(job.task) as too_often
+            from (select (gone.error ->> 'type' = 'ProcessDied') is true as crashed) died) ending
         order by gone.job_id
     ),
     changed as (
@@ -68,9 +82,11 @@ begin
         set state = decided.state,
             run_at = case when decided.state = 'scheduled' then decided.run_at else job.run_at end,
             attempt = job.attempt - (decided.outcome = 'snooze')::integer,
+            crash_count = job.crash_count + decided.crashed::integer,
             finished_at = case when decided.state in ('failed', 'cancelled') then dtsched.now() end,
             error = left(coalesce(decided.error ->> 'type' || ': ' || (decided.error ->> 'message'),
-                                  case decided.state when 'cancelled' then 'cancelled while it ran' end), 500)
+                                  case decided.state when 'cancelled' then 'cancelled while it ran' end),
+                         500 - char_length(decided.remark)) || decided.remark
         from decided
         where job.id = decided.job_id and job.state = 'running'
         returning job.id, job.queue, job.task, job.priority, job.state, job.run_at, job.key, job.limit_key, decided.outcome,

@@ -1,5 +1,5 @@
 -- Takes leases away and gives their jobs back: to ready, to cancelled when that was asked for, or to failed when their
--- attempts are used up or they have crashed three workers. p_started says that a handler had begun: then it counts as a
+-- attempts are used up or they have crashed as many workers as their task's max_crashes says (3). p_started says that a handler had begun: then it counts as a
 -- crash, otherwise the attempt is restored. Nobody waits for a user's transaction: a lease is left alone when somebody else
 -- holds its job's row, its limit key, or, if the job ends by this, a row of those that depend on it. The caller holds the
 -- leases' locks. Returns a row per job with its new state. Locks: limits sorted, lock_jobs's, then hand_back_free's.
@@ -33,7 +33,8 @@ begin
     from dtsched.leases lease
     left join dtsched.jobs job on job.id = lease.job_id
     cross join lateral (select lease.cancel_requested_at is not null or lease.gave_up_key
-        or coalesce(p_started and (job.attempt >= job.max_attempts or job.crash_count + 1 >= 3), false)) as decided (ends)
+        or coalesce(p_started and (job.attempt >= job.max_attempts or job.crash_count + 1 >= dtsched.max_crashes(job.task)), false))
+        as decided (ends)
     where lease.id = any (v_leases) and lease.job_id <> all (v_held);
     return query select * from dtsched.hand_back_free(v_free, p_started, p_reason);
     foreach v_lease in array v_ending loop

@@ -27,7 +27,7 @@ begin
             case
                 when gone.stopped then 'cancelled'
                 when not p_started then 'ready'
-                when job.attempt >= job.max_attempts or job.crash_count + 1 >= 3 then 'failed'
+                when job.attempt >= job.max_attempts or job.crash_count + 1 >= dtsched.max_crashes(job.task) then 'failed'
                 else 'ready'
             end as state
         from gone

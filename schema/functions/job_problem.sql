@@ -60,9 +60,9 @@ begin
             if v_type <> 'number' or v_value::text !~ '^([1-9][0-9]{0,2}|1000)$' then
                 return format('max_attempts must be 1 to 1000, not %s', dtsched.shown(v_value));
             end if;
-        elsif v_field = 'timeout' then
+        elsif v_field in ('timeout', 'expires_in') then
             if v_type <> 'number' or v_value::numeric <= 0 or v_value::numeric > 366 * 86400 then
-                return format('timeout must be over 0 and at most 366 days, in seconds, not %s', dtsched.shown(v_value));
+                return format('%s must be over 0 and at most 366 days, in seconds, not %s', v_field, dtsched.shown(v_value));
             end if;
         elsif v_field = 'delay' then
             if v_type <> 'number' or v_value::numeric < 0 or v_value::numeric > 366 * 86400 then
@@ -121,6 +121,9 @@ begin
     end if;
     if jsonb_typeof(p_job -> 'delay') = 'number' and jsonb_typeof(p_job -> 'run_at') = 'string' then
         return 'delay and run_at exclude each other: give one';
+    end if;
+    if jsonb_typeof(p_job -> 'expires_in') = 'number' and jsonb_typeof(p_job -> 'deadline') = 'string' then
+        return 'expires_in and deadline exclude each other: give one';
     end if;
     return null;
 end $$;

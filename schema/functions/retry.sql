@@ -1,7 +1,7 @@
 -- Has failed and cancelled jobs run again, with all their attempts before them, and says for each what came of it: retried,
 -- unfinished (it has not ended), finished (it has completed), key_held (another job has its key by now), parents (a job
--- it depends on failed or was cancelled, and is not among these), busy (somebody holds its row, or that of a job that is
--- needed for it: try again), missing. A job whose run_at still lies ahead is scheduled again; one whose parents are
+-- it depends on failed or was cancelled, and is not among these), deadline (its deadline has passed), busy (somebody holds its
+-- row, or that of a job that is needed for it: try again), missing. A job whose run_at still lies ahead is scheduled again; one whose parents are
 -- unfinished waits for them again; a parent that has been deleted or was skipped does not count, nor one that may fail (run).
 --
 -- Those that were cancelled because one of these did not complete come back with it, and theirs (see cancelled_by), but not
@@ -66,6 +66,7 @@ begin
             and job.state in ('failed', 'cancelled')
             -- one that has failed only since its key was asked for would run without it
             and (job.key is null or job.id in (select id from unnest(v_keyed) id))
+            and (job.deadline is null or job.deadline > dtsched.now())
         order by job.id
         for update skip locked);
     select coalesce(array_agg(edge.child_id), '{}'), coalesce(array_agg(edge.parent_id), '{}'), array_agg(edge.on_failure)
@@ -84,6 +85,7 @@ begin
         from dtsched.jobs job
         where job.id = any (dtsched.revived_with(v_locked)) and job.state in ('failed', 'cancelled')
             and job.id not in (select id from unnest(v_locked || v_key_held) id)
+            and (job.deadline is null or job.deadline > dtsched.now())  -- else it stays as it is
         union
         select edge.child_id
         from unnest(v_children, v_parents) as edge (child_id, parent_id)
@@ -139,6 +141,9 @@ begin
 
     perform dtsched.reopen_waits(v_retried);
     perform dtsched.tally_revived(v_retried);
+    insert into dtsched.deadlines (deadline, job_id)
+    select job.deadline, job.id from dtsched.jobs job where job.id = any (v_retried) and job.deadline is not null
+    on conflict do nothing;  -- the entry is there until its deadline has passed
     delete from dtsched.unsuccessful ended
     where ended.state in ('failed', 'cancelled') and ended.job_id = any (v_retried);
     with edge as materialized (
@@ -207,6 +212,7 @@ begin
         when job.state = 'completed' then 'finished'
         when job.state not in ('failed', 'cancelled') then 'unfinished'
         when asked.id in (select id from unnest(v_busy) id) then 'busy'
+        when job.deadline <= dtsched.now() and asked.id not in (select id from unnest(v_locked) id) then 'deadline'
         when asked.id not in (select id from unnest(v_locked) id) then 'busy'
         when exists (
             select from unnest(v_children, v_parents, v_policies) edge (child_id, parent_id, on_failure)
@@ -216,7 +222,7 @@ begin
                 and parent.state in ('failed', 'cancelled') and parent.skipped is not true) then 'parents'
         else 'busy' end
     from unnest(p_ids) asked (id)
-    left join lateral (select job.id, job.state from dtsched.jobs job where job.id = asked.id offset 0) job on true;
+    left join lateral (select job.id, job.state, job.deadline from dtsched.jobs job where job.id = asked.id offset 0) job on true;
 end $$;
 
 create or replace function dtsched.retry(p_id bigint) returns text

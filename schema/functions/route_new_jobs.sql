@@ -13,6 +13,7 @@ declare
     v_any_limited boolean;
     v_any_key boolean;
     v_any_workflow boolean;
+    v_any_deadline boolean;
     v_blocked text;
     v_cancelled bigint[] := '{}';
     v_keys text[];
@@ -26,8 +27,8 @@ begin
 
     select bool_or(job.state = 'scheduled'), bool_or(job.state = 'ready' and job.limit_key is not null),
         bool_or(job.key is not null), string_agg(job.id::text, ',') filter (where job.state = 'blocked'),
-        bool_or(job.workflow_id is not null)
-    into v_any_scheduled, v_any_limited, v_any_key, v_blocked, v_any_workflow
+        bool_or(job.workflow_id is not null), bool_or(job.deadline is not null)
+    into v_any_scheduled, v_any_limited, v_any_key, v_blocked, v_any_workflow, v_any_deadline
     from new_jobs job;
 
     if v_any_workflow then
@@ -49,6 +50,12 @@ begin
         select job.run_at, job.id, job.queue
         from new_jobs job
         where job.state = 'scheduled';
+    end if;
+    if v_any_deadline then
+        insert into dtsched.deadlines (deadline, job_id)
+        select job.deadline, job.id
+        from new_jobs job
+        where job.deadline is not null and job.state in ('blocked', 'scheduled', 'ready', 'running');
     end if;
     if v_blocked is not null then
         perform dtsched.note_unlinked(v_blocked);

@@ -12,7 +12,8 @@ declare
 begin
     with aside as materialized (
         select job.id, job.queue::text as queue, job.priority::smallint as priority, job.task::text as task,
-            job.limit_key::text as limit_key, p_tasks is null or job.task = any (p_tasks) as known
+            job.limit_key::text as limit_key, p_tasks is null or job.task = any (p_tasks) as known,
+            (job.deadline <= dtsched.now()) is true as late  -- expire() ends it
         from dtsched.jobs job
         where job.id = any (p_jobs) and job.state = 'ready'
         order by job.id
@@ -22,6 +23,7 @@ begin
         select aside.id, case when aside.known then 'limit' else 'task' end, aside.queue, aside.priority, aside.task,
             aside.limit_key
         from aside
+        where not aside.late
         on conflict (job_id) do update  -- an entry from before it was changed
         set reason = excluded.reason, queue = excluded.queue, priority = excluded.priority, task = excluded.task,
             limit_key = excluded.limit_key
@@ -30,7 +32,7 @@ begin
         insert into dtsched.ready (queue, priority, job_id, limit_key)
         select aside.queue, 10 + aside.priority, min(aside.id), aside.limit_key
         from aside
-        where aside.known
+        where aside.known and not aside.late
         group by aside.queue, aside.priority, aside.limit_key
         on conflict do nothing  -- a turn of this very transaction
     )

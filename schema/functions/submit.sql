@@ -20,7 +20,8 @@ create or replace function dtsched.submit(
     key_for text default null,
     on_conflict text default null,
     on_parent_failure text default null,
-    workflow bigint default null
+    workflow bigint default null,
+    expires_in interval default null
 )
 returns bigint
 language sql volatile security definer
@@ -44,6 +45,7 @@ as $$
         'key_for', dtsched.key_time(submit.key_for),
         'on_conflict', submit.on_conflict,
         'on_parent_failure', submit.on_parent_failure,
-        'workflow', submit.workflow
+        'workflow', submit.workflow,
+        'expires_in', extract(epoch from submit.expires_in)
     )) || jsonb_build_object('task', submit.task, 'args', submit.args))) submitted
 $$;

@@ -3,7 +3,8 @@
 -- queue, priority, run_at (ISO 8601) or delay (seconds), max_attempts, timeout (seconds), key, limit_key, depends_on (ids, and
 -- strings that are keys: of the array first, then of the job that holds it; or objects: {"job": id or key} or {"entry": n}, the
 -- n-th of this array from 1, with "on_failure": cancel, run or skip), on_parent_failure, workflow (id), tags, backoff,
--- deadline, correlation_id; what is missing or null is the default.
+-- deadline (ISO 8601) or expires_in (seconds), correlation_id. What is missing or null is what the task declares
+-- (dtsched.tasks), else what the queue's settings say, else the default; of timeout, claim() decides that.
 --
 -- key_for says how long a key is held: "unfinished" (the default: while the job is unfinished), a number of seconds from the
 -- submission (while it is unfinished, and at least so long) or "kept" (as long as the row of the job is kept). on_conflict
@@ -105,11 +106,11 @@ begin
         v_ids[given.n],
         given.job ->> 'task',
         coalesce(nullif(given.job -> 'args', 'null'), '{}'),
-        coalesce(given.job ->> 'queue', 'default'),
-        coalesce((given.job ->> 'priority')::smallint, 5),
+        coalesce(given.job ->> 'queue', task.settings ->> 'queue', 'default'),
+        coalesce(given.job ->> 'priority', task.settings ->> 'priority', '5')::smallint,
         coalesce((given.job ->> 'run_at')::timestamptz,
                  dtsched.now() + make_interval(secs => nullif((given.job ->> 'delay')::double precision, 0))),
-        coalesce((given.job ->> 'max_attempts')::integer, 5),
+        coalesce(given.job ->> 'max_attempts', task.settings ->> 'max_attempts', queue.settings ->> 'max_attempts', '5')::integer,
         make_interval(secs => (given.job ->> 'timeout')::double precision),
         given.job ->> 'key',
         given.job ->> 'limit_key',
@@ -123,8 +124,9 @@ begin
                         from jsonb_array_elements(given.job -> 'depends_on') parent) end,
         case when jsonb_typeof(given.job -> 'tags') = 'array'
              then array(select tag from jsonb_array_elements_text(given.job -> 'tags') tag) else '{}' end,
-        nullif(given.job -> 'backoff', 'null'),
-        (given.job ->> 'deadline')::timestamptz,
+        coalesce(nullif(given.job -> 'backoff', 'null'), task.settings -> 'backoff'),
+        coalesce((given.job ->> 'deadline')::timestamptz,
+                 dtsched.now() + make_interval(secs => (given.job ->> 'expires_in')::double precision)),
         given.job ->> 'correlation_id',
         v_untils[given.n],
         given.job ->> 'on_parent_failure',
@@ -132,6 +134,8 @@ begin
              then array(select parent ->> 'on_failure' from jsonb_array_elements(given.job -> 'depends_on') parent) end,
         (given.job ->> 'workflow')::bigint
     from jsonb_array_elements(p_jobs) with ordinality as given (job, n)
+    left join dtsched.tasks task on task.name = given.job ->> 'task'
+    left join dtsched.queues queue on queue.name = coalesce(given.job ->> 'queue', task.settings ->> 'queue', 'default')
     where v_holders[given.n] = v_ids[given.n]
     order by given.n;
     return query

@@ -42,6 +42,7 @@ UNSAYABLE = {
     "a lone surrogate",
     "a delay of 400 days",
     "timeout of 400 days",
+    "expires_in of 400 days",
     "depends_on of a missing job",
 }
 
@@ -297,6 +298,10 @@ REQUESTS = [
     Asked("GET", "/v1/workers", 200),
     Asked("GET", "/v1/workers/{worker_id}", 200, "worker"),
     Asked("GET", "/v1/workers/{worker_id}", 404, "missing"),
+    Asked("GET", "/v1/tasks", 200),
+    Asked("GET", "/v1/tasks/{name}", 200, "echo"),
+    Asked("GET", "/v1/tasks/{name}", 404, "nosuch"),
+    Asked("GET", "/v1/tasks/{name}", 404, "no%00such"),
     Asked("GET", "/v1/stats", 200),
 ]
 

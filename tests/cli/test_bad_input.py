@@ -2,6 +2,7 @@
 
 import io
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -30,8 +31,11 @@ def test_submit_refuses_bad_input_in_one_sentence_and_writes_nothing(
 
 
 def said(case: BadInput) -> str:
-    """--at and --in are what was typed."""
-    return case.says.replace("run_at", "--at").replace("delay", "--in")
+    """The flags are what was typed."""
+    flags = {"run_at": "--at", "delay": "--in", "deadline": "--deadline", "expires_in": "--expires-in"}
+    for field, flag in flags.items():
+        case = replace(case, says=case.says.replace(field, flag))
+    return case.says
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,8 @@ SAMPLES = {
     "queue show": Sample("mail"),
     "queue pause": Sample("mail"),
     "queue resume": Sample("mail"),
+    "task list": Sample(),
+    "task show": Sample("echo"),
     "stats": Sample(),
     "workflow list": Sample(),
     "workflow show": Sample("1"),

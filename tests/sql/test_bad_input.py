@@ -52,7 +52,7 @@ def in_sql(fields: Mapping[str, Any]) -> dict[str, Any]:
     """As psql would send them: args as text that PostgreSQL reads as JSON, durations as intervals."""
     values = dict(fields)
     values["args"] = json.dumps(values["args"])
-    for name in ("delay", "timeout"):
+    for name in ("delay", "timeout", "expires_in"):
         if name in values:
             value = values[name]
             values[name] = value.replace("d", " days") if isinstance(value, str) else f"{value} s"

@@ -99,6 +99,18 @@ def schedule_in_every_way(worker: Worker) -> None:
     worker.run("select dtsched.promote()")
 
 
+def expire_in_every_way(worker: Worker) -> None:
+    (parent,) = worker.insert()
+    for delay, parents in (("0", None), ("1 hour", None), ("0", [parent])):
+        worker.run(
+            "select dtsched.submit('echo', delay => %s::interval, depends_on => %s, expires_in => '1 min')",
+            delay,
+            parents,
+        )
+    worker.travel("2 min")
+    worker.run("select dtsched.expire(null)")
+
+
 def change_in_every_way(worker: Worker) -> None:
     failed, cancelled, later, done = submit(worker), submit(worker), submit(worker, delay="1 hour"), submit(worker)
     child = submit(worker, depends_on=[failed])
@@ -121,6 +133,7 @@ def test_the_edges_that_jobs_take_are_those_documented(session: Session, open_wo
     hand_back_in_every_way(worker, open_worker)
     depend_in_every_way(worker)
     schedule_in_every_way(worker)
+    expire_in_every_way(worker)
     change_in_every_way(worker)
     assert observed_edges(session) - documented_edges() == set()
     assert documented_edges() - observed_edges(session) == set()

@@ -74,7 +74,7 @@ def _case(
 _ANY_NAME = "name_must_be_1_to_128"
 _ANY_TIME = "time_must_be_finite_from_1970_to_9999"
 _NO_SUCH_DATETIME = "a datetime of Python cannot say it"
-_NO_SUCH_COLUMN = "jobs has no column delay"
+_NO_SUCH_COLUMN = "jobs has no such column"
 _NO_SUCH_KEY_COLUMN = "jobs has no column of that name"
 
 CASES: tuple[BadInput, ...] = (
@@ -133,6 +133,33 @@ CASES: tuple[BadInput, ...] = (
     ),
     _case("timeout 0", "timeout", 0, "timeout must be over 0", insert_says="timeout_must_be_over_0"),
     _case("timeout of 400 days", "timeout", "400d", "timeout must be", insert_says="timeout_must_be_over_0"),
+    _case(
+        "deadline of infinity",
+        "deadline",
+        "infinity",
+        "deadline must be a",
+        insert_says=_ANY_TIME,
+        not_at=("client",),
+        because=_NO_SUCH_DATETIME,
+    ),
+    _case("expires_in 0", "expires_in", 0, "expires_in must be over 0", not_at=("insert",), because=_NO_SUCH_COLUMN),
+    _case(
+        "expires_in of 400 days",
+        "expires_in",
+        "400d",
+        "expires_in must be over 0",
+        not_at=("insert",),
+        because=_NO_SUCH_COLUMN,
+    ),
+    _case(
+        "expires_in with deadline",
+        "expires_in",
+        60,
+        "expires_in and deadline exclude each other",
+        not_at=("insert",),
+        because=_NO_SUCH_COLUMN,
+        deadline="2090-01-01T00:00:00Z",
+    ),
     _case("max_attempts 0", "max_attempts", 0, "max_attempts must be 1 to 1000", insert_says="max_attempts_must_be_1"),
     _case(
         "max_attempts 1001",
@@ -253,5 +280,6 @@ def written(connection: psycopg.Connection[Any]) -> dict[str, int]:
         union all select 'scheduled', count(*) from dtsched.scheduled
         union all select 'blocked', count(*) from dtsched.blocked
         union all select 'dependencies', count(*) from dtsched.dependencies
-        union all select 'keys', count(*) from dtsched.keys"""
+        union all select 'keys', count(*) from dtsched.keys
+        union all select 'deadlines', count(*) from dtsched.deadlines"""
     return dict(connection.execute(counts).fetchall())

@@ -1,0 +1,30 @@
+"""Acts on deadlines and timeouts that have passed. Every worker does this; the database lets each job go once."""
+
+import logging
+from collections.abc import Callable
+from uuid import UUID
+
+from dtsched.maintenance.link import Link
+from dtsched.maintenance.loop import Round
+from dtsched.outage import jittered
+
+_log = logging.getLogger("dtsched.expire")
+
+_INTERVAL_SECONDS = 1.0
+_FULL = 1000  # as many as one call ends: there may be more
+
+
+class Expire:
+    def __init__(self, link: Link, *, worker_id: Callable[[], UUID]) -> None:
+        self._link = link
+        self._worker_id = worker_id
+
+    async def run_once(self) -> Round:
+        async with self._link.store() as store:
+            expired = await store.expire(self._worker_id())
+        late = [job for job in expired if job.lease_id is None]
+        if late:
+            _log.warning("jobs failed because their deadline has passed: %d", len(late))
+        if len(late) < len(expired):
+            _log.warning("attempts taken away that their workers did not end in time: %d", len(expired) - len(late))
+        return Round(len(expired), 0 if len(expired) >= _FULL else jittered(_INTERVAL_SECONDS))
