@@ -107,7 +107,8 @@ as $$
     where job.state is null and (taken.until is null or taken.until > dtsched.now())
         or job.state in ('completed', 'failed', 'cancelled') and taken.until is null
     union all
-    select 'only an attempt that goes on has given its key up', lease.job_id, format('lease %s holds the key %s', lease.id, job.key)
+    select 'only an attempt that goes on has given its key up', lease.job_id,
+        format('lease %s holds the key %s', lease.id, job.key)
     from dtsched.leases lease
     join dtsched.jobs job on job.id = lease.job_id
     join dtsched.keys taken on taken.key = job.key and taken.job_id = job.id

@@ -1,6 +1,6 @@
 -- Deletes jobs with their results, attempts and steps, and says for each what came of it: deleted, running (cancel it first), busy
--- (somebody holds its row, or is about to take its key: try again), missing. A job that waits is cancelled before, with those that depend on it; they are
--- not deleted. Entries of ready, scheduled and parked stay and are dropped by whoever meets them.
+-- (somebody holds its row, or is about to take its key: try again), missing. A job that waits is cancelled before, with those
+-- that depend on it; they are not deleted. Entries of ready, scheduled and parked stay and are dropped by whoever meets them.
 -- Waits as cancel() does. Locks: cancel_waiting's, then jobs by id and keys, SKIP LOCKED.
 create or replace function dtsched.delete(p_ids bigint[])
 returns table (job_id bigint, outcome text)

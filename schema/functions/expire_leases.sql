@@ -1,12 +1,12 @@
 -- The half of expire() for attempts: takes away the leases of living workers whose deadline has passed by a grace, the larger
 -- of 5 s and a fifth of the worker's lease, and ends those attempts as errors of type timeout, as finish() would. The worker
 -- is told (channel dtsched_cancel, its id), and a late outcome is refused: the lease is gone. What a lost worker holds is left
--- to rescue(), a lease that somebody is finishing to him, and a job whose row somebody holds to the next round.
+-- to rescue(), a lease that somebody is finishing to him, and a job whose row or limit key somebody holds to the next round.
 --
 -- Ended attempts leave dead index at the head when xmin is pinned, so this keeps a mark, up to which the session has dealt
 -- with all it saw. A lease is granted with a deadline ahead, so only a claim that commits late can put one below the mark:
 -- once a minute it starts from the beginning.
--- Reads leases_deadline_idx. Locks: leases by id SKIP LOCKED, lock_jobs's, then finish_others's; it waits for what hangs on a
+-- Reads leases_deadline_idx. Locks: leases by id SKIP LOCKED, limits sorted, lock_jobs's, then finish_others's; it waits for what hangs on a
 -- job that fails by this for a tenth of a second, and then leaves that job alone.
 create or replace function dtsched.expire_leases(p_limit integer)
 returns table (job_id bigint, lease_id bigint, state text)
@@ -32,6 +32,7 @@ declare
     v_last timestamptz;
     v_left timestamptz;
     v_held bigint[];
+    v_busy text[];
     v_lease record;
 begin
     if v_text ~ '^[0-9.]+;-?[0-9]+$' then
@@ -60,6 +61,10 @@ begin
     if v_over is not null then
         v_over := array(select lease.id from dtsched.leases lease where lease.id = any (v_over)
                         order by lease.id for update skip locked);
+        v_busy := dtsched.try_limits(array(select distinct lease.limit_key from dtsched.leases lease
+                                           where lease.id = any (v_over) and lease.limit_key is not null));
+        v_over := array(select lease.id from dtsched.leases lease
+                        where lease.id = any (v_over) and (lease.limit_key = any (v_busy)) is not true);
         v_held := dtsched.lock_jobs(array(select lease.job_id from dtsched.leases lease where lease.id = any (v_over)));
         for v_lease in
             select lease.id, lease.job_id, lease.worker_id,

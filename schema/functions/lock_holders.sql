@@ -1,6 +1,6 @@
 -- Locks the jobs p_wanted, which hold some of the keys of a batch, with their leases, and the parents of the batch with them:
--- locked by link_parents later on, they would be out of order. Returns the states of the holders in the order of the batch,
--- null for those that are not wanted. Raises JQ009 when one has lost its key or was claimed before its row was locked.
+-- locked by link_parents later on, they would be out of order. Returns the states of all holders in the order of the batch;
+-- those that are not wanted may change. Raises JQ009 when one has lost its key or was claimed before its row was locked.
 -- Locks: leases by id, blocked rows by id, jobs by id.
 create or replace function dtsched.lock_holders(p_jobs jsonb, p_keys text[], p_holders bigint[], p_wanted bigint[])
 returns text[]
@@ -43,9 +43,9 @@ begin
 
     if exists (
         select
-        from unnest(p_keys, p_holders) as wanted (key, holder)
-        where wanted.holder = any (p_wanted)
-            and not exists (select from dtsched.keys taken where taken.key = wanted.key and taken.job_id = wanted.holder))
+        from unnest(p_keys, p_holders) as held (key, holder)
+        join unnest(p_wanted) wanted (id) on wanted.id = held.holder
+        where not exists (select from dtsched.keys taken where taken.key = held.key and taken.job_id = held.holder))
         or exists (
             select
             from dtsched.jobs job
@@ -56,7 +56,7 @@ begin
         raise exception 'a holder has changed' using errcode = 'JQ009';
     end if;
     return array(
-        select (select job.state from dtsched.jobs job where job.id = wanted.holder and job.id = any (p_wanted))
-        from unnest(p_holders) with ordinality as wanted (holder, n)
-        order by wanted.n);
+        select (select job.state from dtsched.jobs job where job.id = held.holder)
+        from unnest(p_holders) with ordinality as held (holder, n)
+        order by held.n);
 end $$;

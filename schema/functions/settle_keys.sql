@@ -4,7 +4,8 @@
 --
 -- A job that runs when its key is taken goes on: its lease says that it has given its key up, and so it ends with this
 -- attempt. Superseded it is told to stop, too.
--- Locks: lock_holders's, keys of jobs that are locked, then end_unsuccessful's; waits for none of them over 0.3 s: less than it takes to look for a deadlock.
+-- Locks: lock_holders's, keys of jobs that are locked, then end_unsuccessful's; waits for none of them over 0.3 s: less than it
+-- takes to look for a deadlock.
 create or replace function dtsched.settle_keys(
     p_jobs jsonb,
     p_keys text[],
@@ -35,7 +36,6 @@ declare
     v_taken_by integer[] := '{}';
     v_told boolean[] := '{}';
     v_first_one integer;
-    v_wrong integer;
 begin
     select array_agg(coalesce(given.job ->> 'on_conflict', 'keep') order by given.n), array_agg(given.first order by given.n)
     into v_modes, v_first
@@ -45,7 +45,7 @@ begin
     v_states := dtsched.lock_holders(p_jobs, p_keys, p_holders, array(
         select p_holders[n]
         from generate_series(1, v_count) n
-        where p_holders[n] <> all (p_ids) and v_modes[n] in ('replace', 'supersede')));
+        where p_holders[n] <> p_ids[v_first[n]] and v_modes[n] in ('replace', 'supersede')));
 
     holders := p_holders;
     outcomes := array_fill('created'::text, array[v_count]);
@@ -57,7 +57,8 @@ begin
         if v_makers[v_first_one] is null and p_holders[v_n] = p_ids[v_first_one] then
             v_makers[v_first_one] := v_n;
         elsif v_modes[v_n] = 'reject' then
-            raise exception '%the key % is held by %: wait until it is free, or submit with on_conflict keep, replace or supersede',
+            raise exception
+                '%the key % is held by %: wait until it is free, or submit with on_conflict keep, replace or supersede',
                 format(v_several, v_n), dtsched.shown(to_jsonb(p_keys[v_n])),
                 case when v_makers[v_first_one] is not null then format('job %s of the batch', v_makers[v_first_one])
                      else format('job %s, which %s', p_holders[v_n], coalesce((
@@ -89,14 +90,13 @@ begin
     end loop;
 
     untils := array(select p_untils[source] from unnest(v_sources) with ordinality as made (source, n) order by n);
-    for v_n in 1 .. v_count loop
-        if v_sources[v_n] <> v_n then
-            jobs := jsonb_set(jobs, array[(v_n - 1)::text], p_jobs -> (v_sources[v_n] - 1));
-            update dtsched.keys taken
-            set until = untils[v_n]
-            where taken.key = p_keys[v_n] and taken.job_id = p_ids[v_n] and taken.until is distinct from untils[v_n];
-        end if;
-    end loop;
+    if exists (select from unnest(v_sources) with ordinality as made (source, n) where source <> n) then
+        jobs := (select jsonb_agg(p_jobs -> (source - 1) order by n) from unnest(v_sources) with ordinality as made (source, n));
+        update dtsched.keys taken
+        set until = made.until
+        from unnest(p_keys, p_ids, untils) as made (key, job_id, until)
+        where taken.key = made.key and taken.job_id = made.job_id and taken.until is distinct from made.until;
+    end if;
     if v_taken_from <> '{}' then
         perform dtsched.supersede(v_taken_from, array(select p_ids[n] from unnest(v_taken_by) n),
             array(select p_keys[n] from unnest(v_taken_by) n),

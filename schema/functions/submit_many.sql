@@ -18,8 +18,8 @@
 --
 -- p_check_tasks refuses tasks that no worker has ever declared, as long as any has been declared.
 --
--- Raises JQ001 for what is wrong with a job, JQ002 for an unknown task and JQ003 for a key that is held, each in one sentence that begins with the number
--- of the job, from 1, when there are several; nothing is written then. Locks: keys in sorted order, and nothing else that
+-- Raises JQ001 for what is wrong with a job, JQ002 for an unknown task and JQ003 for a key that is held, each in one
+-- sentence that begins with the number of the job, from 1, when there are several; nothing is written then. Locks: keys in sorted order, and nothing else that
 -- submitters share; with replace and supersede, take_keys_by_mode's.
 create or replace function dtsched.submit_many(p_jobs jsonb, p_check_tasks boolean default true)
 returns table (id bigint, created boolean, error text, outcome text)
@@ -80,7 +80,8 @@ begin
                                                 from jsonb_array_elements(p_jobs) given));
     end if;
     v_ids := array(select nextval('dtsched.job_id_seq') from generate_series(1, v_count));
-    v_keys := array(select given.job ->> 'key' from jsonb_array_elements(p_jobs) with ordinality as given (job, n) order by given.n);
+    v_keys := array(
+        select given.job ->> 'key' from jsonb_array_elements(p_jobs) with ordinality as given (job, n) order by given.n);
     if array_remove(v_keys, null) = '{}' then
         v_holders := v_ids;
     else

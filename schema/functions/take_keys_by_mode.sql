@@ -24,7 +24,8 @@ set search_path = pg_catalog, dtsched, pg_temp
 as $$
 declare
     v_patience interval := current_setting('lock_timeout')::interval;
-    v_until timestamptz := clock_timestamp() + case when v_patience > interval '0' then v_patience else interval '1 minute' end;
+    v_until timestamptz := clock_timestamp()
+        + case when v_patience > interval '0' then v_patience else interval '1 minute' end;
     v_over text[] := '{}';
     v_now_over text[];
     v_settling boolean;
