@@ -39,10 +39,10 @@ begin
             ('dtsched_submit', array['submit', 'submit_many']),
             ('dtsched_worker', array['register_worker', 'renew', 'deregister_worker', 'claim', 'finish', 'work', 'release',
                                      'held', 'reconcile', 'rescue', 'promote', 'ensure_partitions', 'roll_up', 'hungry',
-                                     'settled', 'sated', 'parents', 'has_ready']),
-            ('dtsched_reader', array['job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_workers',
+                                     'settled', 'sated', 'parents', 'has_ready', 'report']),
+            ('dtsched_reader', array['job', 'list_jobs', 'find_jobs', 'list_attempts', 'list_logs', 'why', 'list_queues', 'list_workers',
                                      'stats', 'metrics', 'ended', 'watch_ended', 'unwatch_ended', 'check']),
-            ('dtsched_operator', array['job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_workers',
+            ('dtsched_operator', array['job', 'list_jobs', 'find_jobs', 'list_attempts', 'list_logs', 'why', 'list_queues', 'list_workers',
                                        'stats', 'metrics', 'ended', 'watch_ended', 'unwatch_ended', 'check', 'jobs_of_keys', 'cancel',
                                        'retry', 'run_now', 'reschedule', 'delete', 'pause', 'resume', 'submit',
                                        'submit_many'])

@@ -81,6 +81,7 @@ begin
             set state = 'running',
                 attempt = job.attempt + 1,
                 worker_id = p_worker,
+                progress = null,
                 started_at = dtsched.now()
             where job.id = any (v_locked) and (p_tasks is null or job.task = any (p_tasks))
             returning job.id, job.task::text, job.args::jsonb, job.attempt, job.max_attempts::integer, job.timeout,

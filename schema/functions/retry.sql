@@ -94,6 +94,7 @@ begin
             crash_count = 0,
             worker_id = null,
             error = null,
+            progress = null,
             run_at = greatest(job.run_at, dtsched.now()),  -- it has not waited since it was submitted
             started_at = null,
             finished_at = null

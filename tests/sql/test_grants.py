@@ -18,6 +18,7 @@ READING = {
         "list_jobs",
         "find_jobs",
         "list_attempts",
+        "list_logs",
         "why",
         "list_queues",
         "list_workers",
@@ -32,6 +33,7 @@ FUNCTIONS = {
     "dtsched_worker": {
         *("register_worker", "renew", "deregister_worker", "claim", "finish", "work", "release", "held", "rescue"),
         *("reconcile", "promote", "ensure_partitions", "roll_up", "hungry", "settled", "sated", "parents", "has_ready"),
+        "report",
     },
     "dtsched_reader": READING,
     "dtsched_operator": READING
