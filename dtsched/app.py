@@ -17,7 +17,18 @@ from dtsched.client import Client, result_of
 from dtsched.context import Context
 from dtsched.correlation import correlate
 from dtsched.errors import InvalidInput, NotFound
-from dtsched.jobs import ENDED, Job, JobState, NewJob, Retry, Submitted, check_all, named_by_number, shown
+from dtsched.jobs import (
+    ENDED,
+    MAX_RESULT_BYTES,
+    Job,
+    JobState,
+    NewJob,
+    Retry,
+    Submitted,
+    check_all,
+    named_by_number,
+    shown,
+)
 from dtsched.pool import SyncPool
 from dtsched.settings import Settings, load
 from dtsched.store import read_job_sync, submit_in, submit_in_sync
@@ -237,12 +248,15 @@ class App:
         retry: Retry | None = None,
         timeout: float | str | None = None,
         executor: Executor | None = None,
+        result: bool = True,
+        max_result: int = MAX_RESULT_BYTES,
     ) -> "TaskDecorator": ...
     def task(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
         """Makes a handler of a function, async or plain, under its own name or `name`. A first parameter annotated
         Context is given the attempt's context; the others are the job's args, decoded into their annotated types.
         A plain function runs in a thread, which no timeout can stop, or with executor="process" in a process of its
-        own, which is killed at the timeout or when the job is cancelled."""
+        own, which is killed at the timeout or when the job is cancelled. With result=False nothing is kept of what it
+        returns, else at most `max_result` bytes of JSON; more fails the job."""
         decorator = TaskDecorator(self, options)
         return decorator if function is None else decorator(function)
 

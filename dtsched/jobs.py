@@ -17,6 +17,7 @@ JobState: TypeAlias = Literal["blocked", "scheduled", "ready", "running", "compl
 ENDED: frozenset[str] = frozenset({"completed", "failed", "cancelled"})
 
 MAX_ARGS_BYTES = 1024 * 1024
+MAX_RESULT_BYTES = 1024 * 1024
 MAX_BATCH_BYTES = 128 * 1024 * 1024
 MAX_DEPTH = 64
 MAX_SECONDS = 366 * 86400.0

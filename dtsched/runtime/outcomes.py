@@ -8,8 +8,9 @@ from dtsched.runtime.attempt import Attempt
 from dtsched.runtime.results import UnstorableResult, describe_error, encode_result, storable
 
 
-def of_value(attempt: Attempt, value: object) -> Outcome | None:
-    """Of a handler that returned. One that returns after its timeout has timed out all the same."""
+def of_value(attempt: Attempt, value: object, max_result: int) -> Outcome | None:
+    """Of a handler that returned. One that returns after its timeout has timed out all the same. `max_result`: bytes;
+    0 stores nothing."""
     if attempt.stop_reason == "timeout":
         return of_stop(attempt)
     lease_id = attempt.claimed.lease_id
@@ -17,8 +18,10 @@ def of_value(attempt: Attempt, value: object) -> Outcome | None:
         return Outcome(lease_id=lease_id, kind="complete")
     if isinstance(value, (Retry, Snooze, Cancel)):
         return _as_told(lease_id, value)
+    if max_result == 0:
+        return Outcome(lease_id=lease_id, kind="complete")
     try:
-        return Outcome(lease_id=lease_id, kind="complete", result=encode_result(value))
+        return Outcome(lease_id=lease_id, kind="complete", result=encode_result(value, limit=max_result))
     except UnstorableResult as error:
         return failed(attempt, "UnstorableResult", str(error))
 

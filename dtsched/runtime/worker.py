@@ -24,10 +24,12 @@ from dtsched.runtime.attempt import Attempt, correlation_id_of
 from dtsched.runtime.claimer import Claimer, Served
 from dtsched.runtime.drain import Drain
 from dtsched.runtime.hunger import Hunger
+from dtsched.runtime.joblogs import kept_with_jobs
 from dtsched.runtime.ledger import Ledger
 from dtsched.runtime.membership import Membership
 from dtsched.runtime.processes import require_importable
 from dtsched.runtime.renewer import Renewer
+from dtsched.runtime.reports import Reports
 from dtsched.runtime.slot import GIVE_UP_SECONDS
 from dtsched.runtime.slots import Slots
 from dtsched.runtime.system import SystemFigures, facts
@@ -77,6 +79,7 @@ class Worker:
         self._maintenance = Link(lambda: open_store(dsn, role="maintenance", lock_ms=_LOCK_MS))
         self._promote = Promote(self._maintenance, poll_seconds=settings.poll)
         self._ledger = Ledger(self._stirred)
+        self._reports = Reports(self._ledger, wake=self._stirred.set)
         self._slots = [
             Slots(queue, size, registry, make_context=self._context, on_end=self._ledger.end)
             for queue, size in queues.items()
@@ -102,6 +105,7 @@ class Worker:
             link=self._link,
             listener=self._listener,
             ledger=self._ledger,
+            reports=self._reports,
             membership=self._membership,
             confirm=lambda: self._membership.confirm(self._renewer.poke),
             join=self._join,
@@ -130,7 +134,8 @@ class Worker:
 
     async def run(self) -> None:
         """Raises what connecting and registering raise; once registered it survives the database's absences."""
-        with working_as(self._name):
+        self._reports.start()
+        with working_as(self._name), kept_with_jobs(self._settings.job_log_level, self._reports.line):
             await self._serve()
 
     async def _serve(self) -> None:
@@ -262,6 +267,7 @@ class Worker:
             worker_id=self._membership.worker_id,
             correlation_id=correlation_id_of(claimed),
             read_parents=self._parents,
+            notes=self._reports.of(claimed.lease_id),
         )
 
     async def _parents(self, job_id: int) -> list[ParentResult]:
@@ -281,6 +287,7 @@ class Worker:
         for slots in self._slots:
             slots.take_back()
             slots.stop("lost")
+        self._reports.clear()
         return self._ledger.drop()
 
     def _told_to_drain(self) -> None:

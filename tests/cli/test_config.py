@@ -23,6 +23,7 @@ def test_every_setting_is_shown_with_where_it_came_from(bare_cli: Cli, monkeypat
         "poll": {"value": 1.0, "origin": "default"},
         "log": {"value": "json", "origin": ".env"},
         "log_level": {"value": "INFO", "origin": "default"},
+        "job_log_level": {"value": "INFO", "origin": "default"},
         "worker_name": {"value": "w", "origin": "pyproject.toml"},
         "allow_no_key": {"value": False, "origin": "default"},
         "url": {"value": None, "origin": "default"},
