@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         UnknownTask,
     )
     from dtsched.jobs import Cancel, Job, NewJob, ParentResult, Retry, Snooze
+    from dtsched.overview import LogLine
 
 __all__ = [
     "App",
@@ -33,6 +34,7 @@ __all__ = [
     "Job",
     "JobFailed",
     "JobHandle",
+    "LogLine",
     "NewJob",
     "NotFound",
     "Options",
@@ -63,6 +65,7 @@ _HOMES = {
         "UnknownTask",
     ),
     "dtsched.jobs": ("Cancel", "Job", "NewJob", "ParentResult", "Retry", "Snooze"),
+    "dtsched.overview": ("LogLine",),
 }
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -29,6 +29,7 @@ from dtsched.jobs import (
     named_by_number,
     shown,
 )
+from dtsched.overview import LogLine
 from dtsched.pool import SyncPool
 from dtsched.settings import Settings, load
 from dtsched.store import read_job_sync, submit_in, submit_in_sync
@@ -101,6 +102,11 @@ class JobHandle(Generic[R]):
 
     def result_sync(self, timeout: float | None = None) -> R:
         return cast("R", self._definition.read_result(self._app.result_sync(self.id, timeout=timeout)))
+
+    def logs(self, *, follow: bool = False, after: int = 0, attempt: int | None = None) -> AsyncGenerator[LogLine]:
+        """What its handlers have logged, in order, from the line after `after` on; with `follow` until the job has
+        ended: `async for line in job.logs(follow=True)`."""
+        return self._app.client.logs(self.id, follow=follow, after=after, attempt=attempt)
 
     async def cancel(self) -> str:
         """cancelled, requested (it runs and is told), finished, or busy (its row is held: try again)."""
