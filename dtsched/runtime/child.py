@@ -188,7 +188,7 @@ def _run(attempt: Attempt, call: Call, tasks: _Tasks, sender: Sender) -> Outcome
         if definition.takes_context:
             args = (_context(call, ProcessNotes(sender, attempt)), *args)
         with carrying(call.carried):
-            return outcomes.of_value(attempt, definition.function(*args, **kwargs), call.max_result)
+            return outcomes.of_value(attempt, definition.function(*args, **kwargs), call)
     except BaseException as error:  # SystemExit in a handler is its failure, not the end of its process
         return outcomes.of_raised(attempt, error)
 

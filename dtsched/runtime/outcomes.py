@@ -1,6 +1,7 @@
 """Turns what a handler did into the outcome of its attempt. Pure; None means that the job is handed back instead."""
 
 import asyncio
+from typing import Protocol
 
 from dtsched.errors import InvalidInput
 from dtsched.jobs import Cancel, ErrorInfo, Outcome, Retry, Snooze
@@ -8,9 +9,15 @@ from dtsched.runtime.attempt import Attempt
 from dtsched.runtime.results import UnstorableResult, describe_error, encode_result, storable
 
 
-def of_value(attempt: Attempt, value: object, max_result: int) -> Outcome | None:
-    """Of a handler that returned. One that returns after its timeout has timed out all the same. `max_result`: bytes;
-    0 stores nothing."""
+class Limited(Protocol):
+    """What says how many bytes of a result are stored: 0, none."""
+
+    @property
+    def max_result(self) -> int: ...
+
+
+def of_value(attempt: Attempt, value: object, limited: Limited) -> Outcome | None:
+    """Of a handler that returned. One that returns after its timeout has timed out all the same."""
     if attempt.stop_reason == "timeout":
         return of_stop(attempt)
     lease_id = attempt.claimed.lease_id
@@ -18,10 +25,10 @@ def of_value(attempt: Attempt, value: object, max_result: int) -> Outcome | None
         return Outcome(lease_id=lease_id, kind="complete")
     if isinstance(value, (Retry, Snooze, Cancel)):
         return _as_told(lease_id, value)
-    if max_result == 0:
+    if limited.max_result == 0:
         return Outcome(lease_id=lease_id, kind="complete")
     try:
-        return Outcome(lease_id=lease_id, kind="complete", result=encode_result(value, limit=max_result))
+        return Outcome(lease_id=lease_id, kind="complete", result=encode_result(value, limit=limited.max_result))
     except UnstorableResult as error:
         return failed(attempt, "UnstorableResult", str(error))
 

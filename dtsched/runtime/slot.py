@@ -145,7 +145,7 @@ class Slot:
                 value = await cast("Awaitable[object]", definition.function(*args, **kwargs))
             else:
                 value = await self._in_thread(partial(definition.function, *args, **kwargs))
-            return outcomes.of_value(attempt, value, definition.max_result)
+            return outcomes.of_value(attempt, value, definition)
         except BaseException as error:  # SystemExit in a handler is its failure, not the worker's end
             return outcomes.of_raised(attempt, error)
 
