@@ -34,7 +34,8 @@ _LATEST = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """A job as the database has it. `timeout` in seconds; `result` is decoded JSON."""
+    """A job as the database has it. `timeout` in seconds; `result` is decoded JSON; `progress` has percent, message and
+    at, of the attempt that runs or ran last."""
 
     id: int
     queue: str

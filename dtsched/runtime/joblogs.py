@@ -26,16 +26,15 @@ class JobLogHandler(logging.Handler):
         self._take = take
 
     def emit(self, record: logging.LogRecord) -> None:
-        attempt = carrier()
-        if (
-            isinstance(attempt, Attempt)
-            and record.levelno >= self.lowest
-            and record.name.partition(".")[0] != "dtsched"
-        ):
-            self._take(attempt, _level_of(record.levelno), record.name, _text_of(record))
-        last_resort = logging.lastResort
-        if last_resort is not None and record.levelno >= last_resort.level and _nobody_else_listens(self):
-            last_resort.handle(record)
+        try:
+            attempt = carrier()
+            if isinstance(attempt, Attempt) and record.levelno >= self.lowest and not _is_ours(record.name):
+                self._take(attempt, _level_of(record.levelno), record.name, _text_of(record))
+            last_resort = logging.lastResort
+            if last_resort is not None and record.levelno >= last_resort.level and _nobody_else_listens(self):
+                last_resort.handle(record)  # as if we were not there
+        except Exception:  # whoever logs must not fail of it
+            self.handleError(record)
 
 
 @contextmanager
@@ -57,6 +56,10 @@ def kept_level() -> str:
     """From which level on attempts' records are taken in this process, or OFF."""
     handlers = [one for one in logging.getLogger().handlers if isinstance(one, JobLogHandler)]
     return logging.getLevelName(min(one.lowest for one in handlers)) if handlers else OFF
+
+
+def _is_ours(logger: str) -> bool:
+    return logger.partition(".")[0] == "dtsched"
 
 
 def _level_of(number: int) -> str:

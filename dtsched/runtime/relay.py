@@ -104,18 +104,22 @@ class Sender:
         with self._lock:
             if attempt is self._attempt and self._lines < _MOST_LINES:
                 self._lines += 1
-                self._send(_encode(_Line(level, logger and storable(logger), storable(shortened(message)))))
+                self._tell(_encode(_Line(level, logger and storable(logger), storable(shortened(message)))))
 
     def _late(self) -> None:
         with self._lock:
             self._timer = None
             self._send_progress()
 
+    def _tell(self, payload: bytes) -> None:
+        with suppress(OSError):  # the worker is gone, and this process about to be
+            self._send(payload)
+
     def _send_progress(self) -> None:
         progress, self._progress = self._progress, None
         if progress is not None:
             self._progressed_at = monotonic()
-            self._send(_encode(progress))
+            self._tell(_encode(progress))
 
     def _send(self, payload: bytes) -> None:
         """What an exception of a signal handler cuts short, the next call sends."""

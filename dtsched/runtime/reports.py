@@ -146,7 +146,7 @@ class Reports:
         else:
             self._failed = False
             self._put_back([one for one in taken if one.told.attempt.claimed.lease_id not in accepted])
-            self._forget_ended()
+        self._forget_ended()
 
     def clear(self) -> None:
         """This worker's identity is lost, and with it every lease."""
@@ -195,8 +195,7 @@ class Reports:
             for told, progress, lines, dropped in taken:
                 lease_id = told.attempt.claimed.lease_id
                 if self._ledger.attempt(lease_id) is not told.attempt:
-                    self._told.pop(lease_id, None)
-                    continue
+                    continue  # it is over, and forgotten with the next call
                 told.progress = told.progress or progress
                 told.lines.extendleft(reversed(lines))
                 told.dropped += dropped

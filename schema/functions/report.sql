@@ -42,12 +42,19 @@ begin
         for no key update skip locked);
     v_now := dtsched.now();
     return query
-    with held as materialized (  -- a new statement: the leases as they are now that their jobs are held
-        select lease.id as lease_id, lease.job_id, nullif(report -> 'progress', 'null') as progress,
+    with told as materialized (
+        select (report ->> 'lease')::bigint as lease_id, nullif(report -> 'progress', 'null') as progress,
             nullif(report -> 'lines', 'null') as lines
         from jsonb_array_elements(p_reports) report
-        join dtsched.leases lease on lease.id = (report ->> 'lease')::bigint
-        where (lease.worker_id = p_worker) is true and lease.job_id = any (v_locked)
+    ),
+    held as materialized (  -- a new statement: the leases as they are now that their jobs are held
+        select told.lease_id, lease.job_id, told.progress, told.lines
+        from told
+        cross join lateral (  -- the limit keeps the planner from reading all reports again for each lease
+            select lease.job_id
+            from dtsched.leases lease
+            where lease.id = told.lease_id and (lease.worker_id = p_worker) is true and lease.job_id = any (v_locked)
+            limit 1) lease
     ),
     progressed as (
         update dtsched.jobs job

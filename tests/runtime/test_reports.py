@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
@@ -147,6 +149,31 @@ async def test_the_level_of_what_is_kept_is_a_setting(
     worker.stop()
     await run
     assert messages(connection, job) == kept
+
+
+async def test_what_is_kept_does_not_depend_on_what_the_worker_prints(
+    database: str, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DTSCHED_LOG_LEVEL", "ERROR")
+    monkeypatch.setenv("DTSCHED_JOB_LOG_LEVEL", "DEBUG")
+    connection = connect()
+    with worker_process(database, app="tests.runtime.reporting_handlers:app") as process:
+        await until(lambda: one(connection, "select count(*) from dtsched.workers") == 1)
+        jobs = [submit(connection, task, {"name": task}) for task in ("in_loop", "in_process")]
+        await until_ended(connection)
+        process.terminate()
+        _, printed = process.communicate(timeout=30)
+    assert [len(messages(connection, job)) for job in jobs] == [reporting_handlers.LINES] * 2
+    assert printed == ""
+
+
+def test_where_nobody_has_configured_logging_warnings_are_printed_as_ever() -> None:
+    program = (
+        "import logging; from dtsched.runtime.joblogs import kept_with_jobs\n"
+        "with kept_with_jobs('INFO', print): logging.warning('careful'); logging.getLogger('a.b').info('not this')"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert (ended.stdout, ended.stderr) == ("", "careful\n")
 
 
 async def test_an_attempt_that_outlives_its_end_tells_nothing_of_the_next_one(database: str, connect: Connect) -> None:
