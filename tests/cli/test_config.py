@@ -30,7 +30,7 @@ def test_every_setting_is_shown_with_where_it_came_from(bare_cli: Cli, monkeypat
         "key": {"value": None, "origin": "default"},
     }
     assert "lease\t1m\tenvironment\n" in bare_cli("config", "show", "--origin").out
-    assert "lease         1m\n" in bare_cli("config", "show").out
+    assert "lease          1m\n" in bare_cli("config", "show").out
     assert bare_cli("config", "show", "--json").json["lease"] == 60.0
 
 
