@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         UnknownTask,
     )
     from dtsched.jobs import Cancel, Emitted, Fail, Job, NewJob, ParentResult, Retry, Snooze
+    from dtsched.overview import LogLine
     from dtsched.parents import Parent
     from dtsched.workflows import Node, Workflow
 
@@ -41,6 +42,7 @@ __all__ = [
     "JobFailed",
     "JobHandle",
     "LeaseLost",
+    "LogLine",
     "NewJob",
     "Node",
     "NotFound",
@@ -78,6 +80,7 @@ _HOMES = {
     "dtsched.jobs": ("Cancel", "Emitted", "Fail", "Job", "NewJob", "ParentResult", "Retry", "Snooze"),
     "dtsched.parents": ("Parent",),
     "dtsched.workflows": ("Node", "Workflow"),
+    "dtsched.overview": ("LogLine",),
 }
 
 

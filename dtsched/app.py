@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -19,6 +19,7 @@ from dtsched.correlation import correlate
 from dtsched.errors import InvalidInput, NotFound
 from dtsched.jobs import (
     ENDED,
+    MAX_RESULT_BYTES,
     Emitted,
     Job,
     JobState,
@@ -33,6 +34,7 @@ from dtsched.jobs import (
     named_by_number,
     shown,
 )
+from dtsched.overview import LogLine
 from dtsched.parents import AnyParent, edge_of
 from dtsched.pool import SyncPool
 from dtsched.settings import Settings, load
@@ -127,6 +129,11 @@ class JobHandle(Generic[R]):
 
     def as_parent(self) -> int:
         return self.id
+
+    def logs(self, *, follow: bool = False, after: int = 0, attempt: int | None = None) -> AsyncGenerator[LogLine]:
+        """What its handlers have logged, in order, from the line after `after` on; with `follow` until the job has
+        ended: `async for line in job.logs(follow=True)`."""
+        return self._app.client.logs(self.id, follow=follow, after=after, attempt=attempt)
 
     async def cancel(self) -> str:
         """cancelled, requested (it runs and is told), finished, or busy (its row is held: try again)."""
@@ -301,13 +308,17 @@ class App:
         key_for: float | str | None = None,
         on_conflict: OnConflict | None = None,
         max_crashes: int | None = None,
+        result: bool = True,
+        max_result: int = MAX_RESULT_BYTES,
     ) -> "TaskDecorator": ...
     def task(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
         """Makes a handler of a function, async or plain, under its own name or `name`. A first parameter annotated
         Context is given the attempt's context; the others are the job's args, decoded into their annotated types.
         A plain function runs in a thread, which no timeout can stop, or with executor="process" in a process of its
         own, which is killed at the timeout or when the job is cancelled. unique="args" gives each job a key made of
-        its args, unique=("user_id",) of these alone; key_for and on_conflict are as in Options, for jobs with a key."""
+        its args, unique=("user_id",) of these alone; key_for and on_conflict are as in Options, for jobs with a key.
+        With result=False nothing is kept of what it returns, else at most `max_result` bytes of JSON; more fails the
+        job."""
         decorator = TaskDecorator(self, options)
         return decorator if function is None else decorator(function)
 

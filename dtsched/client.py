@@ -1,7 +1,7 @@
 """Submitting and watching jobs from a program of one's own: checks first, then asks the store."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -11,12 +11,16 @@ from dtsched.correlation import correlate
 from dtsched.errors import JobFailed, NotFound
 from dtsched.filters import Filter
 from dtsched.jobs import ENDED, Emitted, Job, NewJob, Submitted, check_all, check_event
-from dtsched.overview import JobPage, WorkflowRecord
+from dtsched.overview import JobPage, LogLine, WorkflowRecord
 from dtsched.pool import Pool
 from dtsched.store import Store
 from dtsched.waiting import Waiting
 
 T = TypeVar("T")
+
+_SHORTEST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 1.0
+_PAGE = 1000
 
 
 class Client:
@@ -132,6 +136,39 @@ class Client:
     async def until_ended(self, job_id: int) -> None:
         """Returns when the job has ended, or is not there; for as long as whoever calls cares to wait."""
         await self._waiting.until_ended(job_id)
+
+    async def logs(
+        self, job_id: int, *, follow: bool = False, after: int = 0, attempt: int | None = None
+    ) -> AsyncGenerator[LogLine]:
+        """What its handlers have logged, in order, from the line after `after` on; with `follow` until the job has
+        ended. NotFound when there is none, or not any more."""
+        ended = asyncio.create_task(self.until_ended(job_id)) if follow else None
+        pause = _SHORTEST_PAUSE_SECONDS
+        try:
+            while True:
+                job = await self.get(job_id)  # first: what has ended by then adds no line
+                page: list[LogLine] | None = None
+                while page is None or len(page) == _PAGE:
+                    page = await self._page(job_id, after, attempt)
+                    for line in page:
+                        yield line
+                        after = line.line
+                if ended is None or job.state in ENDED:
+                    return
+                pause = _SHORTEST_PAUSE_SECONDS if page else min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                if not ended.done():
+                    await asyncio.wait([ended], timeout=pause)
+                else:
+                    await ended  # raises what has kept it from waiting
+                    await asyncio.sleep(pause)
+        finally:
+            if ended is not None:
+                ended.cancel()
+                await asyncio.gather(ended, return_exceptions=True)
+
+    async def _page(self, job_id: int, after: int, attempt: int | None) -> list[LogLine]:
+        async with self.pool.store() as store:
+            return await store.logs(job_id, after=after, limit=_PAGE, attempt=attempt)
 
     async def result(self, job_id: int, *, timeout: float | None = None) -> Any:
         """What the handler returned. JobFailed when the job failed or was cancelled, TimeoutError as wait() does."""

@@ -1,12 +1,27 @@
 """What a handler is told about the attempt it runs, and what it may ask."""
 
+import asyncio
+import math
 import threading
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple, cast, overload
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator, Iterable, Sized
+from time import monotonic
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Literal,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    TypeVarTuple,
+    cast,
+    get_args,
+    overload,
+)
 from uuid import UUID
 
 from dtsched.errors import InvalidInput
-from dtsched.jobs import Emitted, ParentResult
+from dtsched.jobs import Emitted, ParentResult, shown
 
 if TYPE_CHECKING:
     import psycopg
@@ -15,6 +30,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+
+LogLevel: TypeAlias = Literal["debug", "info", "warning", "error", "critical"]
+
+_YIELD_SECONDS = 0.005
 
 
 class Suspended(BaseException):
@@ -36,6 +55,14 @@ class Completion(Protocol):
     def within_sync(self, connection: "psycopg.Connection[Any]", result: object) -> None: ...
 
 
+class Notes(Protocol):
+    """Takes what is told of one attempt, from any thread, and sends it by and by. Neither blocks nor raises."""
+
+    def progress(self, percent: float | None, message: str | None) -> None: ...
+
+    def line(self, level: str, logger: str | None, message: str) -> None: ...
+
+
 class Context:
     """`attempt` counts from 1. `cancelled` may be read from any thread; an async handler is cancelled besides."""
 
@@ -48,6 +75,7 @@ class Context:
         "correlation_id",
         "job_id",
         "max_attempts",
+        "notes",
         "queue",
         "task",
         "worker_id",
@@ -64,6 +92,7 @@ class Context:
         worker_id: UUID,
         correlation_id: str,
         read_parents: Callable[[int], Awaitable[list[ParentResult]]],
+        notes: Notes,
         completion: Completion,
         steps: "Steps | None" = None,
     ) -> None:
@@ -74,6 +103,8 @@ class Context:
         self.max_attempts = max_attempts
         self.worker_id = worker_id
         self.correlation_id = correlation_id
+        self.notes = notes
+        """For the worker; handlers have progress() and log()."""
         self._read_parents = read_parents
         self._completion = completion
         self._steps = steps
@@ -197,3 +228,89 @@ class Context:
                 'database: leave out executor="process"'
             )
         return self._steps
+
+    def progress(self, share: float | None = None, message: str | None = None) -> None:
+        """How far the handler has come, from 0 to 1, None for "who knows", and what it is at. The job shows the latest
+        of these a quarter of a second later. From any thread; waits for nothing, and does not fail when the database
+        is away. InvalidInput for what is no share."""
+        self.notes.progress(_percent(share), _text("message", message))
+
+    def log(self, message: str, *, level: LogLevel = "info") -> None:
+        """Keeps a line with the job, as what the handler logs is kept; it goes nowhere else. As progress()."""
+        if level not in get_args(LogLevel):
+            raise InvalidInput(
+                f"level must be {', '.join(get_args(LogLevel))}, not {shown(cast('object', level))}", field="level"
+            )
+        self.notes.line(level, None, _text("message", message) or "")
+
+    def track(self, parts: Iterable[T] | AsyncIterable[T], *, total: int | None = None) -> "Tracked[T]":
+        """The same parts, for `async for` and `for`, with progress() told after each. The loop ends with
+        CancelledError when the handler is to stop. `total` is how many there are, if len(parts) does not say."""
+        return Tracked(self, parts, total)
+
+
+class Tracked(Generic[T]):
+    """What track() returns."""
+
+    def __init__(self, context: Context, parts: Iterable[T] | AsyncIterable[T], total: int | None) -> None:
+        self._context = context
+        self._parts = parts
+        self._total = len(parts) if total is None and isinstance(parts, Sized) else total
+
+    def __iter__(self) -> Generator[T]:
+        if not isinstance(self._parts, Iterable):
+            raise InvalidInput("these parts are asynchronous: use `async for`", field="parts")
+        done = 0
+        for part in self._parts:
+            self._tell(done)
+            if self._context.cancelled:
+                raise asyncio.CancelledError
+            yield part
+            done += 1
+        self._tell(done)
+
+    async def __aiter__(self) -> AsyncGenerator[T]:
+        done = 0
+        yielded_at = monotonic()
+        async for part in self._each():
+            self._tell(done)
+            if monotonic() - yielded_at > _YIELD_SECONDS:
+                await asyncio.sleep(0)  # where a cancellation arrives, also if the handler awaits nothing else
+                yielded_at = monotonic()
+            yield part
+            done += 1
+        self._tell(done)
+
+    async def _each(self) -> AsyncGenerator[T]:
+        if isinstance(self._parts, AsyncIterable):
+            async for part in self._parts:
+                yield part
+        else:
+            for part in self._parts:
+                yield part
+
+    def _tell(self, done: int) -> None:
+        total = self._total
+        if total is None:
+            self._context.progress(None, str(done))
+        else:
+            self._context.progress(min(1.0, done / total) if total > 0 else 1.0, f"{done} of {total}")
+
+
+def _percent(share: float | None) -> float | None:
+    given = cast("object", share)  # of a caller without a type checker
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not math.isfinite(given):
+        raise InvalidInput(f"progress must be a share from 0 to 1, or None, not {shown(given)}", field="share")
+    if not -1e-9 <= given <= 1 + 1e-9:
+        raise InvalidInput(
+            f"progress must be a share from 0 to 1, as 0.4 is for 40 %, not {shown(given)}", field="share"
+        )
+    return min(100.0, max(0.0, round(100.0 * given, 1)))
+
+
+def _text(field: str, value: str | None) -> str | None:
+    if value is not None and not isinstance(cast("object", value), str):
+        raise InvalidInput(f"{field} must be text, not {shown(cast('object', value))}", field=field)
+    return value

@@ -22,8 +22,9 @@ class Carrier(Protocol):
 
 
 class _Fixed:
-    def __init__(self, fields: Fields) -> None:
+    def __init__(self, fields: Fields, within: Carrier | None) -> None:
         self._fields = fields
+        self.within = within
 
     def log_fields(self) -> Fields:
         return self._fields
@@ -39,15 +40,21 @@ carry = _carried.set
 def fields() -> Fields:
     """Of what runs now, and nothing else: correlation_id, job_id, task, attempt, worker. To be sent to a process that
     runs a part of it, which then enters `carrying(fields)`."""
-    carrier, worker = _carried.get(), _worker.get()
-    found: Fields = {} if carrier is None else carrier.log_fields()
+    carried, worker = _carried.get(), _worker.get()
+    found: Fields = {} if carried is None else carried.log_fields()
     return found if worker is None else {"worker": worker, **found}
+
+
+def carrier() -> Carrier | None:
+    """What runs now, whatever fields were put over its own."""
+    found = _carried.get()
+    return found.within if isinstance(found, _Fixed) else found
 
 
 @contextmanager
 def carrying(fields: Fields) -> Generator[None]:
     """Log records and jobs made inside have these fields."""
-    token = _carried.set(_Fixed(fields))
+    token = _carried.set(_Fixed(fields, carrier()))
     try:
         yield
     finally:

@@ -22,6 +22,7 @@ OnFailure: TypeAlias = Literal["cancel", "run", "skip"]
 ENDED: frozenset[str] = frozenset({"completed", "failed", "cancelled"})
 
 MAX_ARGS_BYTES = 1024 * 1024
+MAX_RESULT_BYTES = 1024 * 1024
 MAX_BATCH_BYTES = 128 * 1024 * 1024
 MAX_DEPTH = 64
 MAX_SECONDS = 366 * 86400.0
@@ -38,7 +39,8 @@ _LATEST = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """A job as the database has it. `timeout` in seconds; `result` is decoded JSON."""
+    """A job as the database has it. `timeout` in seconds; `result` is decoded JSON; `progress` has percent, message and
+    at, of the attempt that runs or ran last."""
 
     id: int
     queue: str

@@ -32,12 +32,15 @@ _WITHOUT_MESSAGES = frozenset({"dtsched", "alembic", "litestar", "psycopg", "sql
 _COLOURS = {"WARNING": "33", "ERROR": "31", "CRITICAL": "31"}
 
 
-def configure(form: Literal["json", "text"] = "text", level: str = "INFO") -> None:
-    """Sends the root logger to stderr. Called again, the last call holds."""
+def configure(form: Literal["json", "text"] = "text", level: str = "INFO", *, also: str | None = None) -> None:
+    """Sends the root logger to stderr. Called again, the last call holds. Records from the level `also` on are made for
+    other handlers than this one, if that is lower."""
     handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(level.upper())
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter(colours=_colours_wanted()))
     handler.addFilter(CorrelationFilter())
-    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    logging.basicConfig(handlers=[handler], level=_lower(level.upper(), also), force=True)
+    logging.getLogger("dtsched").setLevel(level.upper())  # what nobody else wants of it
     for name, lowest in _LOWEST.items():
         logging.getLogger(name).setLevel(lowest)
 
@@ -48,7 +51,7 @@ def configured() -> tuple[Literal["json", "text"], str] | None:
     for handler in root.handlers:
         if isinstance(handler.formatter, JsonFormatter | TextFormatter):
             form = "json" if isinstance(handler.formatter, JsonFormatter) else "text"
-            return form, logging.getLevelName(root.level)
+            return form, logging.getLevelName(handler.level or root.level)
     return None
 
 
@@ -99,6 +102,11 @@ class JsonFormatter(logging.Formatter):
         if (trace := _trace(self, record)) is not None:
             event["traceback"] = trace
         return json.dumps(event, default=str)  # ASCII: nothing left to forge
+
+
+def _lower(level: str, other: str | None) -> str:
+    numbers = logging.getLevelNamesMapping()
+    return level if other is None or numbers[other] >= numbers[level] else other
 
 
 def _colours_wanted() -> bool:

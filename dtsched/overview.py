@@ -64,6 +64,18 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: datetime | None
 
 
+class LogLine(msgspec.Struct, frozen=True, kw_only=True):
+    """What a handler has logged. `line` counts from 1 through all attempts of the job; `level` is debug, info, warning,
+    error or critical; `logger` is None for ctx.log()."""
+
+    line: int
+    attempt: int
+    at: datetime
+    level: str
+    logger: str | None
+    message: str
+
+
 class Queue(msgspec.Struct, frozen=True, kw_only=True):
     """A queue in figures; see dtsched.list_queues() for how far they are counted. `ready` includes `parked`, which no
     worker may claim now. Rates are of this minute and the four before."""

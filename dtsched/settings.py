@@ -14,7 +14,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)?")
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-_NAMES = ("dsn", "lease", "poll", "log", "log_level", "worker_name", "allow_no_key", "url", "key")
+_NAMES = ("dsn", "lease", "poll", "log", "log_level", "job_log_level", "worker_name", "allow_no_key", "url", "key")
 
 
 _OF_OURS = ("DTSCHED_DSN_GIVEN", "DTSCHED_PARENT_PID", "DTSCHED_READY_FD")
@@ -38,6 +38,7 @@ class Settings:
     poll: float = 1.0
     log: Literal["json", "text"] | None = None
     log_level: str = "INFO"
+    job_log_level: str = "INFO"
     worker_name: str | None = None
     allow_no_key: bool = False
     url: str | None = None
@@ -92,6 +93,7 @@ def load(flags: Mapping[str, str | None] | None = None, *, folder: Path | None =
         poll=_poll(values.get("poll", "1s")),
         log=_log(values.get("log")),
         log_level=_log_level(values.get("log_level", "INFO")),
+        job_log_level=_job_log_level(values.get("job_log_level", "INFO")),
         worker_name=values.get("worker_name"),
         allow_no_key=values.get("allow_no_key", "").lower() in ("1", "true", "yes", "on"),
         url=values.get("url"),
@@ -129,6 +131,14 @@ def _poll(value: str) -> float:
 def _log_level(value: str) -> str:
     if value.upper() not in _LEVELS:
         raise InvalidInput(f"log_level must be one of {', '.join(_LEVELS)}, not {value[:40]!r}", field="log_level")
+    return value.upper()
+
+
+def _job_log_level(value: str) -> str:
+    if value.upper() not in (*_LEVELS, "OFF"):
+        raise InvalidInput(
+            f"job_log_level must be one of {', '.join(_LEVELS)}, OFF, not {value[:40]!r}", field="job_log_level"
+        )
     return value.upper()
 
 

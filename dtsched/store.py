@@ -22,6 +22,7 @@ from dtsched.overview import (
     AttemptRecord,
     IdPage,
     JobPage,
+    LogLine,
     Queue,
     Reason,
     Sample,
@@ -165,6 +166,16 @@ class Store:
     async def attempts(self, job_id: int) -> list[AttemptRecord]:
         """Those that did not simply succeed, newest first, at most 200."""
         return await self._records(AttemptRecord, "select * from dtsched.list_attempts(%s)", job_id)
+
+    async def logs(
+        self, job_id: int, *, after: int = 0, limit: int = 1000, attempt: int | None = None
+    ) -> list[LogLine]:
+        """In order, at most 1,000; `after` is the `line` of the last one before."""
+        if job_id > LARGEST_ID:
+            return []
+        return await self._records(
+            LogLine, "select * from dtsched.list_logs(%s, %s, %s, %s)", job_id, after, limit, attempt
+        )
 
     async def why(self, job_id: int) -> list[Reason]:
         """Why a job is where it is, the decisive reason first; none when there is no such job."""
@@ -369,6 +380,12 @@ class Store:
         )
         accepted = {row[0] for row in rows}
         return [outcome.lease_id for outcome in outcomes if outcome.lease_id not in accepted]
+
+    async def report(self, worker_id: UUID, reports: bytes) -> list[int]:
+        """The leases whose progress and lines were taken; of the others somebody holds the job's row, or they are
+        gone."""
+        rows = await self._rows("select dtsched.report(%s, %s::jsonb)", worker_id, reports.decode())
+        return [row[0] for row in rows]
 
     async def held(self, worker_id: UUID, leases: Sequence[int]) -> list[int]:
         """Those of its leases that cannot be finished now, because somebody else holds their job's row."""

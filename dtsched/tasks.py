@@ -12,6 +12,7 @@ import msgspec
 from dtsched.context import Context
 from dtsched.errors import DtschedError, InvalidInput, UnknownTask
 from dtsched.jobs import (
+    MAX_RESULT_BYTES,
     Cancel,
     Fail,
     NewJob,
@@ -38,8 +39,9 @@ _OUTCOMES = (Retry, Snooze, Cancel, Fail)
 class TaskDefinition:
     """A handler under a name. `timeout` is seconds an attempt; `executor` says where it runs, by default in the event
     loop for an async def and in a thread for a def; `max_crashes` workers or processes may die under a job before it
-    fails; `queue` and the others are what its jobs get unless they say otherwise. Raises InvalidInput for a signature
-    whose arguments cannot travel as named JSON values."""
+    fails; `queue` and the others are what its jobs get unless they say otherwise. `max_result` is in bytes of JSON, and
+    0 on the definition where no result is kept. Raises InvalidInput for a signature whose arguments cannot travel as
+    named JSON values."""
 
     def __init__(
         self,
@@ -55,6 +57,8 @@ class TaskDefinition:
         key_for: float | str | None = None,
         on_conflict: OnConflict | None = None,
         max_crashes: int | None = None,
+        result: bool = True,
+        max_result: int = MAX_RESULT_BYTES,
     ) -> None:
         if not inspect.isroutine(function):
             raise InvalidInput(f"a handler must be a function, not {shown(function)}", field="function")
@@ -89,6 +93,7 @@ class TaskDefinition:
                 on_conflict=on_conflict,
             )
         )
+        self.max_result = _max_result(self.name, kept=result, most=max_result)
         self.executor: Executor = _executor(self.name, function, executor)
         self.takes_context, self._signature, hints = _signature(self.name, function)
         self._hints = hints
@@ -193,10 +198,17 @@ class TaskDefinition:
             return None
 
     def read_result(self, value: object) -> object:
-        """A job's result, out of plain JSON, in the type that the handler's annotation promises."""
+        """A job's result, out of plain JSON, in the type that the handler's annotation promises; None where none is
+        kept."""
+        if self.max_result == 0:
+            return None
         try:
             return msgspec.convert(value, self._result_type, str_keys=True)
         except msgspec.ValidationError as error:
+            if value is None:
+                raise DtschedError(
+                    f"task {self.name}: the result is null: it was not kept, or not for so long"
+                ) from error
             raise DtschedError(f"task {self.name}: the result is not what its annotation says: {error}") from error
 
     def _extra_value(self, name: str, value: object) -> object:
@@ -244,6 +256,17 @@ class TaskRegistry(Mapping[str, TaskDefinition]):
 
     def __len__(self) -> int:
         return len(self._definitions)
+
+
+def _max_result(name: str, *, kept: bool, most: int) -> int:
+    told, number = cast("object", kept), cast("object", most)  # of a caller without a type checker
+    if not isinstance(told, bool):
+        raise InvalidInput(f"task {name}: result must be True or False, not {shown(told)}", field="result")
+    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= MAX_RESULT_BYTES:
+        raise InvalidInput(
+            f"task {name}: max_result must be 1 to {MAX_RESULT_BYTES} bytes, not {shown(number)}", field="max_result"
+        )
+    return number if told else 0
 
 
 def _executor(name: str, function: Callable[..., object], given: Executor | None) -> Executor:

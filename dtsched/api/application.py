@@ -18,6 +18,7 @@ from dtsched.api.front_door import FrontDoor, request_id_of
 from dtsched.api.health import livez, readyz
 from dtsched.api.jobs import get_attempts, get_job, get_result, get_why
 from dtsched.api.lists import list_jobs
+from dtsched.api.logs import get_logs
 from dtsched.api.metrics import Figures, get_metrics
 from dtsched.api.openapi import describe
 from dtsched.api.pages import Pages, get_docs, get_openapi, get_root, get_style
@@ -40,6 +41,7 @@ HANDLERS = [
     get_job,
     get_result,
     get_attempts,
+    get_logs,
     get_why,
     get_steps,
     cancel_job,

@@ -71,6 +71,11 @@ class Database:
         """The answer of one of the store's methods, or of some."""
         return await self.ask(self.client.ask(question))
 
+    @property
+    def stopping(self) -> bool:
+        """The server is told to end: nobody should wait for anything any more."""
+        return self._questions.stopping.is_set()
+
     async def wait(self, job_id: int, seconds: float, *, unless: Callable[[], Coroutine[Any, Any, None]]) -> Job:
         """The job when it has ended, or the time is over, or `unless` is, or the server stops. Waiting takes nothing of
         the time for questions, and no connection."""

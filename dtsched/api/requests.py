@@ -30,6 +30,7 @@ _AT = re.compile(r" - at `\$\.(?P<field>\w+)")
 Name = Annotated[str, Meta(pattern="^[A-Za-z0-9._:-]{1,128}$")]
 
 _NAME = "1 to 128 characters out of A-Z a-z 0-9 . _ : -"
+_NUMBERS = ("limit", "after", "attempt")
 _PAGE_SHAPES = {
     "filter": "a filter like state:failed queue:mail",
     "state": "one of blocked, scheduled, ready, running, completed, failed, cancelled, pending",
@@ -79,21 +80,21 @@ def workflow_id_of(given: str) -> int:
 
 
 def page_of(request: ApiRequest) -> Page:
-    return convert(_query_of(request), Page, _PAGE_SHAPES)
+    return query_of(request, Page, _PAGE_SHAPES)
 
 
 def workflow_page_of(request: ApiRequest) -> WorkflowPage:
-    shapes = {name: _PAGE_SHAPES[name] for name in ("limit", "after")}
-    return convert(_query_of(request), WorkflowPage, shapes)
+    return query_of(request, WorkflowPage, {name: _PAGE_SHAPES[name] for name in ("limit", "after")})
 
 
-def _query_of(request: ApiRequest) -> dict[str, object]:
+def query_of(request: ApiRequest, kind: type[T], shapes: dict[str, str]) -> T:
+    """`shapes` as in convert()."""
     given: dict[str, object] = {}
     for name, value in request.query_params.multi_items():
         if name in given:
             raise Refused(MALFORMED, f"{name[:40]} was given twice", field=name[:40])
-        given[name] = int(value) if name in ("limit", "after") and _DIGITS.fullmatch(value) else value
-    return given
+        given[name] = int(value) if name in _NUMBERS and _DIGITS.fullmatch(value) else value
+    return convert(given, kind, shapes)
 
 
 async def object_of(request: ApiRequest) -> dict[str, object]:

@@ -31,6 +31,7 @@ COMMANDS = {
     "show": Entry("showing", "Jobs", "Show a job, why it is where it is, its steps and its attempts."),
     "watch": Entry("watching", "Jobs", "Follow jobs until they have ended."),
     "result": Entry("result", "Jobs", "Print the result of a job, as JSON."),
+    "logs": Entry("logs", "Jobs", "Print what the handlers of a job have logged."),
     "why": Entry("showing", "Jobs", "Say why a job is where it is: what it waits for, or how it ended."),
     "cancel": Entry("actions", "Jobs", "Cancel jobs, and those that depend on them."),
     "retry": Entry("actions", "Jobs", "Run failed and cancelled jobs again, with all their attempts before them."),

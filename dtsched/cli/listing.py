@@ -13,9 +13,9 @@ from dtsched.cli.layout import Column, draw, terminal_width
 from dtsched.cli.options import JOB_ID, dsn_option, json_option
 from dtsched.cli.output import print_json, say
 from dtsched.cli.pages import pages
-from dtsched.cli.wording import at, at_second
+from dtsched.cli.wording import at, at_second, progress_text
 from dtsched.filters import parse_filter
-from dtsched.jobs import Job
+from dtsched.jobs import ENDED, Job
 from dtsched.logs import printable
 from dtsched.overview import JobPage
 from dtsched.store import Store
@@ -182,4 +182,6 @@ def written(job: Job) -> list[str]:
 def drawn(job: Job) -> list[str]:
     cells = written(job)
     cells[5] = at_second(job.created_at)
+    if job.state not in ENDED and job.progress is not None:
+        cells[6] = progress_text(job.progress)
     return cells

@@ -53,5 +53,7 @@ def settings_of(dsn: str | None, **flags: str | None) -> Settings:
     return load({"dsn": dsn, **flags})
 
 
-def configure_logs(settings: Settings) -> None:
-    logs.configure(settings.log or ("text" if sys.stderr.isatty() else "json"), settings.log_level)
+def configure_logs(settings: Settings, *, for_jobs: bool = False) -> None:
+    """`for_jobs`: what handlers log is kept with their jobs, from a level of its own."""
+    also = settings.job_log_level if for_jobs and settings.job_log_level != "OFF" else None
+    logs.configure(settings.log or ("text" if sys.stderr.isatty() else "json"), settings.log_level, also=also)

@@ -9,7 +9,7 @@ from rich_click import RichCommand
 from dtsched.cli.database import with_store
 from dtsched.cli.options import JOB_ID, dsn_option, json_option
 from dtsched.cli.output import print_fields, print_json, print_table, say
-from dtsched.cli.wording import at, shown
+from dtsched.cli.wording import at, progress_text, shown
 from dtsched.errors import NotFound
 from dtsched.jobs import Job
 from dtsched.logs import printable
@@ -78,6 +78,7 @@ async def existing(store: Store, job_id: int) -> Job:
 
 def fields(job: Shown) -> list[tuple[str, str]]:
     values = [(name, shown(getattr(job, name))) for name in Job.__struct_fields__]
+    values = [(name, progress_text(job.progress) if name == "progress" and text else text) for name, text in values]
     why = [("why", job.reasons[0].reason)] if job.reasons else []
     return [(name, text) for name, text in values if text is not None] + why
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Protocol, cast
+from typing import Protocol
 
 import click
 import msgspec
@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from dtsched.cli.layout import Column, table
-from dtsched.cli.wording import at, seconds, shown
+from dtsched.cli.wording import at, progress_text, seconds
 from dtsched.jobs import ENDED, Job
 from dtsched.logs import printable
 
@@ -25,7 +25,6 @@ COLUMNS = (
     Column("runs"),
     Column("progress or error", flexible=True),
 )
-BAR = 20
 AROUND_THE_TABLE = 5
 
 
@@ -117,31 +116,5 @@ def running_time(job: Job) -> str:
 
 def detail(job: Job) -> str:
     if job.state not in ENDED and job.progress is not None:
-        return progress_text(job.progress)
+        return progress_text(job.progress, bar=True)
     return job.error or ""
-
-
-def progress_text(progress: object) -> str:
-    """A bar for a share from 0 to 1, or for done and total of an object; anything else as it is."""
-    share = share_of(progress)
-    if share is None:
-        return shown(progress) or ""
-    full = round(share * BAR)
-    return f"{'█' * full}{'░' * (BAR - full)} {share:.0%}"
-
-
-def share_of(progress: object) -> float | None:
-    if isinstance(progress, dict):
-        values = cast("dict[str, object]", progress)
-        done, total = values.get("done"), values.get("total")
-        if not is_number(done) or not is_number(total) or not cast("float", total) > 0:
-            return None
-        progress = cast("float", done) / cast("float", total)
-    if not is_number(progress):
-        return None
-    share = cast("float", progress)
-    return share if 0 <= share <= 1 else None
-
-
-def is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,6 +1,7 @@
 """How moments, counts and values are written for a reader."""
 
 from datetime import datetime
+from typing import cast
 from uuid import UUID
 
 import msgspec
@@ -37,3 +38,22 @@ def shown(value: object) -> str | None:
     if isinstance(value, str | UUID):
         return str(value)
     return msgspec.json.encode(value).decode()
+
+
+BAR = 20
+
+
+def progress_text(progress: object, *, bar: bool = False) -> str:
+    """Such as `40% 40 of 100`, with a bar before it if asked; what report() did not write, as it is."""
+    if not isinstance(progress, dict):
+        return shown(progress) or ""
+    values = cast("dict[str, object]", progress)
+    percent, message = values.get("percent"), values.get("message")
+    parts: list[str] = []
+    if isinstance(percent, (int, float)) and 0 <= percent <= 100:
+        full = round(percent * BAR / 100)
+        parts += [f"{'█' * full}{'░' * (BAR - full)}"] if bar else []
+        parts.append(f"{percent:g}%")
+    if isinstance(message, str):
+        parts.append(message)
+    return " ".join(parts) or shown(values) or ""

@@ -101,7 +101,7 @@ def worker_command(
     """
     follow_parent()
     settings = settings_of(dsn, worker_name=name, lease=lease, poll=poll, log=log, log_level=log_level)
-    configure_logs(settings)
+    configure_logs(settings, for_jobs=True)
     grace_seconds = parse_duration(grace, field="--grace")
     given = parse_queues(queues)
     if processes is not None:

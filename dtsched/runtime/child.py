@@ -6,6 +6,7 @@ found by the module and the name that the worker's own registry gives, never by 
 
 import faulthandler
 import io
+import logging
 import os
 import select
 import signal
@@ -21,26 +22,28 @@ from uuid import UUID
 import msgspec
 
 from dtsched.context import Context
-from dtsched.correlation import carrying
+from dtsched.correlation import carry, carrying
 from dtsched.errors import DtschedError, InvalidInput
 from dtsched.jobs import Outcome
 from dtsched.logs import configure
 from dtsched.runtime import outcomes
 from dtsched.runtime.attempt import Attempt, correlation_id_of
 from dtsched.runtime.completion import Completion
+from dtsched.runtime.joblogs import OFF, JobLogHandler
+from dtsched.runtime.relay import SIZE_BYTES, ProcessNotes, Sender
 from dtsched.store import Claimed
 from dtsched.tasks import TaskDefinition
-
-SIZE_BYTES = 4
-"""Of the number that each frame begins with."""
 
 
 class Greeting(msgspec.Struct, frozen=True):
     """The first frame. `homes` are the module and the qualified name of each task's function; `logs` what
-    logs.configure() takes, or None where the worker logs in another way."""
+    logs.configure() takes, or None where the worker logs in another way, from `root_level` on; `job_log_level` is what
+    joblogs.kept_level() says."""
 
     homes: dict[str, tuple[str, str]]
     logs: tuple[Literal["json", "text"], str] | None
+    root_level: int
+    job_log_level: str
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -50,6 +53,7 @@ class Call(msgspec.Struct, frozen=True):
     queue: str
     worker_id: UUID
     carried: dict[str, str | int]
+    max_result: int
 
 
 _read_greeting = msgspec.json.Decoder(Greeting).decode
@@ -67,14 +71,11 @@ def main(channel_number: int, lifeline: int) -> None:
     with socket.socket(fileno=channel_number) as channel, channel.makefile("rb") as frames:
         if (greeting := _receive(frames)) is None:
             return
-        tasks = _greeted(_read_greeting(greeting))
-        channel.sendall(framed(b""))
+        sender = Sender(channel)
+        tasks = _greeted(_read_greeting(greeting), sender)
+        sender.end(b"")
         while (call := _receive(frames)) is not None:
-            channel.sendall(framed(_answer(_read_call(call), tasks)))
-
-
-def framed(payload: bytes) -> bytes:
-    return len(payload).to_bytes(SIZE_BYTES) + payload
+            sender.end(_answer(_read_call(call), tasks, sender))
 
 
 def locate(module: str, qualname: str) -> Callable[..., object]:
@@ -140,13 +141,18 @@ def _receive(frames: BinaryIO) -> bytes | None:
     return frames.read(int.from_bytes(size)) if len(size) == SIZE_BYTES else None
 
 
-def _greeted(greeting: Greeting) -> "_Tasks":
+def _greeted(greeting: Greeting, sender: Sender) -> "_Tasks":
+    level = greeting.job_log_level
     if greeting.logs is not None:
-        configure(*greeting.logs)
+        configure(*greeting.logs, also=None if level == OFF else level)
+    else:
+        logging.getLogger().setLevel(greeting.root_level)
     tasks = _Tasks(greeting.homes)
     for name in greeting.homes:
         with suppress(BaseException):  # the jobs of that task will say so; SystemExit too
             tasks.definition(name)
+    if level != OFF:  # after the handlers' modules, which may configure logging
+        logging.getLogger().addHandler(JobLogHandler(level, sender.line))
     return tasks
 
 
@@ -163,15 +169,17 @@ class _Tasks:
         return self._definitions[name]
 
 
-def _answer(call: Call, tasks: _Tasks) -> bytes:
+def _answer(call: Call, tasks: _Tasks, sender: Sender) -> bytes:
     attempt = Attempt(call.claimed, claimed_at=0.0)
+    carry(attempt)
+    sender.begin(attempt)
     try:
-        return _write_outcome(_run(attempt, call, tasks))
+        return _write_outcome(_run(attempt, call, tasks, sender))
     except Exception as error:  # a handler brought an outcome that is none: a delay that is no number
         return _write_outcome(outcomes.failed(attempt, "InvalidInput", f"an outcome cannot be sent: {error}"))
 
 
-def _run(attempt: Attempt, call: Call, tasks: _Tasks) -> Outcome | None:
+def _run(attempt: Attempt, call: Call, tasks: _Tasks, sender: Sender) -> Outcome | None:
     try:
         definition = tasks.definition(call.claimed.task)
         try:
@@ -179,17 +187,17 @@ def _run(attempt: Attempt, call: Call, tasks: _Tasks) -> Outcome | None:
         except InvalidInput as error:  # the same args will never fit: no retries
             return outcomes.failed(attempt, "InvalidInput", str(error))
         if definition.takes_context:
-            attempt.context = _context(call)
+            attempt.context = _context(call, ProcessNotes(sender, attempt))
             args = (attempt.context, *args)
         with carrying(call.carried):
-            outcome = outcomes.of_value(attempt, definition.function(*args, **kwargs))
+            outcome = outcomes.of_value(attempt, definition.function(*args, **kwargs), call)
     except BaseException as error:  # SystemExit in a handler is its failure, not the end of its process
         outcome = outcomes.of_raised(attempt, error)
     completing = attempt.context is not None and attempt.context.completing
     return outcomes.after_completion(outcome) if completing else outcome
 
 
-def _context(call: Call) -> Context:
+def _context(call: Call, notes: ProcessNotes) -> Context:
     claimed = call.claimed
     return Context(
         job_id=claimed.job_id,
@@ -201,6 +209,7 @@ def _context(call: Call) -> Context:
         correlation_id=correlation_id_of(claimed),
         read_parents=_refuse_parents,
         completion=Completion(call.worker_id, claimed.lease_id),
+        notes=notes,
     )
 
 

@@ -22,6 +22,7 @@ from dtsched.runtime.finisher import HELD_SECONDS, Finisher
 from dtsched.runtime.hunger import Hunger, Wish
 from dtsched.runtime.ledger import Ledger
 from dtsched.runtime.membership import Membership
+from dtsched.runtime.reports import Reports
 from dtsched.runtime.slots import Slots
 from dtsched.store import Claimed, Store
 
@@ -50,6 +51,7 @@ class Claimer:
         link: Link,
         listener: Listener,
         ledger: Ledger,
+        reports: Reports,
         membership: Membership,
         confirm: Callable[[], Awaitable[None]],
         join: Callable[[Store], Awaitable[None]],
@@ -64,6 +66,7 @@ class Claimer:
         self._link = link
         self._listener = listener
         self._ledger = ledger
+        self._reports = reports
         self._membership = membership
         self._confirm = confirm
         self._join = join
@@ -72,7 +75,7 @@ class Claimer:
         self._reconcile_seconds = reconcile_seconds
         self._stirred = stirred
         self._drain = drain
-        self._finisher = Finisher(ledger)
+        self._finisher = Finisher(ledger, reports)
         self._reconcile_at = 0.0
         self._release_at = 0.0
         self._connection = 0
@@ -100,6 +103,8 @@ class Claimer:
         """Jobs finished, claimed and handed back."""
         if self._membership.lost:
             await self._join(store)
+        if self._reports.due_at <= monotonic() or self._ledger.started:  # before they are handed back
+            await self._reports.flush(store, self._membership.worker_id)
         handed_back = await self._hand_back(store)
         await self._reconcile(store)
         await self._finisher.look_again(store, self._membership.worker_id)
@@ -155,6 +160,7 @@ class Claimer:
         if self._unwanted or self._membership.lost or self._ledger.has_deferred:
             return 0.0
         due = self._reconcile_at if self._drain is None else min(self._reconcile_at, self._drain.due_at)
+        due = min(due, self._reports.due_at)
         if self._ledger.never_started or self._ledger.started:
             due = min(due, self._release_at)
         backlogged = False
@@ -184,6 +190,8 @@ class Claimer:
         batch = self._ledger.take_outcomes()
         worker_id = self._membership.worker_id
         try:
+            if self._reports.concern(batch):
+                await self._reports.flush(store, worker_id)
             claimed, refused = await store.work(worker_id, batch, slots.queue, asked, self._tasks)
         except Exception as error:
             if not batch or not self._finisher.is_about_rows(error):

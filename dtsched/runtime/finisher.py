@@ -10,6 +10,7 @@ from dtsched.errors import Conflict, InvalidInput, WorkerLost
 from dtsched.jobs import ErrorInfo, Outcome
 from dtsched.outage import first_line
 from dtsched.runtime.ledger import Ledger
+from dtsched.runtime.reports import Reports
 from dtsched.store import Store
 
 _log = logging.getLogger("dtsched.finisher")
@@ -22,13 +23,16 @@ _POISON = (InvalidInput, Conflict)  # what the row itself is to blame for
 
 
 class Finisher:
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, reports: Reports) -> None:
         self._ledger = ledger
+        self._reports = reports
 
     async def finish(self, store: Store, worker_id: UUID, batch: Sequence[Outcome]) -> int:
         """Delivers a batch that was taken from the ledger. Raises only when the database is away or the worker is
         lost."""
         try:
+            if self._reports.concern(batch):
+                await self._reports.flush(store, worker_id)
             self.delivered(batch, await store.finish(worker_id, batch))
         except Exception as error:
             if not self.is_about_rows(error):

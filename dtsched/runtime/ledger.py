@@ -35,6 +35,10 @@ class Ledger:
     def leases(self) -> list[int]:
         return list(self._attempts)
 
+    def attempt(self, lease_id: int) -> Attempt | None:
+        """From any thread."""
+        return self._attempts.get(lease_id)
+
     def attempts_of(self, leases: Iterable[int]) -> list[Attempt]:
         return [self._attempts[lease] for lease in leases if lease in self._attempts]
 

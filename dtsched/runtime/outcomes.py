@@ -1,7 +1,7 @@
 """Turns what a handler did into the outcome of its attempt. Pure; None means that the job is handed back instead."""
 
 import asyncio
-from typing import cast
+from typing import Protocol, cast
 
 import msgspec
 
@@ -12,7 +12,14 @@ from dtsched.runtime.attempt import Attempt
 from dtsched.runtime.results import UnstorableResult, describe_error, encode_result, storable
 
 
-def of_value(attempt: Attempt, value: object) -> Outcome | None:
+class Limited(Protocol):
+    """What says how many bytes of a result are stored: 0, none."""
+
+    @property
+    def max_result(self) -> int: ...
+
+
+def of_value(attempt: Attempt, value: object, limited: Limited) -> Outcome | None:
     """Of a handler that returned. One that returns after its timeout has timed out all the same."""
     if attempt.stop_reason == "timeout":
         return of_stop(attempt)
@@ -21,8 +28,10 @@ def of_value(attempt: Attempt, value: object) -> Outcome | None:
         return Outcome(lease_id=lease_id, kind="complete")
     if isinstance(value, (Retry, Snooze, Cancel, Fail)):
         return _as_told(lease_id, value)
+    if limited.max_result == 0:
+        return Outcome(lease_id=lease_id, kind="complete")
     try:
-        return Outcome(lease_id=lease_id, kind="complete", result=encode_result(value))
+        return Outcome(lease_id=lease_id, kind="complete", result=encode_result(value, limit=limited.max_result))
     except UnstorableResult as error:
         return failed(attempt, "UnstorableResult", str(error))
 

@@ -5,6 +5,7 @@ interpreter (see child.py): a fork of a worker, with its threads and their locks
 """
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -16,11 +17,13 @@ from dataclasses import dataclass
 import msgspec
 
 from dtsched import logs
-from dtsched.context import Context
+from dtsched.context import Context, Notes
 from dtsched.correlation import fields
 from dtsched.errors import InvalidInput
 from dtsched.jobs import Outcome
-from dtsched.runtime.child import SIZE_BYTES, Call, Greeting, framed, locate
+from dtsched.runtime.child import Call, Greeting, locate
+from dtsched.runtime.joblogs import kept_level
+from dtsched.runtime.relay import NOTE, SIZE_BYTES, framed, relay
 from dtsched.store import Claimed
 from dtsched.tasks import TaskDefinition, TaskRegistry
 
@@ -76,7 +79,12 @@ class HandlerProcess:
             return
         self.kill()
         self._child = child = await _spawn()
-        greeting = Greeting(homes=_homes(self._registry), logs=logs.configured())
+        greeting = Greeting(
+            homes=_homes(self._registry),
+            logs=logs.configured(),
+            root_level=logging.getLogger().level,
+            job_log_level=kept_level(),
+        )
         try:
             async with asyncio.timeout(START_SECONDS):
                 await self._ask(child, _encode(greeting))
@@ -85,12 +93,19 @@ class HandlerProcess:
             await child.reaped()
             raise ProcessDied(f"its process had not loaded the handlers after {START_SECONDS:g} s") from error
 
-    async def call(self, claimed: Claimed, context: Context) -> Outcome:
-        """How the attempt ended. Raises ProcessDied, also when that was by kill()."""
+    async def call(self, claimed: Claimed, context: Context, *, max_result: int) -> Outcome:
+        """How the attempt ended; what it tells before goes to the context's notes. Raises ProcessDied, also when that
+        was by kill()."""
         if self._child is None:
             raise ProcessDied("its process was killed before it began")
-        call = Call(claimed, queue=context.queue, worker_id=context.worker_id, carried=dict(fields()))
-        return _read_outcome(await self._ask(self._child, _encode(call)))
+        call = Call(
+            claimed,
+            queue=context.queue,
+            worker_id=context.worker_id,
+            carried=dict(fields()),
+            max_result=max_result,
+        )
+        return _read_outcome(await self._ask(self._child, _encode(call), context.notes))
 
     def kill(self) -> None:
         if self._child is not None:
@@ -106,15 +121,22 @@ class HandlerProcess:
             child.kill()
             await child.reaped()
 
-    async def _ask(self, child: _Child, frame: bytes) -> bytes:
+    async def _ask(self, child: _Child, frame: bytes, notes: Notes | None = None) -> bytes:
         try:
             child.writer.write(framed(frame))
-            return await child.reader.readexactly(int.from_bytes(await child.reader.readexactly(SIZE_BYTES)))
+            while (answer := await _frame(child.reader)).startswith(NOTE):
+                if notes is not None:
+                    relay(answer, notes)
+            return answer
         except (asyncio.IncompleteReadError, OSError) as error:
             child.kill()  # what it started may live on; the code of a process that has ended stays what it was
             if self._child is child:
                 self._child = None
             raise ProcessDied(_obituary(await child.reaped())) from error
+
+
+async def _frame(reader: asyncio.StreamReader) -> bytes:
+    return await reader.readexactly(int.from_bytes(await reader.readexactly(SIZE_BYTES)))
 
 
 def require_importable(registry: TaskRegistry) -> None:

@@ -9,11 +9,13 @@ from typing import cast
 
 import msgspec
 
-from dtsched.jobs import ErrorInfo, class_name
+from dtsched.jobs import MAX_RESULT_BYTES, ErrorInfo, class_name
 
-MAX_RESULT_BYTES = 1024 * 1024
 _MAX_MESSAGE = 4_000
 _MAX_TRACEBACK = 32_000
+
+LONGEST_LINE = 4_000
+"""Of what a handler logs."""
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _encode = msgspec.json.Encoder().encode
@@ -23,7 +25,7 @@ class UnstorableResult(Exception):
     """The message says what to return instead."""
 
 
-def encode_result(value: object) -> bytes:
+def encode_result(value: object, *, limit: int = MAX_RESULT_BYTES) -> bytes:
     """JSON of the value; NUL and lone surrogates become U+FFFD. UnstorableResult when it is no JSON, or too large."""
     try:
         try:
@@ -34,9 +36,9 @@ def encode_result(value: object) -> bytes:
             raw = _encode(_cleaned(msgspec.json.decode(raw)))
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
         raise UnstorableResult(f"the result cannot be stored as JSON: {error}; return plain data") from error
-    if len(raw) > MAX_RESULT_BYTES:
+    if len(raw) > limit:
         raise UnstorableResult(
-            f"the result is {len(raw)} bytes of JSON, at most {MAX_RESULT_BYTES} are stored; return a reference to it"
+            f"the result is {len(raw)} bytes of JSON, at most {limit} are stored; return a reference to it"
         )
     return raw
 
@@ -56,6 +58,13 @@ def describe_error(error: BaseException) -> ErrorInfo:
 
 def storable(text: str) -> str:
     return _UNSTORABLE.sub("\ufffd", text)
+
+
+def shortened(text: str) -> str:
+    """Of something long its begin and its end: of a traceback, what was raised."""
+    if len(text) <= LONGEST_LINE:
+        return text
+    return f"{text[:1000]}\n…\n{text[1003 - LONGEST_LINE :]}"
 
 
 def _message(error: BaseException) -> str:

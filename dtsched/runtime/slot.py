@@ -151,7 +151,7 @@ class Slot:
                 value = await cast("Awaitable[object]", definition.function(*args, **kwargs))
             else:
                 value = await self._in_thread(partial(definition.function, *args, **kwargs))
-            return outcomes.of_value(attempt, value)
+            return outcomes.of_value(attempt, value, definition)
         except BaseException as error:  # SystemExit in a handler is its failure, not the worker's end
             return outcomes.of_raised(attempt, error)
 
@@ -181,7 +181,8 @@ class Slot:
         if attempt.stop_reason is not None:
             raise ProcessDied("it was told to stop before it began")
         self._limit_time(attempt, definition)
-        return await self._process.call(attempt.claimed, self._make_context(attempt.claimed))
+        context = self._make_context(attempt.claimed)
+        return await self._process.call(attempt.claimed, context, max_result=definition.max_result)
 
     def _give_up(self, attempt: Attempt) -> None:
         if self.attempt is attempt and not attempt.ended:

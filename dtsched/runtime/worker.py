@@ -29,10 +29,12 @@ from dtsched.runtime.claimer import Claimer, Served
 from dtsched.runtime.completion import Completion
 from dtsched.runtime.drain import Drain
 from dtsched.runtime.hunger import Hunger
+from dtsched.runtime.joblogs import kept_with_jobs
 from dtsched.runtime.ledger import Ledger
 from dtsched.runtime.membership import Membership
 from dtsched.runtime.processes import require_importable
 from dtsched.runtime.renewer import Renewer
+from dtsched.runtime.reports import Reports
 from dtsched.runtime.slot import GIVE_UP_SECONDS
 from dtsched.runtime.slots import Slots
 from dtsched.runtime.steps import Steps
@@ -85,6 +87,7 @@ class Worker:
         self._steps = Pool(dsn, role="steps", size=_STEP_CONNECTIONS, statement_ms=10_000)
         self._promote = Promote(self._maintenance, poll_seconds=settings.poll)
         self._ledger = Ledger(self._stirred)
+        self._reports = Reports(self._ledger, wake=self._stirred.set)
         self._slots = [
             Slots(
                 queue, size, registry, make_context=self._context, read_results=self._results, on_end=self._ledger.end
@@ -116,6 +119,7 @@ class Worker:
             link=self._link,
             listener=self._listener,
             ledger=self._ledger,
+            reports=self._reports,
             membership=self._membership,
             confirm=lambda: self._membership.confirm(self._renewer.poke),
             join=self._join,
@@ -145,7 +149,8 @@ class Worker:
 
     async def run(self) -> None:
         """Raises what connecting and registering raise; once registered it survives the database's absences."""
-        with working_as(self._name):
+        self._reports.start()
+        with working_as(self._name), kept_with_jobs(self._settings.job_log_level, self._reports.line):
             await self._serve()
 
     async def _serve(self) -> None:
@@ -289,6 +294,7 @@ class Worker:
             read_parents=self._parents,
             steps=Steps(self._steps, claimed, self._membership.worker_id, cancelled=lambda: context.cancelled),
             completion=Completion(self._membership.worker_id, claimed.lease_id),
+            notes=self._reports.of(claimed.lease_id),
         )
         return context
 
@@ -313,6 +319,7 @@ class Worker:
         for slots in self._slots:
             slots.take_back()
             slots.stop("lost")
+        self._reports.clear()
         return self._ledger.drop()
 
     def _told_to_drain(self) -> None:

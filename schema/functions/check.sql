@@ -124,6 +124,10 @@ as $$
     full join dtsched.unsuccessful ended on ended.job_id = job.id and ended.state = job.state
     where job.id is null or ended.job_id is null
     union all
+    select 'a log line belongs to a job', logged.job_id, 'there is no such job'
+    from dtsched.job_logs logged
+    where logged.line = 1 and not exists (select from dtsched.jobs job where job.id = logged.job_id)
+    union all
     select 'the counts are those of the jobs', null, format('%s: counted %s, there are %s', state.name, counted.jobs, there.jobs)
     from (values ('completed', 'complete', 'uncomplete'), ('failed', 'fail', 'unfail'), ('cancelled', 'cancel', 'uncancel'))
         as state (name, came, went)

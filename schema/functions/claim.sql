@@ -125,6 +125,7 @@ begin
             set state = 'running',
                 attempt = job.attempt + 1,
                 worker_id = p_worker,
+                progress = null,
                 started_at = dtsched.now()
             where job.id = any (v_locked) and (p_tasks is null or job.task = any (p_tasks))
                 and (job.limit_key is null or job.id = any (v_seated))

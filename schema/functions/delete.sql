@@ -1,4 +1,4 @@
--- Deletes jobs with their results, attempts and steps, and says for each what came of it: deleted, running (cancel it first), busy
+-- Deletes jobs with their results, attempts, steps and log lines, and says for each what came of it: deleted, running (cancel it first), busy
 -- (somebody holds its row, or is about to take its key: try again), missing. A job that waits is cancelled before, with those
 -- that depend on it; they are not deleted. Entries of ready, scheduled and parked stay and are dropped by whoever meets them.
 -- Waits as cancel() does. Locks: cancel_waiting's, then jobs by id and keys, SKIP LOCKED.
@@ -31,6 +31,7 @@ begin
         delete from dtsched.results stored where stored.job_id = any (v_locked);
         delete from dtsched.attempts attempt where attempt.job_id = any (v_locked);
         perform dtsched.drop_steps(v_locked);
+        delete from dtsched.job_logs logged where logged.job_id = any (v_locked);
         delete from dtsched.jobs job where job.id = any (v_locked);
         perform dtsched.announce_ended(v_locked);
     end if;

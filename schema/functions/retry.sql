@@ -177,6 +177,7 @@ begin
             worker_id = null,
             error = null,
             skipped = null,
+            progress = null,
             run_at = greatest(job.run_at, dtsched.now()),  -- it has not waited since it was submitted
             started_at = null,
             finished_at = null

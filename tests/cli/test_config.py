@@ -23,13 +23,14 @@ def test_every_setting_is_shown_with_where_it_came_from(bare_cli: Cli, monkeypat
         "poll": {"value": 1.0, "origin": "default"},
         "log": {"value": "json", "origin": ".env"},
         "log_level": {"value": "INFO", "origin": "default"},
+        "job_log_level": {"value": "INFO", "origin": "default"},
         "worker_name": {"value": "w", "origin": "pyproject.toml"},
         "allow_no_key": {"value": False, "origin": "default"},
         "url": {"value": None, "origin": "default"},
         "key": {"value": None, "origin": "default"},
     }
     assert "lease\t1m\tenvironment\n" in bare_cli("config", "show", "--origin").out
-    assert "lease         1m\n" in bare_cli("config", "show").out
+    assert "lease          1m\n" in bare_cli("config", "show").out
     assert bare_cli("config", "show", "--json").json["lease"] == 60.0
 
 

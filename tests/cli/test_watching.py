@@ -119,9 +119,10 @@ def until_connected(worker: Worker) -> None:
 def test_a_terminal_shows_a_table_that_follows_the_job(database: str, worker: Worker) -> None:
     (job,) = worker.insert()
     worker.claim()
-    worker.run("update dtsched.jobs set progress = '0.5' where id = %s", job)
+    said = '[{"lease": %s, "progress": {"percent": 50, "message": "half"}}]'
+    worker.run("select dtsched.report(%s, %s)", worker.id, said % worker.leases[job])
     with terminal("watch", str(job), columns=80, env={"DTSCHED_DSN": database}) as screen:
-        screen.until("██████████░░░░░░░░░░ 50%")
+        screen.until("██████████░░░░░░░░░░ 50% half")
         worker.finish(job)
         assert screen.end() == 0
         assert "completed" in screen.text

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import psycopg
 import pytest
 
 from dtsched import App, Cancel, DtschedError, JobFailed, NotFound, Snooze
@@ -68,6 +69,27 @@ async def test_a_result_that_is_not_what_was_promised_is_an_error(database: str,
             DtschedError, match="task count: the result is not what its annotation says: Expected `int`"
         ):
             await (await count.submit()).result(timeout=20)
+
+
+async def test_a_result_that_is_gone_is_said_to_be_gone_and_one_that_is_none_by_right_is_none(
+    database: str, app: App
+) -> None:
+    @app.task
+    async def large() -> str:
+        return "x" * 1000
+
+    @app.task
+    async def perhaps() -> str | None:
+        return "x" * 1000
+
+    async with running_worker(app, database):
+        promised, optional = await large.submit(), await perhaps.submit()
+        assert await promised.result(timeout=20) == await optional.result(timeout=20) == "x" * 1000
+    with psycopg.connect(database) as connection:
+        connection.execute("delete from dtsched.results")
+    with pytest.raises(DtschedError, match="task large: the result is null: it was not kept, or not for so long"):
+        await promised.result(timeout=5)
+    assert await optional.result(timeout=5) is None
 
 
 async def test_a_job_that_failed_or_was_cancelled_says_why(database: str, app: App) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from dtsched import App, Context, InvalidInput
 from dtsched.runtime import processes
-from dtsched.runtime.child import SIZE_BYTES
+from dtsched.runtime.relay import SIZE_BYTES
 from dtsched.runtime.worker import Worker
 from dtsched.settings import Settings
 from dtsched.tasks import TaskDefinition

@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from tests.sql.conftest import OpenSession, OpenWorker
 from tests.sql.sessions import Session, Worker
 
-HOT_TABLES = re.compile(r"Seq Scan on (jobs|ready|leases|scheduled|keys|blocked|dependencies|parked)")
+HOT_TABLES = re.compile(r"Seq Scan on (jobs|ready|leases|scheduled|keys|blocked|dependencies|parked|job_logs)")
 
 
 @contextlib.contextmanager
@@ -81,6 +81,9 @@ def test_no_hot_function_reads_a_whole_table_of_200_000_jobs(session: Session, w
         worker.run("select dtsched.submit('echo', key => 'k' || clock_timestamp(), depends_on => %s)", worker.insert())
         worker.run("select dtsched.submit('echo', delay => '1 ms')")
         jobs = worker.claim(10)
+        said = {"lease": worker.leases[jobs[0]], "progress": {"percent": 1}, "lines": [{"message": "x"}]}
+        worker.run("select dtsched.report(%s, %s)", worker.id, Jsonb([said]))
+        worker.run("select dtsched.list_logs(%s)", jobs[0])
         worker.finish(*jobs[:2])
         worker.rows(
             "select dtsched.finish(%s, %s, %s)", worker.id, [worker.leases[jobs[2]]], Jsonb([{"much": "x" * 1000}])
