@@ -69,4 +69,10 @@ as $$
         from dtsched.counted('-infinity', 'infinity') part) counted
     cross join lateral (select count(*) as jobs from dtsched.jobs job where job.state = state.name) there
     where counted.jobs <> there.jobs
+    union all
+    select 'the last tick of a schedule is noted', null, format('schedule %s, tick %s', schedule.name, schedule.last_tick)
+    from dtsched.schedules schedule
+    where schedule.last_tick is not null
+        and not exists (select from dtsched.ticks noted
+                        where noted.schedule = schedule.name and noted.tick = schedule.last_tick)
 $$;

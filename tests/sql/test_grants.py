@@ -26,18 +26,22 @@ READING = {
         "check",
     ),
     *("ended", "watch_ended", "unwatch_ended"),
+    *("list_schedules", "list_ticks"),
 }
 FUNCTIONS = {
     "dtsched_submit": {"submit", "submit_many"},
     "dtsched_worker": {
         *("register_worker", "renew", "deregister_worker", "claim", "finish", "work", "release", "held", "rescue"),
         *("reconcile", "promote", "ensure_partitions", "roll_up", "hungry", "settled", "sated", "parents", "has_ready"),
+        *("due_schedules", "fire", "note_schedule_problem", "declare_schedules", "prune_ticks"),
     },
     "dtsched_reader": READING,
     "dtsched_operator": READING
     | {
         *("jobs_of_keys", "submit", "submit_many", "cancel", "retry", "run_now", "reschedule", "delete"),
         *("pause", "resume"),
+        *("schedule", "save_schedule", "unschedule", "pause_schedule", "resume_schedule", "run_schedule"),
+        *("promote", "due_schedules", "fire", "note_schedule_problem", "prune_ticks"),
     },
 }
 
@@ -68,6 +72,9 @@ FORBIDDEN: tuple[LiteralString, ...] = (
     "select dtsched.pause('default')",
     "select * from dtsched.list_jobs()",
     "select * from dtsched.tallies",
+    "select * from dtsched.schedules",
+    "select dtsched.schedule('s', '* * * * *', 'echo')",
+    "select dtsched.fire('s', 1, null, '{}', null)",
     "select dtsched.claim(gen_random_uuid(), 'default', 1)",
     "select dtsched.take_ready('default', 1)",
     "select dtsched.hand_back('{1}', true, '')",
