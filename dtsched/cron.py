@@ -35,7 +35,7 @@ _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*")
 _SECOND = timedelta(seconds=1)
 _DAY = timedelta(days=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LEAP_CYCLE = datetime(2000, 1, 1)  # noqa: DTZ001  (a wall time)
+_LEAP_CYCLE = datetime(2000, 1, 1)
 _FIRST_SPAN = timedelta(minutes=1)
 
 
@@ -57,8 +57,8 @@ def parse(spec: str, tz: str = "UTC") -> Times:
     fields = MACROS.get(spec.lower(), spec)
     if len(spec) > MAX_SPEC or not _FIELDS.fullmatch(fields):
         raise InvalidInput(
-            "spec must be cron fields (minute hour day month weekday, or second before them), @daily, @hourly, @weekly, "
-            f"@monthly or @yearly, or an interval like 'every 10m', not {_shown(spec)}",
+            "spec must be cron fields (minute hour day month weekday, or second before them), @daily, @hourly, "
+            f"@weekly, @monthly or @yearly, or an interval like 'every 10m', not {_shown(spec)}",
             field="spec",
         )
     try:

@@ -12,6 +12,7 @@ import msgspec
 from dtsched.context import Context
 from dtsched.errors import DtschedError, InvalidInput, UnknownTask
 from dtsched.jobs import Cancel, NewJob, Retry, Snooze, check, check_json, shown
+from dtsched.schedules import NewSchedule, check_schedule
 from dtsched.settings import parse_duration
 
 Executor: TypeAlias = Literal["async", "thread", "process"]
@@ -146,6 +147,14 @@ class TaskRegistry(Mapping[str, TaskDefinition]):
 
     def __init__(self) -> None:
         self._definitions: dict[str, TaskDefinition] = {}
+        self.schedules: dict[str, NewSchedule] = {}
+        """By name: what the workers of this app declare."""
+
+    def add_schedule(self, name: str, schedule: NewSchedule) -> None:
+        checked = check_schedule(name, schedule)
+        if name in self.schedules:
+            raise InvalidInput(f"there is a schedule {name} already: give one of them another name", field="name")
+        self.schedules[name] = checked
 
     def add(self, definition: TaskDefinition) -> None:
         if definition.name in self._definitions:

@@ -12,6 +12,7 @@ from litestar.exceptions import MethodNotAllowedException
 from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Receive, Scope, Send
 
 from dtsched.api.actions import cancel_job, delete_job, reschedule_job, retry_job, run_job_now
+from dtsched.api.background import maintained
 from dtsched.api.database import Database, Questions
 from dtsched.api.front_door import FrontDoor, request_id_of
 from dtsched.api.health import livez, readyz
@@ -86,7 +87,8 @@ def create_app(settings: Settings, *, hosts: Collection[str] = ()) -> Api:
     async def connected(_: Litestar) -> AsyncGenerator[None]:
         await questions.open()
         try:
-            yield
+            async with maintained(settings):
+                yield
         finally:
             await questions.close()
 

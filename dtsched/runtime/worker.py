@@ -13,12 +13,14 @@ from dtsched.context import Context
 from dtsched.correlation import working_as
 from dtsched.jobs import ParentResult
 from dtsched.listener import Listener
+from dtsched.maintenance.declare import Declare
 from dtsched.maintenance.link import Link
 from dtsched.maintenance.loop import repeat
 from dtsched.maintenance.partitions import Partitions
 from dtsched.maintenance.promote import Promote
 from dtsched.maintenance.rescue import Rescue
 from dtsched.maintenance.rollup import RollUp
+from dtsched.maintenance.schedules import Schedules
 from dtsched.outage import first_line
 from dtsched.runtime.attempt import Attempt, correlation_id_of
 from dtsched.runtime.claimer import Claimer, Served
@@ -167,6 +169,8 @@ class Worker:
             ).run_once,
             "partitions": Partitions(self._maintenance).run_once,
             "rollup": RollUp(self._maintenance).run_once,
+            "declare": Declare(self._maintenance, self._registry.schedules).run_once,
+            "schedules": Schedules(self._maintenance, poll_seconds=self._settings.poll).run_once,
             "watchdog": Watchdog(
                 self._maintenance,
                 self._claimer,

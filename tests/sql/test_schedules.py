@@ -48,7 +48,9 @@ def version(session: Session, name: str = "s") -> int:
     return session.value("select version from dtsched.schedules where name = %s", name)
 
 
-def fire(session: Session, of: int, ticks: list[datetime], *, due: datetime | None = None) -> list[tuple[datetime, str]]:
+def fire(
+    session: Session, of: int, ticks: list[datetime], *, due: datetime | None = None
+) -> list[tuple[datetime, str]]:
     """Fires the schedule "s" at these ticks, with the next one a minute after the last; what became of each."""
     following = ticks[-1] + MINUTE
     rows = session.rows(
@@ -125,7 +127,9 @@ def test_of_two_that_fire_the_same_tick_one_does(clock: Session, open_session: O
     assert jobs(clock) == [NOON]
 
 
-def test_a_firing_that_is_rolled_back_has_done_nothing_and_the_next_one_does_it(clock: Session, open_session: OpenSession):
+def test_a_firing_that_is_rolled_back_has_done_nothing_and_the_next_one_does_it(
+    clock: Session, open_session: OpenSession
+):
     made = make(clock, next_at=NOON)
     crashing = open_session()
     crashing.run("begin")
@@ -317,7 +321,7 @@ def test_of_several_that_are_made_up_for_the_newest_runs_unless_they_may_overlap
 
 def test_a_job_that_cannot_be_submitted_becomes_the_schedules_problem_until_it_is_changed(clock: Session):
     made = make(clock, next_at=NOON)
-    clock.run("update dtsched.schedules set backoff = '{\"kind\": \"odd\"}'")
+    clock.run('update dtsched.schedules set backoff = \'{"kind": "odd"}\'')
     assert fire(clock, made, [NOON]) == []
     assert fire(clock, version(clock), [NOON]) == []
     (problem,) = clock.column("select problem from dtsched.list_schedules()")
@@ -340,7 +344,9 @@ def test_running_one_now_submits_its_job_and_leaves_its_ticks_alone(clock: Sessi
     clock.run("select dtsched.pause_schedule('s')")
     ((job, created),) = clock.rows("select job_id, created from dtsched.run_schedule('s')")
     assert created
-    assert clock.rows("select state, args, run_at from dtsched.jobs where id = %s", job) == [("ready", {"value": 1}, NOON)]
+    assert clock.rows("select state, args, run_at from dtsched.jobs where id = %s", job) == [
+        ("ready", {"value": 1}, NOON)
+    ]
     assert clock.rows("select last_tick, last_job_id from dtsched.list_schedules()") == [(None, job)]
     assert clock.column("select tick from dtsched.ticks") == []
 
@@ -365,13 +371,19 @@ def test_what_is_not_there_is_told(session: Session, verb: str):
     ("fields", "says"),
     [
         ({"spec": None}, "spec is missing: say when it is to fire"),
-        ({"spec": 5}, "spec must be cron fields (minute hour day month weekday, or second before them), @daily, @hourly, "),
+        (
+            {"spec": 5},
+            "spec must be cron fields (minute hour day month weekday, or second before them), @daily, @hourly, ",
+        ),
         ({"spec": "* * * *"}, "'every 10m', not \"* * * *\""),
         ({"spec": "* * * * * * *"}, "spec must be cron fields"),
         ({"spec": "@reboot"}, "spec must be cron fields"),
         ({"spec": "* * * * *; drop"}, "spec must be cron fields"),
         ({"spec": "0 " * 110 + "* * *"}, "spec must be cron fields"),
-        ({"spec": "every day"}, "spec must be an interval of whole seconds from 1s to 366d, like 'every 10m', not \"every day\""),
+        (
+            {"spec": "every day"},
+            "spec must be an interval of whole seconds from 1s to 366d, like 'every 10m', not \"every day\"",
+        ),
         ({"tz": "Mars/X"}, 'tz must be the name of a time zone like Europe/Berlin, not "Mars/X"'),
         ({"tz": "ABC5"}, "tz must be the name of a time zone like Europe/Berlin"),
         ({"catchup": "some"}, 'catchup must be skip, latest or all, not "some"'),
@@ -451,7 +463,9 @@ def test_of_two_deployments_the_newer_one_is_in_force_however_often_the_older_on
     assert spec_of(clock) == "0 2 * * *"
 
 
-def test_after_a_roll_back_the_older_declaration_comes_into_force_when_the_newer_one_is_not_heard_any_more(clock: Session):
+def test_after_a_roll_back_the_older_declaration_comes_into_force_when_the_newer_one_is_not_heard_any_more(
+    clock: Session,
+):
     declare(clock, spec="0 1 * * *")
     declare(clock, spec="0 2 * * *")
     set_clock(clock, NOON + timedelta(seconds=179, microseconds=999999))
