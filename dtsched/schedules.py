@@ -120,6 +120,11 @@ def check_schedule_name(name: str) -> None:
     check_name("name", name)
 
 
+def definition(schedule: Schedule) -> dict[str, Any]:
+    """What a NewSchedule of the same would say."""
+    return {name: getattr(schedule, name) for name in NewSchedule.__struct_fields__}
+
+
 def next_times(spec: str, tz: str, after: datetime, count: int) -> list[datetime]:
     """In UTC; fewer when it fires no more."""
     times = cron.parse(spec, tz)

@@ -24,6 +24,17 @@ from dtsched.api.pages import Pages, get_docs, get_openapi, get_root, get_style
 from dtsched.api.problems import INTERNAL, MEDIA_TYPE, UNREACHABLE, Problem, document, headers, refusal
 from dtsched.api.queues import get_queue, get_stats, list_queues, pause_queue, resume_queue
 from dtsched.api.requests import ApiRequest
+from dtsched.api.schedules import (
+    delete_schedule,
+    get_next_times,
+    get_schedule,
+    list_schedules,
+    patch_schedule,
+    pause_schedule,
+    put_schedule,
+    resume_schedule,
+    run_schedule,
+)
 from dtsched.api.submission import submit_batch, submit_job
 from dtsched.api.workers import get_worker, list_workers
 from dtsched.client import Client
@@ -48,6 +59,15 @@ HANDLERS = [
     get_queue,
     pause_queue,
     resume_queue,
+    list_schedules,
+    get_schedule,
+    put_schedule,
+    patch_schedule,
+    delete_schedule,
+    run_schedule,
+    pause_schedule,
+    resume_schedule,
+    get_next_times,
     list_workers,
     get_worker,
     get_stats,

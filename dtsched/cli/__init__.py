@@ -38,6 +38,7 @@ COMMANDS = {
     "reschedule": Entry("actions", "Jobs", "Have waiting jobs run at another time."),
     "delete": Entry("actions", "Jobs", "Delete jobs with their results and attempts."),
     "queue": Entry("queues", "Look", "Look at queues, pause and resume them."),
+    "schedule": Entry("schedules", "Look", "Make schedules and look at them, pause, resume, run and remove them."),
     "stats": Entry(
         "stats",
         "Look",

@@ -63,6 +63,14 @@ SAMPLES = {
     "queue show": Sample("mail"),
     "queue pause": Sample("mail"),
     "queue resume": Sample("mail"),
+    "schedule list": Sample(),
+    "schedule add": Sample("weekly @weekly echo value=1"),
+    "schedule show": Sample("nightly"),
+    "schedule pause": Sample("nightly"),
+    "schedule resume": Sample("nightly"),
+    "schedule run": Sample("nightly"),
+    "schedule next": Sample("nightly"),
+    "schedule remove": Sample("nightly"),
     "stats": Sample(),
     "config show": Sample("--origin"),
     "version": Sample(),
@@ -88,13 +96,14 @@ def takes_json(command: click.Command) -> bool:
 
 @pytest.fixture
 def prepared(cli: Cli, connect: Connect) -> Cli:
-    """Job 1 is ready, 2 scheduled, 3 cancelled; there is a worker."""
+    """Job 1 is ready, 2 scheduled, 3 cancelled; there is a worker, and a schedule."""
     register(connect(), "a-worker")
     Path("jobs.ndjson").write_text('{"task": "echo"}\n')
     cli("submit", "echo", "--queue", "mail")
     cli("submit", "echo", "--in", "1h")
     cli("submit", "echo")
     cli("cancel", "3")
+    cli("schedule", "add", "nightly", "@daily", "echo")
     return cli
 
 
