@@ -1,4 +1,5 @@
-"""The exact shapes of schedules in request bodies, as dtsched.api.shapes has them of jobs: for the OpenAPI document. What a request may be is decided by dtsched.schedules and dtsched.cron."""
+"""The exact shapes of schedules in request bodies, as dtsched.api.shapes has them of jobs: for the OpenAPI
+document alone. What a request may be is decided by dtsched.schedules and dtsched.cron."""
 
 from typing import Annotated, Any, TypeAlias
 

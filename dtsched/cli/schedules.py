@@ -315,8 +315,10 @@ def print_next(name: str, count: int, dsn: str | None, as_json: bool) -> None:
 @dsn_option
 @json_option
 def remove_schedules(names: tuple[str, ...], dsn: str | None, as_json: bool) -> None:
-    """Remove schedules; what they have submitted goes on. Exit code 4 for one that the code of running workers declares:
-    pause it instead."""
+    """Remove schedules; what they have submitted goes on.
+
+    Exit code 4 for one that the code of running workers declares: pause it instead.
+    """
     wanted = list(dict.fromkeys(names))
 
     async def remove_all(store: Store) -> None:
