@@ -38,9 +38,8 @@ SPECS = (
 SPARSE = tuple(spec for spec in SPECS if spec[0] != "*" and " *" not in spec[:4])
 """Few a day."""
 
-_MONTHS = dict(
-    zip(("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), range(1, 13), strict=True)
-)
+_NAMES_OF_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTHS: dict[str, int] = {name: number for number, name in enumerate(_NAMES_OF_MONTHS, start=1)}
 _DAYS = {name: number for number, name in enumerate(["sun", "mon", "tue", "wed", "thu", "fri", "sat"])}
 
 
