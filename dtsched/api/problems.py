@@ -76,6 +76,12 @@ METHOD = Kind(
 CONFLICT = Kind(
     "conflict", HTTPStatus.CONFLICT, "The job's state does not allow this", "GET the job to see the state it is in."
 )
+DECLARED = Kind(
+    "schedule-declared",
+    HTTPStatus.CONFLICT,
+    "The code of running workers declares this schedule",
+    "Take it out of their code and send the request again when they have ended, or pause it.",
+)
 FORBIDDEN = Kind(
     "forbidden",
     HTTPStatus.FORBIDDEN,

@@ -11,10 +11,10 @@ from msgspec import Meta, Struct
 
 from dtsched.api.database import Database
 from dtsched.api.documentation import JSON, Answer, documented
-from dtsched.api.problems import CONFLICT, INVALID, MALFORMED, UNKNOWN_TASK, Refused
+from dtsched.api.problems import DECLARED, INVALID, MALFORMED, UNKNOWN_TASK, Refused
 from dtsched.api.requests import ApiRequest, convert, object_of
 from dtsched.api.schedule_shapes import ScheduleChange, ScheduleRequest
-from dtsched.errors import InvalidInput, NotFound
+from dtsched.errors import Conflict, InvalidInput, NotFound
 from dtsched.jobs import Submitted, shown
 from dtsched.schedules import (
     NewSchedule,
@@ -123,12 +123,15 @@ async def patch_schedule(request: ApiRequest, name: FromPath[str], database: Nam
 @delete(
     "/v1/schedules/{name:str}",
     summary="Remove a schedule",
-    opt=documented("schedules", {204: None}, problems=[CONFLICT]),
+    opt=documented("schedules", {204: None}, problems=[DECLARED]),
 )
 async def delete_schedule(name: FromPath[str], database: NamedDependency[Database]) -> None:
     """What it has submitted goes on. 409 while the code of running workers declares it: pause it instead."""
     wanted = _name_of(name)
-    await database.store(lambda store: store.unschedule(wanted))
+    try:
+        await database.store(lambda store: store.unschedule(wanted))
+    except Conflict as error:
+        raise Refused(DECLARED, str(error)) from error
 
 
 @post(

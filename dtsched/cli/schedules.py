@@ -260,7 +260,8 @@ def switch(
 
     async def switch_all(store: Store) -> list[Switched]:
         async with store.transaction():
-            return [Switched(name, paused, await act(store, name)) for name in wanted]
+            changed = {name: await act(store, name) for name in sorted(wanted)}  # rows are locked in one order
+        return [Switched(name, paused, changed[name]) for name in wanted]
 
     return with_store(dsn, switch_all)
 
@@ -323,7 +324,7 @@ def remove_schedules(names: tuple[str, ...], dsn: str | None, as_json: bool) -> 
 
     async def remove_all(store: Store) -> None:
         async with store.transaction():
-            for name in wanted:
+            for name in sorted(wanted):
                 await store.unschedule(name)
 
     with_store(dsn, remove_all)

@@ -38,7 +38,8 @@ begin
                               dtsched.shown(v_value));
             end if;
         elsif v_field = 'tz' then
-            if v_text is null or not exists (select from pg_timezone_names zone where zone.name = v_text) then
+            if v_text is null
+                or v_text <> 'UTC' and not exists (select from pg_timezone_names zone where zone.name = v_text) then
                 return format('tz must be the name of a time zone like Europe/Berlin, not %s', dtsched.shown(v_value));
             end if;
         elsif v_field = 'catchup' then
