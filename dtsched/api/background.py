@@ -13,7 +13,8 @@ from dtsched.settings import Settings
 from dtsched.store import open_store
 
 _LOCK_MS = 500
-_CANCEL_SECONDS = 0.5
+_IDLE_SECONDS = 0.1
+_SEVER_SECONDS = 0.05
 
 
 @asynccontextmanager
@@ -29,10 +30,18 @@ async def maintained(settings: Settings) -> AsyncGenerator[None]:
     try:
         yield
     finally:
+        await _until_idle(link)
+        link.sever()
+        await asyncio.sleep(_SEVER_SECONDS)
         for loop in loops:
             loop.cancel()
-        late = (await asyncio.wait(loops, timeout=_CANCEL_SECONDS))[1]
-        if late:  # a cancelled statement waits until the server has answered, and a silent line never does
-            link.sever()
         await asyncio.gather(*loops, return_exceptions=True)
         await link.close()
+
+
+async def _until_idle(link: Link) -> None:
+    """A statement that is cancelled asks the server to give it up, and waits for seconds when that is frozen. So what
+    goes on may end, and if it does not, its connection is taken away before anything is cancelled."""
+    deadline = asyncio.get_running_loop().time() + _IDLE_SECONDS
+    while link.busy and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110  (once in a server's life)
+        await asyncio.sleep(0.01)
