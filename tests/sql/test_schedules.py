@@ -102,15 +102,7 @@ def test_a_tick_submits_the_job_as_the_schedule_says_with_the_tick_as_its_time(c
         "limit_key": "l",
         "tags": ["a"],
     }
-    made = make(
-        clock,
-        next_at=NOON,
-        args={"value": 1},
-        limit_key="l",
-        tags=["a"],
-        backoff={"kind": "fixed", "base": 1},
-        **fields,
-    )
+    made = make(clock, next_at=NOON, args={"value": 1}, backoff={"kind": "fixed", "base": 1}, **fields)
     assert fire(clock, made, [NOON]) == [(NOON, "fired")]
     assert clock.rows("""
         select task, args, queue, priority, max_attempts, timeout, limit_key, tags, backoff, run_at, state, key
