@@ -37,6 +37,7 @@ from dtsched.jobs import (
 from dtsched.overview import LogLine
 from dtsched.parents import AnyParent, edge_of
 from dtsched.pool import SyncPool
+from dtsched.schedules import Catchup, NewSchedule, Overlap
 from dtsched.settings import Settings, load
 from dtsched.store import emit_in, emit_in_sync, read_job_sync, require_connection, submit_in, submit_in_sync
 from dtsched.tasks import Executor, TaskDefinition, TaskRegistry
@@ -322,6 +323,47 @@ class App:
         decorator = TaskDecorator(self, options)
         return decorator if function is None else decorator(function)
 
+    def schedule(
+        self,
+        spec: str,
+        *,
+        tz: str = "UTC",
+        name: str | None = None,
+        args: Mapping[str, Any] | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        max_attempts: int | None = None,
+        timeout: float | str | None = None,
+        limit_key: str | None = None,
+        tags: Sequence[str] | None = None,
+        catchup: Catchup | None = None,
+        catchup_limit: int | None = None,
+        overlap: Overlap | None = None,
+        tolerance: float | str | None = None,
+    ) -> "ScheduleDecorator":
+        """Has a task run at the times of `spec`, over @app.task or over a function, which becomes a task: cron with
+        five fields, or six with seconds first, @daily and the like, or "every 10m". `name` is by default the task's.
+        Workers of this app declare it; docs/schedules.md says what is made up for (`catchup`) and may overlap."""
+        return ScheduleDecorator(
+            self,
+            name,
+            {
+                "spec": spec,
+                "tz": None if tz == "UTC" else tz,
+                "queue": queue,
+                "priority": priority,
+                "max_attempts": max_attempts,
+                "timeout": timeout,
+                "limit_key": limit_key,
+                "tags": None if tags is None else list(tags),
+                "catchup": catchup,
+                "catchup_limit": catchup_limit,
+                "overlap": overlap,
+                "tolerance": tolerance,
+            },
+            {} if args is None else args,
+        )
+
     async def submit(
         self, task: str, args: Mapping[str, Any] | None = None, **options: Unpack[OptionValues]
     ) -> JobHandle[Any]:
@@ -444,6 +486,37 @@ class TaskDecorator:
         definition = TaskDefinition(function, **self.options)
         self.app.registry.add(definition)
         return Task[Any, Any](self.app, definition)
+
+
+@dataclass(frozen=True)
+class ScheduleDecorator:
+    """What `@app.schedule(…)` is. What it does not say of the jobs is what the task says."""
+
+    app: App
+    name: str | None
+    fields: Mapping[str, Any]
+    args: Mapping[str, Any]
+
+    @overload
+    def __call__(self, task: Task[P, R], /) -> Task[P, R]: ...
+    @overload
+    def __call__(self, task: Callable[Concatenate[Context, P], Awaitable[R]], /) -> Task[P, R]: ...
+    @overload
+    def __call__(self, task: Callable[P, Awaitable[R]], /) -> Task[P, R]: ...
+    @overload
+    def __call__(self, task: Callable[Concatenate[Context, P], R], /) -> Task[P, R]: ...
+    @overload
+    def __call__(self, task: Callable[P, R], /) -> Task[P, R]: ...
+    def __call__(self, task: Any, /) -> Any:
+        scheduled: Task[Any, Any] = (
+            cast("Task[Any, Any]", task) if isinstance(task, Task) else TaskDecorator(self.app)(task)
+        )
+        definition = scheduled.definition
+        of_task = {name: getattr(definition, name) for name in ("queue", "priority", "max_attempts", "backoff")}
+        given = {name: value for name, value in self.fields.items() if value is not None}
+        schedule = NewSchedule(task=definition.name, args=definition.bind(**_named(self.args)), **{**of_task, **given})
+        self.app.registry.add_schedule(self.name if self.name is not None else definition.name, schedule)
+        return scheduled
 
 
 def _changed(options: Options, values: OptionValues) -> Options:

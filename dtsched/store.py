@@ -32,6 +32,7 @@ from dtsched.overview import (
     WorkerRecord,
     WorkflowRecord,
 )
+from dtsched.schedules import Due, DueSchedule, NewSchedule, Schedule, Tick
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -439,6 +440,75 @@ class Store:
     async def free_expired_keys(self, limit: int = 1000) -> int:
         """How many keys whose time is over were dealt with; as many as the limit: there may be more."""
         return cast("int", (await self._row("select dtsched.free_expired_keys(%s)", limit))[0])
+
+    async def schedules(self, name: str | None = None) -> list[Schedule]:
+        return await self._records(Schedule, "select * from dtsched.list_schedules(%s)", name)
+
+    async def ticks(self, schedule: str, limit: int = 20) -> list[Tick]:
+        """What became of them, newest first."""
+        return await self._records(Tick, "select * from dtsched.list_ticks(%s, %s)", schedule, limit)
+
+    async def save_schedule(self, name: str, schedule: NewSchedule, *, check_task: bool = True) -> bool:
+        """Makes it, or gives the one of that name this definition. True when it is new."""
+        row = await self._row(
+            "select dtsched.save_schedule(%s, %s::jsonb, false, %s)", name, _json(schedule), check_task
+        )
+        return bool(row[0])
+
+    async def change_schedule(self, name: str, fields: Mapping[str, object]) -> None:
+        """What is missing stays as it is; None is the default."""
+        await self._rows("select dtsched.save_schedule(%s, %s::jsonb, true)", name, _json(fields))
+
+    async def unschedule(self, name: str) -> None:
+        await self._rows("select dtsched.unschedule(%s)", name)
+
+    async def pause_schedule(self, name: str) -> bool:
+        """False when it was paused already."""
+        return bool((await self._row("select dtsched.pause_schedule(%s)", name))[0])
+
+    async def resume_schedule(self, name: str) -> bool:
+        """False when it was not paused."""
+        return bool((await self._row("select dtsched.resume_schedule(%s)", name))[0])
+
+    async def run_schedule(self, name: str) -> Submitted:
+        """Not created: a job of it is unfinished, and its overlap is skip."""
+        row = await self._row("select job_id, created from dtsched.run_schedule(%s)", name)
+        return Submitted(id=row[0], created=row[1])
+
+    async def declare_schedules(self, schedules: Mapping[str, NewSchedule]) -> dict[str, str]:
+        """What came of each: created, changed, kept or overruled."""
+        given = [{"name": name, **msgspec.to_builtins(schedule)} for name, schedule in schedules.items()]
+        rows = await self._rows("select name, outcome from dtsched.declare_schedules(%s::jsonb)", _json(given))
+        return {row[0]: row[1] for row in rows}
+
+    async def due_schedules(self) -> Due:
+        rows = await self._rows("select name, version, spec, tz, since, next_at, now, next_seconds"
+                                " from dtsched.due_schedules()")  # fmt: skip
+        names = DueSchedule.__struct_fields__
+        schedules = [DueSchedule(**dict(zip(names, row[:6], strict=True))) for row in rows if row[0] is not None]
+        return Due(schedules=schedules, now=rows[0][6], next_seconds=rows[0][7])
+
+    async def fire(
+        self, name: str, version: int, due: datetime | None, ticks: Sequence[datetime], next_at: datetime | None
+    ) -> list[Tick]:
+        """What became of the ticks; none when somebody else was first, or the schedule is another one by now."""
+        rows = await self._rows(
+            "select tick, outcome, job_id, dtsched.now() from dtsched.fire(%s, %s, %s::timestamptz, %s::timestamptz[],"
+            " %s::timestamptz)",
+            name,
+            version,
+            due,
+            list(ticks),
+            next_at,
+        )
+        return [Tick(tick=row[0], outcome=row[1], job_id=row[2], at=row[3]) for row in rows]
+
+    async def note_schedule_problem(self, name: str, version: int, problem: str) -> None:
+        await self._rows("select dtsched.note_schedule_problem(%s, %s, %s)", name, version, problem)
+
+    async def prune_ticks(self) -> int:
+        """How many were removed, at most 1000."""
+        return cast("int", (await self._row("select dtsched.prune_ticks()"))[0])
 
     async def settled(self, xid: int) -> bool:
         """Whether all transactions from before hungry() drew this xid have ended."""

@@ -25,6 +25,7 @@ from dtsched.jobs import (
     reference_of,
     shown,
 )
+from dtsched.schedules import NewSchedule, check_schedule
 from dtsched.settings import parse_duration
 from dtsched.uniqueness import Unique, key_of
 
@@ -233,6 +234,14 @@ class TaskRegistry(Mapping[str, TaskDefinition]):
 
     def __init__(self) -> None:
         self._definitions: dict[str, TaskDefinition] = {}
+        self.schedules: dict[str, NewSchedule] = {}
+        """By name: what the workers of this app declare."""
+
+    def add_schedule(self, name: str, schedule: NewSchedule) -> None:
+        checked = check_schedule(name, schedule)
+        if name in self.schedules:
+            raise InvalidInput(f"there is a schedule {name} already: give one of them another name", field="name")
+        self.schedules[name] = checked
 
     def add(self, definition: TaskDefinition) -> None:
         if definition.name in self._definitions:

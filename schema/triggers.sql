@@ -24,4 +24,13 @@ create or replace trigger wake_hungry_workers after insert on dtsched.parked
     referencing new table as new_entries
     for each statement execute function dtsched.wake_hungry_workers();
 
+create or replace trigger note_schedule_change before update on dtsched.schedules
+    for each row when ((old.spec, old.tz, old.task, old.args, old.queue, old.priority, old.max_attempts, old.timeout,
+                        old.limit_key, old.tags, old.backoff, old.catchup, old.catchup_limit, old.overlap, old.tolerance,
+                        old.paused_at) is distinct from
+                       (new.spec, new.tz, new.task, new.args, new.queue, new.priority, new.max_attempts, new.timeout,
+                        new.limit_key, new.tags, new.backoff, new.catchup, new.catchup_limit, new.overlap, new.tolerance,
+                        new.paused_at))
+    execute function dtsched.note_schedule_change();
+
 select dtsched.ensure_partitions();

@@ -12,6 +12,7 @@ from litestar.exceptions import MethodNotAllowedException
 from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Receive, Scope, Send
 
 from dtsched.api.actions import cancel_job, delete_job, reschedule_job, retry_job, run_job_now
+from dtsched.api.background import maintained
 from dtsched.api.database import Database, Questions
 from dtsched.api.events import emit_event, get_steps
 from dtsched.api.front_door import FrontDoor, request_id_of
@@ -25,6 +26,17 @@ from dtsched.api.pages import Pages, get_docs, get_openapi, get_root, get_style
 from dtsched.api.problems import INTERNAL, MEDIA_TYPE, UNREACHABLE, Problem, document, headers, refusal
 from dtsched.api.queues import get_queue, get_stats, list_queues, pause_queue, resume_queue
 from dtsched.api.requests import ApiRequest
+from dtsched.api.schedules import (
+    delete_schedule,
+    get_next_times,
+    get_schedule,
+    list_schedules,
+    patch_schedule,
+    pause_schedule,
+    put_schedule,
+    resume_schedule,
+    run_schedule,
+)
 from dtsched.api.submission import submit_batch, submit_job
 from dtsched.api.tasks import get_task, list_tasks
 from dtsched.api.workers import get_worker, list_workers
@@ -59,6 +71,15 @@ HANDLERS = [
     get_workflow,
     cancel_workflow,
     retry_workflow,
+    list_schedules,
+    get_schedule,
+    put_schedule,
+    patch_schedule,
+    delete_schedule,
+    run_schedule,
+    pause_schedule,
+    resume_schedule,
+    get_next_times,
     list_workers,
     list_tasks,
     get_task,
@@ -100,7 +121,8 @@ def create_app(settings: Settings, *, hosts: Collection[str] = ()) -> Api:
     async def connected(_: Litestar) -> AsyncGenerator[None]:
         await questions.open()
         try:
-            yield
+            async with maintained(settings):
+                yield
         finally:
             await questions.close()
 

@@ -49,6 +49,7 @@ TAGS = {
     "events": "What jobs wait for.",
     "queues": "Where jobs wait, in figures.",
     "workflows": "Jobs that belong together, and how far they are.",
+    "schedules": "What is submitted at fixed times.",
     "workers": "Who runs them.",
     "server": "This server itself.",
 }
@@ -68,7 +69,10 @@ PARAMETERS: dict[str, tuple[str, Any]] = {
     "worker_id": ("The id of a worker.", Annotated[UUID, Meta(examples=["0f0e0d0c-0b0a-4909-8807-060504030201"])]),
     "job_id": ("The id of a job.", Annotated[int, Meta(ge=1, le=2**63 - 1, examples=[1])]),
     "workflow_id": ("The id of a workflow.", Annotated[int, Meta(ge=1, le=2**63 - 1, examples=[1])]),
-    "name": ("The name of a queue.", Annotated[str, Meta(pattern="^[A-Za-z0-9._:-]{1,128}$", examples=["default"])]),
+    "name": (
+        "The name of a queue or a schedule.",
+        Annotated[str, Meta(pattern="^[A-Za-z0-9._:-]{1,128}$", examples=["default"])],
+    ),
 }
 """Those in addresses."""
 

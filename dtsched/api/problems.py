@@ -82,6 +82,12 @@ KEY_HELD = Kind(
     "Another job holds the key",
     "Nothing was written: wait until the key is free, or send on_conflict keep, replace or supersede.",
 )
+DECLARED = Kind(
+    "schedule-declared",
+    HTTPStatus.CONFLICT,
+    "The code of running workers declares this schedule",
+    "Take it out of their code and send the request again when they have ended, or pause it.",
+)
 FORBIDDEN = Kind(
     "forbidden",
     HTTPStatus.FORBIDDEN,

@@ -42,6 +42,7 @@ COMMANDS = {
     "queue": Entry("queues", "Look", "Look at queues, pause and resume them."),
     "workflow": Entry("workflows", "Look", "Look at workflows and how far they are; cancel and retry them."),
     "task": Entry("tasks", "Look", "Look at the tasks that workers have declared."),
+    "schedule": Entry("schedules", "Look", "Make schedules and look at them, pause, resume, run and remove them."),
     "stats": Entry(
         "stats",
         "Look",

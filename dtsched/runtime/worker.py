@@ -13,6 +13,7 @@ from dtsched.context import Context
 from dtsched.correlation import working_as
 from dtsched.jobs import ParentResult
 from dtsched.listener import Listener
+from dtsched.maintenance.declare import Declare
 from dtsched.maintenance.events import Events
 from dtsched.maintenance.expire import Expire
 from dtsched.maintenance.keys import ExpiredKeys
@@ -22,6 +23,7 @@ from dtsched.maintenance.partitions import Partitions
 from dtsched.maintenance.promote import Promote
 from dtsched.maintenance.rescue import Rescue
 from dtsched.maintenance.rollup import RollUp
+from dtsched.maintenance.schedules import Schedules
 from dtsched.outage import first_line
 from dtsched.pool import Pool
 from dtsched.runtime.attempt import Attempt, correlation_id_of
@@ -191,6 +193,8 @@ class Worker:
             "rollup": RollUp(self._maintenance).run_once,
             "keys": ExpiredKeys(self._maintenance).run_once,
             "events": Events(self._maintenance).run_once,
+            "declare": Declare(self._maintenance, self._registry.schedules).run_once,
+            "schedules": Schedules(self._maintenance, poll_seconds=self._settings.poll).run_once,
             "watchdog": Watchdog(
                 self._maintenance,
                 self._claimer,

@@ -147,4 +147,10 @@ as $$
     join dtsched.jobs job on job.id = step.job_id and job.state = 'scheduled' and job.run_at = step.until
     where step.kind = 'event' and step.state = 'waiting'
         and not exists (select from dtsched.event_waits wait where wait.event = step.event and wait.job_id = step.job_id)
+    union all
+    select 'the last tick of a schedule is noted', null, format('schedule %s, tick %s', schedule.name, schedule.last_tick)
+    from dtsched.schedules schedule
+    where schedule.last_tick is not null
+        and not exists (select from dtsched.ticks noted
+                        where noted.schedule = schedule.name and noted.tick = schedule.last_tick)
 $$;

@@ -175,13 +175,13 @@ def test_a_schema_of_another_contract_is_not_ready(
 def test_livez_never_touches_the_database(database: str, connect: Connect, serve_api: Serve) -> None:
     api = serve_api(database)
     assert [api.get("/livez").json() for _ in range(5)] == [{"status": "alive"}] * 5
-    assert connect().execute("select count(*) from pg_stat_activity where application_name ~ 'dtsched'").fetchone() == (
-        0,
-    )
+    assert connect().execute(
+        "select count(*) from pg_stat_activity where application_name = 'dtsched api'"
+    ).fetchone() == (0,)
     api.get("/readyz")
-    assert connect().execute("select count(*) from pg_stat_activity where application_name ~ 'dtsched'").fetchone() == (
-        1,
-    )
+    assert connect().execute(
+        "select count(*) from pg_stat_activity where application_name = 'dtsched api'"
+    ).fetchone() == (1,)
 
 
 def test_sigterm_ends_the_server_soon_and_in_order(database: str, serve_api: Serve) -> None:

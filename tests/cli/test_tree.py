@@ -65,6 +65,14 @@ SAMPLES = {
     "queue show": Sample("mail"),
     "queue pause": Sample("mail"),
     "queue resume": Sample("mail"),
+    "schedule list": Sample(),
+    "schedule add": Sample("weekly @weekly echo value=1"),
+    "schedule show": Sample("nightly"),
+    "schedule pause": Sample("nightly"),
+    "schedule resume": Sample("nightly"),
+    "schedule run": Sample("nightly"),
+    "schedule next": Sample("nightly"),
+    "schedule remove": Sample("nightly"),
     "task list": Sample(),
     "task show": Sample("echo"),
     "stats": Sample(),
@@ -96,7 +104,7 @@ def takes_json(command: click.Command) -> bool:
 
 @pytest.fixture
 def prepared(cli: Cli, connect: Connect) -> Cli:
-    """Job 1 is ready, 2 scheduled, 3 cancelled; there is a worker, and the workflow 1."""
+    """Job 1 is ready, 2 scheduled, 3 cancelled; there is a worker, the workflow 1, and a schedule."""
     connection = connect()
     register(connection, "a-worker")
     connection.execute("select dtsched.create_workflow('etl')")
@@ -105,6 +113,7 @@ def prepared(cli: Cli, connect: Connect) -> Cli:
     cli("submit", "echo", "--in", "1h")
     cli("submit", "echo")
     cli("cancel", "3")
+    cli("schedule", "add", "nightly", "@daily", "echo")
     return cli
 
 

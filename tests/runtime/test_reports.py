@@ -18,6 +18,7 @@ from psycopg.types.json import Jsonb
 
 from dtsched import App, Context, InvalidInput, correlated
 from dtsched.runtime import reports
+from dtsched.runtime.completion import Completion
 from dtsched.runtime.joblogs import JobLogHandler
 from dtsched.runtime.worker import Worker
 from dtsched.settings import Settings
@@ -307,7 +308,7 @@ def test_what_is_no_progress_is_refused(share: Any, message: Any, told: str) -> 
 
     context = Context(
         job_id=1, task="t", queue="q", attempt=1, max_attempts=1, worker_id=uuid4(), correlation_id="c",
-        read_parents=nobody, notes=Nothing(),
+        read_parents=nobody, notes=Nothing(), completion=Completion(uuid4(), 1),
     )  # fmt: skip
     with pytest.raises(InvalidInput) as refused:
         context.progress(share, message)
