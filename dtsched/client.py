@@ -1,15 +1,16 @@
 """Submitting and watching jobs from a program of one's own: checks first, then asks the store."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from dtsched.correlation import correlate
 from dtsched.errors import JobFailed, NotFound
 from dtsched.filters import Filter
-from dtsched.jobs import ENDED, Job, NewJob, Submitted, check_all
-from dtsched.overview import JobPage
+from dtsched.jobs import ENDED, Job, NewJob, Submitted, check_all, check_name
+from dtsched.limits import checked_limit, checked_settings
+from dtsched.overview import JobPage, LimitRecord
 from dtsched.pool import Pool
 from dtsched.store import Store
 from dtsched.waiting import Waiting
@@ -77,6 +78,27 @@ class Client:
         """What came of each: cancelled, requested (it runs and is told), finished, busy (try again) or missing."""
         async with self.pool.store() as store:
             return await store.cancel(job_ids)
+
+    async def set_queue(self, queue: str, settings: Mapping[str, object]) -> dict[str, Any]:
+        """Changes the settings that are named, None takes one away; returns all that the queue has then. Durations may
+        be like "10m", rates like "100/m". dtsched.set_queue() has the list."""
+        check_name("queue", queue)
+        checked = checked_settings(settings)
+        async with self.pool.store() as store:
+            return await store.set_queue(queue, checked)
+
+    async def set_limit(
+        self, key: str, concurrency: int | None = None, rate: float | str | None = None, burst: int | None = None
+    ) -> LimitRecord:
+        """How many jobs of a limit key run at once and start a second. What is None is as the queue of a job says."""
+        checked = checked_limit(key, concurrency, rate, burst)
+        async with self.pool.store() as store:
+            return await store.set_limit(checked)
+
+    async def limits(self, key: str | None = None, *, after: str | None = None, limit: int = 200) -> list[LimitRecord]:
+        """Keys that have limits of their own, jobs that run, or jobs that wait; by key, at most 200 a page."""
+        async with self.pool.store() as store:
+            return await store.limits(key, after=after, limit=limit)
 
     async def ask(self, question: Callable[[Store], Awaitable[T]]) -> T:
         """The answer to one question, over a connection that it has for itself."""

@@ -46,7 +46,7 @@ A request may bring an X-Request-Id of its own, under which the log of the serve
 
 TAGS = {
     "jobs": "What is to be done, and what became of it.",
-    "queues": "Where jobs wait, in figures.",
+    "queues": "Where jobs wait, in figures, and what holds them back.",
     "workers": "Who runs them.",
     "server": "This server itself.",
 }
@@ -65,6 +65,10 @@ HEADERS: dict[str, tuple[str, Any]] = {
 PARAMETERS: dict[str, tuple[str, Any]] = {
     "worker_id": ("The id of a worker.", Annotated[UUID, Meta(examples=["0f0e0d0c-0b0a-4909-8807-060504030201"])]),
     "job_id": ("The id of a job.", Annotated[int, Meta(ge=1, le=2**63 - 1, examples=[1])]),
+    "key": (
+        "A limit key, percent-encoded.",
+        Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,255}$", examples=["tenant-7"])],
+    ),
     "name": ("The name of a queue.", Annotated[str, Meta(pattern="^[A-Za-z0-9._:-]{1,128}$", examples=["default"])]),
 }
 """Those in addresses."""

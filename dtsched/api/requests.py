@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
@@ -65,12 +66,16 @@ def job_id_of(given: str) -> int:
 
 
 def page_of(request: ApiRequest) -> Page:
+    return query_of(request, Page, _PAGE_SHAPES, numbers=("limit", "after"))
+
+
+def query_of(request: ApiRequest, kind: type[T], shapes: dict[str, str], *, numbers: Sequence[str] = ("limit",)) -> T:
     given: dict[str, object] = {}
     for name, value in request.query_params.multi_items():
         if name in given:
             raise Refused(MALFORMED, f"{name[:40]} was given twice", field=name[:40])
-        given[name] = int(value) if name in ("limit", "after") and _DIGITS.fullmatch(value) else value
-    return convert(given, Page, _PAGE_SHAPES)
+        given[name] = int(value) if name in numbers and _DIGITS.fullmatch(value) else value
+    return convert(given, kind, shapes)
 
 
 async def object_of(request: ApiRequest) -> dict[str, object]:

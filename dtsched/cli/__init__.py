@@ -37,7 +37,8 @@ COMMANDS = {
     "run-now": Entry("actions", "Jobs", "Make scheduled jobs ready at once."),
     "reschedule": Entry("actions", "Jobs", "Have waiting jobs run at another time."),
     "delete": Entry("actions", "Jobs", "Delete jobs with their results and attempts."),
-    "queue": Entry("queues", "Look", "Look at queues, pause and resume them."),
+    "queue": Entry("queues", "Look", "Look at queues, pause and resume them, and change what holds for them."),
+    "limit": Entry("limits", "Look", "Look at limit keys, and set their limits."),
     "stats": Entry(
         "stats",
         "Look",

@@ -63,6 +63,12 @@ SAMPLES = {
     "queue show": Sample("mail"),
     "queue pause": Sample("mail"),
     "queue resume": Sample("mail"),
+    "queue set": Sample("mail limit=5 rate=10/s"),
+    "queue limit": Sample("mail 5"),
+    "queue drain": Sample("mail"),
+    "limit list": Sample(),
+    "limit show": Sample("tenant-7"),
+    "limit set": Sample("tenant-7 3"),
     "stats": Sample(),
     "config show": Sample("--origin"),
     "version": Sample(),
@@ -95,6 +101,7 @@ def prepared(cli: Cli, connect: Connect) -> Cli:
     cli("submit", "echo", "--in", "1h")
     cli("submit", "echo")
     cli("cancel", "3")
+    cli("limit", "set", "tenant-7", "2")
     return cli
 
 
