@@ -12,13 +12,11 @@ from dtsched.limits import HIGHEST_RATE, LONGEST_AGING, LONGEST_RETENTION, LOWES
 
 Jobs: TypeAlias = Annotated[int, Meta(ge=0, le=MOST_JOBS)]
 Burst: TypeAlias = Annotated[int, Meta(ge=1, le=MOST_JOBS)]
-Rate: TypeAlias = (
-    Annotated[float, Meta(ge=LOWEST_RATE, le=HIGHEST_RATE)]
-    | Annotated[
-        str,
-        Meta(pattern=r"^[0-9]+(\.[0-9]+)?(/[smhd])?$", description="jobs a second, or like 10/s, 100/m, 5000/h, 1/d"),
-    ]
-)
+RateText: TypeAlias = Annotated[
+    str,
+    Meta(pattern=r"^[0-9]+(\.[0-9]+)?(/[smhd])?$", description="jobs a second, or like 10/s, 100/m, 1/d"),
+]
+Rate: TypeAlias = Annotated[float, Meta(ge=LOWEST_RATE, le=HIGHEST_RATE)] | RateText
 Seconds: TypeAlias = Annotated[float, Meta(ge=0.001, le=MAX_SECONDS)] | Duration
 Kept: TypeAlias = Annotated[float, Meta(ge=0, le=LONGEST_RETENTION)] | Literal["forever"] | Duration
 

@@ -14,6 +14,7 @@ declare
     v_unsuccessful bigint[];
     v_limit_keys text[];
     v_failed bigint[];
+    v_jobs bigint[];
 begin
     with other as materialized (
         select given.lease, given.outcome, given.delay, given.error
@@ -114,8 +115,9 @@ begin
         array_agg(changed.id) filter (where changed.state in ('failed', 'cancelled') and changed.key is not null),
         array_agg(changed.key::text) filter (where changed.state in ('failed', 'cancelled') and changed.key is not null),
         array(select gone.limit_key from gone where gone.limit_key is not null),
-        array_agg(changed.id) filter (where changed.outcome in ('retry', 'fail'))
-    into v_leases, v_unsuccessful, v_keyed, v_keys, v_limit_keys, v_failed
+        array_agg(changed.id) filter (where changed.outcome in ('retry', 'fail')),
+        array(select gone.job_id from gone)
+    into v_leases, v_unsuccessful, v_keyed, v_keys, v_limit_keys, v_failed, v_jobs
     from changed;
 
     if v_keys is not null then
@@ -131,5 +133,6 @@ begin
     if v_failed is not null then
         perform dtsched.note_failures(v_failed);
     end if;
+    perform dtsched.free_room(v_jobs);
     return query select unnest(v_leases);
 end $$;
