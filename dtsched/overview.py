@@ -47,9 +47,9 @@ class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Queue(msgspec.Struct, frozen=True, kw_only=True):
-    """A queue in figures; see dtsched.list_queues() for how far they are counted. `ready` includes `parked`, which no
-    worker may claim now. `open_until` is when an open circuit breaker lets a job try. Rates are of this minute and the
-    four before."""
+    """A queue in figures; see dtsched.list_queues() for how far they are counted. `ready` includes `parked`: what waits
+    under a limit key, or for a worker that knows its task. `open_until` is when an open circuit breaker lets a job try.
+    Rates are of this minute and the four before."""
 
     name: str
     paused_at: datetime | None

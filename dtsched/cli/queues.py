@@ -106,7 +106,11 @@ def fields(queue: Queue) -> list[tuple[str, str]]:
     return [
         ("name", queue.name),
         ("state", f"paused since {at(queue.paused_at)}" if queue.paused_at else "active"),
-        ("ready", f"{queue.ready:,}" + (f", {queue.parked:,} of them for no worker now" if queue.parked else "")),
+        (
+            "ready",
+            f"{queue.ready:,}"
+            + (f", {queue.parked:,} of them for a limit key or an unknown task" if queue.parked else ""),
+        ),
         ("scheduled", f"{queue.scheduled:,}"),
         ("blocked", f"{queue.blocked:,}"),
         ("running", f"{queue.running:,}"),

@@ -1,6 +1,6 @@
 -- The queues that have a row, wait for something or are served, by name; only p_name if given. ready, scheduled and blocked
 -- are counted up to 1,000,000; over 20,000, jobs that were cancelled or moved since may be among them. parked is the part of
--- ready that no worker may claim now. oldest_ready_seconds is how long the head of the queue has been ready to be claimed,
+-- ready that waits under a limit key, or for a worker that knows its task. oldest_ready_seconds is how long the head of the queue has been ready to be claimed,
 -- null when it is empty. open_until is when an open circuit breaker lets a job try, null where it is closed. completed_per_second and failed_per_second are of this minute and the four before. workers and
 -- slots are those of the live workers that serve it.
 create or replace function dtsched.list_queues(p_name text default null)
