@@ -14,7 +14,7 @@ Jobs: TypeAlias = Annotated[int, Meta(ge=0, le=MOST_JOBS)]
 Burst: TypeAlias = Annotated[int, Meta(ge=1, le=MOST_JOBS)]
 RateText: TypeAlias = Annotated[
     str,
-    Meta(pattern=r"^[0-9]+(\.[0-9]+)?(/[smhd])?$", description="jobs a second, or like 10/s, 100/m, 1/d"),
+    Meta(pattern=r"^[0-9]+(\.[0-9]+)?(/[smhd])?$", description="jobs a second, or like 10/s, 100/m, 5000/h, 1/d"),
 ]
 Rate: TypeAlias = Annotated[float, Meta(ge=LOWEST_RATE, le=HIGHEST_RATE)] | RateText
 Seconds: TypeAlias = Annotated[float, Meta(ge=0.001, le=MAX_SECONDS)] | Duration
@@ -22,7 +22,7 @@ Kept: TypeAlias = Annotated[float, Meta(ge=0, le=LONGEST_RETENTION)] | Literal["
 
 
 class Breaker(Struct, forbid_unknown_fields=True):
-    """After `failures` within that time nothing starts for the `cooldown`; then one job at a time until one completes."""
+    """After `failures` within that time nothing starts for the `cooldown`; then one job tries at a time."""
 
     failures: Annotated[int, Meta(ge=1, le=1000)]
     within: Seconds

@@ -40,3 +40,13 @@ async def work_fast(ctx: Context, seconds: float = 0.005) -> None:
 @slow.task(name="work")
 async def work_slow(ctx: Context, seconds: float = 0.05) -> None:
     await run(ctx, f"slow {os.getpid()}", seconds)
+
+
+@fast.task(name="nap")
+async def nap_shortly() -> None:
+    await asyncio.sleep(0.005)
+
+
+@slow.task(name="nap")
+async def nap_long() -> None:
+    await asyncio.sleep(0.05)

@@ -74,20 +74,21 @@ async def test_a_killed_worker_takes_no_seats_of_a_limited_queue_with_it(databas
 
 async def test_a_quick_and_a_slow_worker_share_jobs_by_their_speed(database: str, connect: Connect) -> None:
     connection = connect()
-    connection.execute(RUNS)
-    with worker_process(database, app=FAST, queues="default:2"), worker_process(database, app=SLOW, queues="default:2"):
-        await until(lambda: one(connection, WORKERS) == 2)
-        submit_work(connection, 300)
-        await until_ended(connection)
-    ran = dict(
-        connection.execute("select left(worker, 4), count(*) from public.runs where ended group by 1").fetchall()
+    with worker_process(database, app=FAST, queues="default:2"):
+        await until(lambda: one(connection, WORKERS) == 1)
+        fast = one(connection, "select id from dtsched.workers")
+        with worker_process(database, app=SLOW, queues="default:2"):
+            await until(lambda: one(connection, WORKERS) == 2)
+            connection.execute("insert into dtsched.jobs (task) select 'nap' from generate_series(1, 400)")
+            await until_ended(connection)
+    statement = """select count(*), max(finished_at) from dtsched.jobs
+        where state = 'completed' and (worker_id = %s) = %s"""
+    (by_fast, last_of_fast), (by_slow, last_of_slow) = (
+        connection.execute(statement, (fast, is_fast)).fetchall()[0] for is_fast in (True, False)
     )
-    ends = dict(
-        connection.execute("select left(worker, 4), max(at) from public.runs where ended group by 1").fetchall()
-    )
-    assert ran["fast"] + ran["slow"] == 300
-    assert ran["fast"] > 2 * ran["slow"], ran
-    assert ends["slow"] - ends["fast"] < timedelta(seconds=1.2), "the slow one kept what the quick one could have done"
+    assert by_fast + by_slow == 400
+    assert by_fast > 2 * by_slow, (by_fast, by_slow)
+    assert last_of_slow - last_of_fast < timedelta(seconds=1.2), "the slow one kept what the quick one could have done"
 
 
 async def test_no_job_waits_for_long_behind_a_busy_slot_while_another_worker_is_idle(
@@ -155,10 +156,11 @@ async def test_a_breaker_opens_tries_one_job_and_closes(database: str, connect: 
         opened = one(connection, open_until)
         await until_ended(connection)
     failed = one(connection, "select count(*) from dtsched.jobs where state = 'failed'")
-    assert 3 <= failed <= 6
+    assert failed >= 3
     assert states(connection) == {"failed": failed, "completed": 12 - failed}
-    probe, *others = starts[failed:]
-    assert opened <= probe < opened + timedelta(seconds=2)
+    probe, *others = (start for start in starts if start >= opened)
+    assert len(others) >= 6, "little is fetched ahead, and that runs on"
+    assert probe < opened + timedelta(seconds=2)
     assert all(other >= probe + timedelta(seconds=0.1) for other in others)
     assert one(connection, open_until) is None
 
