@@ -85,7 +85,7 @@ def row(queue: Queue) -> list[str]:
 
 
 def state(queue: Queue) -> str:
-    return "paused" if queue.paused_at else "broken" if queue.open_until else "active"
+    return "paused" if queue.paused_at else "breaker open" if queue.open_until else "active"
 
 
 def oldest(queue: Queue) -> str:

@@ -168,7 +168,7 @@ def test_why_names_the_bucket_and_the_breaker(cli: Cli, worker: Worker) -> None:
     assert "too many jobs of queue mail failed: nothing of it starts until" in cli("why", str(second)).out
     shown = cli("queue", "show", "mail")
     assert re.search("^breaker +open until 2", shown.out, re.MULTILINE)
-    assert cli("queue", "list").out.splitlines()[1].split("\t")[1] == "broken"
+    assert cli("queue", "list").out.splitlines()[1].split("\t")[1] == "breaker open"
 
 
 @pytest.mark.parametrize(
