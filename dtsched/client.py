@@ -1,7 +1,7 @@
 """Submitting and watching jobs from a program of one's own: checks first, then asks the store."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -10,8 +10,9 @@ import msgspec
 from dtsched.correlation import correlate
 from dtsched.errors import JobFailed, NotFound
 from dtsched.filters import Filter
-from dtsched.jobs import ENDED, Emitted, Job, NewJob, Submitted, check_all, check_event
-from dtsched.overview import JobPage, LogLine, WorkflowRecord
+from dtsched.jobs import ENDED, Emitted, Job, NewJob, Submitted, check_all, check_event, check_name
+from dtsched.limits import checked_limit, checked_settings
+from dtsched.overview import JobPage, LimitRecord, LogLine, WorkflowRecord
 from dtsched.pool import Pool
 from dtsched.store import Store
 from dtsched.waiting import Waiting
@@ -114,6 +115,27 @@ class Client:
         raw = check_event(name, payload)
         async with self.pool.store() as store:
             return await store.emit(name, raw)
+
+    async def set_queue(self, queue: str, settings: Mapping[str, object]) -> dict[str, Any]:
+        """Changes the settings that are named, None takes one away; returns all that the queue has then. Durations may
+        be like "10m", rates like "100/m". dtsched.set_queue() has the list."""
+        check_name("queue", queue)
+        checked = checked_settings(settings)
+        async with self.pool.store() as store:
+            return await store.set_queue(queue, checked)
+
+    async def set_limit(
+        self, key: str, concurrency: int | None = None, rate: float | str | None = None, burst: int | None = None
+    ) -> LimitRecord:
+        """How many jobs of a limit key run at once and start a second. What is None is as the queue of a job says."""
+        checked = checked_limit(key, concurrency, rate, burst)
+        async with self.pool.store() as store:
+            return await store.set_limit(checked)
+
+    async def limits(self, key: str | None = None, *, after: str | None = None, limit: int = 200) -> list[LimitRecord]:
+        """Keys that have limits of their own, jobs that run, or jobs that wait; by key, at most 200 a page."""
+        async with self.pool.store() as store:
+            return await store.limits(key, after=after, limit=limit)
 
     async def ask(self, question: Callable[[Store], Awaitable[T]]) -> T:
         """The answer to one question, over a connection that it has for itself."""

@@ -77,11 +77,13 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Queue(msgspec.Struct, frozen=True, kw_only=True):
-    """A queue in figures; see dtsched.list_queues() for how far they are counted. `ready` includes `parked`, which no
-    worker may claim now. Rates are of this minute and the four before."""
+    """A queue in figures; see dtsched.list_queues() for how far they are counted. `ready` includes `parked`: what waits
+    under a limit key, or for a worker that knows its task. `open_until` is when an open circuit breaker lets a job try.
+    Rates are of this minute and the four before."""
 
     name: str
     paused_at: datetime | None
+    open_until: datetime | None
     ready: int
     parked: int
     scheduled: int
@@ -93,6 +95,19 @@ class Queue(msgspec.Struct, frozen=True, kw_only=True):
     workers: int
     slots: int
     settings: dict[str, Any]
+
+
+class LimitRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A limit key. `concurrency`, `rate` (jobs a second) and `burst` are what was set for it; what is None is as the
+    queue of a job says. `waiting` is counted up to 10,000; `open_until` as in Queue."""
+
+    limit_key: str
+    concurrency: int | None
+    rate: float | None
+    burst: int | None
+    running: int
+    waiting: int
+    open_until: datetime | None
 
 
 class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):

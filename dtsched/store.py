@@ -18,10 +18,12 @@ from dtsched.connections import Connection, Row, connect, shut_down, translated
 from dtsched.errors import DtschedError, InvalidInput, SchemaMismatch, SchemaMissing
 from dtsched.filters import Filter
 from dtsched.jobs import Emitted, Job, NewJob, Outcome, ParentResult, Submitted, encode
+from dtsched.limits import KeyLimit
 from dtsched.overview import (
     AttemptRecord,
     IdPage,
     JobPage,
+    LimitRecord,
     LogLine,
     Queue,
     Reason,
@@ -241,6 +243,28 @@ class Store:
     async def resume(self, queue: str) -> bool:
         """False when it was not paused."""
         return bool((await self._row("select dtsched.resume(%s)", queue))[0])
+
+    async def set_queue(self, queue: str, settings: Mapping[str, object]) -> dict[str, Any]:
+        """Changes those that are named (None takes one away), and returns all that the queue has then. As
+        checked_settings() passed them."""
+        row = await self._row("select dtsched.set_queue(%s, %s::jsonb)", queue, _json(settings))
+        return msgspec.json.decode(row[0], type=dict[str, Any])
+
+    async def set_limit(self, limit: KeyLimit) -> LimitRecord:
+        """As checked_limit() passed it. What is None is as the queue of a job says."""
+        await self._rows("select dtsched.set_limit(%s, %s::integer, %s::double precision, %s::integer)", *limit)
+        return await self.limit(limit.key) or LimitRecord(
+            limit_key=limit.key, concurrency=None, rate=None, burst=None, running=0, waiting=0, open_until=None
+        )
+
+    async def limit(self, key: str) -> LimitRecord | None:
+        """None where nothing is set for the key, and no job of it runs or waits."""
+        found = await self.limits(key)
+        return found[0] if found else None
+
+    async def limits(self, key: str | None = None, *, after: str | None = None, limit: int = 200) -> list[LimitRecord]:
+        """By key, at most 200; `after` is the last one of the page before."""
+        return await self._records(LimitRecord, "select * from dtsched.list_limits(%s, %s, %s)", key, after, limit)
 
     async def parents(self, job_id: int) -> list[ParentResult]:
         rows = await self._rows("select job_id, state, result from dtsched.parents(%s)", job_id)

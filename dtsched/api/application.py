@@ -18,13 +18,22 @@ from dtsched.api.events import emit_event, get_steps
 from dtsched.api.front_door import FrontDoor, request_id_of
 from dtsched.api.health import livez, readyz
 from dtsched.api.jobs import get_attempts, get_job, get_result, get_why
+from dtsched.api.limits import delete_limit, get_limit, list_limits, set_limit
 from dtsched.api.lists import list_jobs
 from dtsched.api.logs import get_logs
 from dtsched.api.metrics import Figures, get_metrics
 from dtsched.api.openapi import describe
 from dtsched.api.pages import Pages, get_docs, get_openapi, get_root, get_style
 from dtsched.api.problems import INTERNAL, MEDIA_TYPE, UNREACHABLE, Problem, document, headers, refusal
-from dtsched.api.queues import get_queue, get_stats, list_queues, pause_queue, resume_queue
+from dtsched.api.queues import (
+    drain_queue,
+    get_queue,
+    get_stats,
+    list_queues,
+    pause_queue,
+    resume_queue,
+    set_queue,
+)
 from dtsched.api.requests import ApiRequest
 from dtsched.api.schedules import (
     delete_schedule,
@@ -66,6 +75,12 @@ HANDLERS = [
     get_queue,
     pause_queue,
     resume_queue,
+    drain_queue,
+    set_queue,
+    list_limits,
+    get_limit,
+    set_limit,
+    delete_limit,
     create_workflow,
     list_workflows,
     get_workflow,

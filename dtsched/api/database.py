@@ -15,6 +15,8 @@ ANSWER_SECONDS = 4.0
 """Of all questions of one request, so that none takes five seconds, whatever has become of the database."""
 
 _CLOSE_SECONDS = 0.5
+_SHORTEST_PAUSE_SECONDS = 0.02
+_LONGEST_PAUSE_SECONDS = 0.5
 
 
 class Questions:
@@ -75,6 +77,32 @@ class Database:
     def stopping(self) -> bool:
         """The server is told to end: nobody should wait for anything any more."""
         return self._questions.stopping.is_set()
+
+    async def until(
+        self,
+        question: Callable[[Store], Awaitable[T]],
+        reached: Callable[[T], bool],
+        seconds: float,
+        *,
+        unless: Callable[[], Coroutine[Any, Any, None]],
+    ) -> T:
+        """The answer once it is the one that is waited for, or the time is over, or `unless` is, or the server stops:
+        asked again at growing intervals."""
+        answer = await self.store(question)
+        if reached(answer) or seconds == 0:
+            return answer
+
+        async def reach() -> None:
+            pause = _SHORTEST_PAUSE_SECONDS
+            while True:
+                await asyncio.sleep(pause)
+                if reached(await self.client.ask(question)):
+                    return
+                pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+
+        await self._questions.wait(reach(), unless(), seconds=seconds)
+        self._deadline = None
+        return await self.store(question)
 
     async def wait(self, job_id: int, seconds: float, *, unless: Callable[[], Coroutine[Any, Any, None]]) -> Job:
         """The job when it has ended, or the time is over, or `unless` is, or the server stops. Waiting takes nothing of

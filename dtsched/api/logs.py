@@ -47,7 +47,11 @@ class Logs(Struct, frozen=True):
 )
 async def get_logs(request: ApiRequest, job_id: FromPath[str], database: NamedDependency[Database]) -> Response[Logs]:
     """From the line after `after` on. `Prefer: wait=30` waits until there is one, or the job has ended."""
-    wanted, query, seconds = job_id_of(job_id), query_of(request, LogQuery, _SHAPES), wait_of(request)
+    wanted, query, seconds = (
+        job_id_of(job_id),
+        query_of(request, LogQuery, _SHAPES, numbers=("limit", "after", "attempt")),
+        wait_of(request),
+    )
     deadline = asyncio.get_running_loop().time() + (seconds or 0)
     gone = asyncio.Event()
 

@@ -47,7 +47,7 @@ A request may bring an X-Request-Id of its own, under which the log of the serve
 TAGS = {
     "jobs": "What is to be done, and what became of it.",
     "events": "What jobs wait for.",
-    "queues": "Where jobs wait, in figures.",
+    "queues": "Where jobs wait, in figures, and what holds them back.",
     "workflows": "Jobs that belong together, and how far they are.",
     "schedules": "What is submitted at fixed times.",
     "workers": "Who runs them.",
@@ -69,6 +69,10 @@ PARAMETERS: dict[str, tuple[str, Any]] = {
     "worker_id": ("The id of a worker.", Annotated[UUID, Meta(examples=["0f0e0d0c-0b0a-4909-8807-060504030201"])]),
     "job_id": ("The id of a job.", Annotated[int, Meta(ge=1, le=2**63 - 1, examples=[1])]),
     "workflow_id": ("The id of a workflow.", Annotated[int, Meta(ge=1, le=2**63 - 1, examples=[1])]),
+    "key": (
+        "A limit key, percent-encoded.",
+        Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,255}$", examples=["tenant-7"])],
+    ),
     "name": (
         "The name of a queue or a schedule.",
         Annotated[str, Meta(pattern="^[A-Za-z0-9._:-]{1,128}$", examples=["default"])],

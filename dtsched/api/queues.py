@@ -1,14 +1,21 @@
-"""The queues in figures, paused and resumed; and the whole in figures."""
+"""The queues in figures, their settings, paused, resumed and drained; and the whole in figures."""
 
-from litestar import get, post
+from functools import partial
+from time import monotonic
+
+from litestar import Response, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import Struct
 
 from dtsched.api.database import Database
-from dtsched.api.documentation import documented
+from dtsched.api.documentation import JSON, Answer, documented
+from dtsched.api.preferences import PreferDrained, applied, disconnected, wait_of
+from dtsched.api.requests import ApiRequest, object_of
+from dtsched.api.settings import QueueSettingsBody
 from dtsched.errors import InvalidInput, NotFound
 from dtsched.jobs import check_name, shown
+from dtsched.limits import CLAIM_SECONDS, checked_settings
 from dtsched.overview import Queue, Stats
 from dtsched.store import Store
 
@@ -56,7 +63,7 @@ async def pause_queue(name: FromPath[str], database: NamedDependency[Database]) 
     opt=documented("queues", {200: Queue}),
 )
 async def resume_queue(name: FromPath[str], database: NamedDependency[Database]) -> Queue:
-    """Workers claim its jobs again. Called twice it changes nothing more."""
+    """Workers claim its jobs again, also where its circuit breaker was open. Called twice it changes nothing more."""
     wanted = _queue_of(name)
 
     async def resume(store: Store) -> Queue:
@@ -64,6 +71,46 @@ async def resume_queue(name: FromPath[str], database: NamedDependency[Database])
         return await _queue(store, wanted)
 
     return await database.store(resume)
+
+
+@post(
+    "/v1/queues/{name:str}/drain",
+    summary="Pause a queue and see what still runs",
+    status_code=200,
+    opt=documented("queues", {200: Answer(Queue, ["Preference-Applied"])}, headers={"Prefer": PreferDrained}),
+)
+async def drain_queue(request: ApiRequest, name: FromPath[str], database: NamedDependency[Database]) -> Response[Queue]:
+    """Pauses it and answers it with its `running`; `Prefer: wait=30` waits before until that is 0. What runs goes on,
+    and the queue stays paused until it is resumed."""
+    wanted, seconds = _queue_of(name), wait_of(request)
+    await request.body()
+    await database.store(lambda store: store.pause(wanted))
+    paused_at = monotonic()
+    queue = await database.until(
+        lambda store: _queue(store, wanted),
+        lambda queue: queue.running == 0 and monotonic() - paused_at >= CLAIM_SECONDS,
+        seconds or 0,
+        unless=partial(disconnected, request),
+    )
+    return Response(queue, headers=applied(seconds))
+
+
+@patch(
+    "/v1/queues/{name:str}",
+    summary="Change settings of a queue",
+    opt=documented("queues", {200: Queue}, body={JSON: QueueSettingsBody}),
+)
+async def set_queue(request: ApiRequest, name: FromPath[str], database: NamedDependency[Database]) -> Queue:
+    """Those that are named and no others; null takes one away. Workers heed it from their next claim on. A queue that
+    nobody has named yet comes to exist by this."""
+    wanted = _queue_of(name)
+    settings = checked_settings(await object_of(request))
+
+    async def change(store: Store) -> Queue:
+        await store.set_queue(wanted, settings)
+        return await _queue(store, wanted)
+
+    return await database.store(change)
 
 
 @get("/v1/stats", summary="Get everything in figures", opt=documented("server", {200: Stats}))

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
@@ -30,7 +31,6 @@ _AT = re.compile(r" - at `\$\.(?P<field>\w+)")
 Name = Annotated[str, Meta(pattern="^[A-Za-z0-9._:-]{1,128}$")]
 
 _NAME = "1 to 128 characters out of A-Z a-z 0-9 . _ : -"
-_NUMBERS = ("limit", "after", "attempt")
 _PAGE_SHAPES = {
     "filter": "a filter like state:failed queue:mail",
     "state": "one of blocked, scheduled, ready, running, completed, failed, cancelled, pending",
@@ -80,20 +80,21 @@ def workflow_id_of(given: str) -> int:
 
 
 def page_of(request: ApiRequest) -> Page:
-    return query_of(request, Page, _PAGE_SHAPES)
+    return query_of(request, Page, _PAGE_SHAPES, numbers=("limit", "after"))
 
 
 def workflow_page_of(request: ApiRequest) -> WorkflowPage:
-    return query_of(request, WorkflowPage, {name: _PAGE_SHAPES[name] for name in ("limit", "after")})
+    shapes = {name: _PAGE_SHAPES[name] for name in ("limit", "after")}
+    return query_of(request, WorkflowPage, shapes, numbers=("limit", "after"))
 
 
-def query_of(request: ApiRequest, kind: type[T], shapes: dict[str, str]) -> T:
-    """`shapes` as in convert()."""
+def query_of(request: ApiRequest, kind: type[T], shapes: dict[str, str], *, numbers: Sequence[str] = ("limit",)) -> T:
+    """`shapes` as in convert(); `numbers` are parameters that hold one."""
     given: dict[str, object] = {}
     for name, value in request.query_params.multi_items():
         if name in given:
             raise Refused(MALFORMED, f"{name[:40]} was given twice", field=name[:40])
-        given[name] = int(value) if name in _NUMBERS and _DIGITS.fullmatch(value) else value
+        given[name] = int(value) if name in numbers and _DIGITS.fullmatch(value) else value
     return convert(given, kind, shapes)
 
 

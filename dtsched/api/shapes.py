@@ -135,7 +135,7 @@ class JobRequest(Struct, forbid_unknown_fields=True):
     ] = None
     limit_key: Annotated[
         Key | None,
-        Meta(description="What a limit is to count: kept with the job, and not acted on yet.", examples=["smtp"]),
+        Meta(description="Jobs of one limit key share its limits: by default one at a time.", examples=["smtp"]),
     ] = None
     depends_on: Annotated[
         Annotated[list[JobId | Key | ParentBody], Meta(max_length=100_000)] | None,

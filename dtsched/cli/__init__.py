@@ -39,10 +39,11 @@ COMMANDS = {
     "reschedule": Entry("actions", "Jobs", "Have waiting jobs run at another time."),
     "delete": Entry("actions", "Jobs", "Delete jobs with their results and attempts."),
     "emit": Entry("emitting", "Jobs", "Say that an event has happened, for the jobs that wait for it."),
-    "queue": Entry("queues", "Look", "Look at queues, pause and resume them."),
     "workflow": Entry("workflows", "Look", "Look at workflows and how far they are; cancel and retry them."),
     "task": Entry("tasks", "Look", "Look at the tasks that workers have declared."),
     "schedule": Entry("schedules", "Look", "Make schedules and look at them, pause, resume, run and remove them."),
+    "queue": Entry("queues", "Look", "Look at queues, pause and resume them, and change what holds for them."),
+    "limit": Entry("limits", "Look", "Look at limit keys, and set their limits."),
     "stats": Entry(
         "stats",
         "Look",

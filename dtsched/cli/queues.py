@@ -10,9 +10,10 @@ from dtsched.cli.database import with_store
 from dtsched.cli.layout import Column
 from dtsched.cli.options import dsn_option, json_option
 from dtsched.cli.output import print_fields, print_json, print_table
+from dtsched.cli.queue_settings import drain_queue, limit_queue, queue_of, set_queue
+from dtsched.cli.settings import shown_settings
 from dtsched.cli.tables import show_table
-from dtsched.cli.wording import at, seconds
-from dtsched.errors import NotFound
+from dtsched.cli.wording import at, breaker, seconds
 from dtsched.jobs import check_name
 from dtsched.overview import Queue
 from dtsched.store import Store
@@ -43,7 +44,12 @@ class Switched(msgspec.Struct, frozen=True):
 
 @click.group("queue", cls=RichGroup)
 def queue_command() -> None:
-    """Look at queues, pause and resume them."""
+    """Look at queues, pause and resume them, and change what holds for them."""
+
+
+queue_command.add_command(set_queue)
+queue_command.add_command(limit_queue)
+queue_command.add_command(drain_queue)
 
 
 @queue_command.command("list", cls=RichCommand)
@@ -79,7 +85,7 @@ def row(queue: Queue) -> list[str]:
 
 
 def state(queue: Queue) -> str:
-    return "paused" if queue.paused_at else "active"
+    return "paused" if queue.paused_at else "breaker open" if queue.open_until else "active"
 
 
 def oldest(queue: Queue) -> str:
@@ -92,14 +98,7 @@ def oldest(queue: Queue) -> str:
 @json_option
 def show_queue(name: str, dsn: str | None, as_json: bool) -> None:
     """Show a queue. Exit code 3 if no job, worker or command has named it."""
-
-    async def read(store: Store) -> Queue:
-        found = await store.queues(name)
-        if not found:
-            raise NotFound(f"there is no queue {name}")
-        return found[0]
-
-    queue = with_store(dsn, read)
+    queue = with_store(dsn, lambda store: queue_of(store, name))
     print_json(queue) if as_json else print_fields(fields(queue))
 
 
@@ -107,7 +106,11 @@ def fields(queue: Queue) -> list[tuple[str, str]]:
     return [
         ("name", queue.name),
         ("state", f"paused since {at(queue.paused_at)}" if queue.paused_at else "active"),
-        ("ready", f"{queue.ready:,}" + (f", {queue.parked:,} of them for no worker now" if queue.parked else "")),
+        (
+            "ready",
+            f"{queue.ready:,}"
+            + (f", {queue.parked:,} of them for a limit key or an unknown task" if queue.parked else ""),
+        ),
         ("scheduled", f"{queue.scheduled:,}"),
         ("blocked", f"{queue.blocked:,}"),
         ("running", f"{queue.running:,}"),
@@ -115,7 +118,12 @@ def fields(queue: Queue) -> list[tuple[str, str]]:
         ("completed", f"{queue.completed_per_second:.1f} a second"),
         ("failed", f"{queue.failed_per_second:.1f} a second"),
         ("workers", f"{queue.workers:,} with {queue.slots:,} slots"),
-        *((f"settings.{name}", msgspec.json.encode(value).decode()) for name, value in queue.settings.items()),
+        *(
+            [("breaker", breaker(queue.open_until) or "closed")]
+            if "breaker" in queue.settings or queue.open_until
+            else []
+        ),
+        *((f"settings.{name}", value) for name, value in shown_settings(queue.settings)),
     ]
 
 

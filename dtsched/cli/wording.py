@@ -1,6 +1,6 @@
 """How moments, counts and values are written for a reader."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import cast
 from uuid import UUID
 
@@ -9,6 +9,13 @@ import msgspec
 
 def at(moment: datetime) -> str:
     return moment.astimezone().isoformat(sep=" ", timespec="milliseconds")
+
+
+def breaker(open_until: datetime | None) -> str:
+    """Empty for one that is closed."""
+    if open_until is None:
+        return ""
+    return f"open until {at(open_until)}" if open_until > datetime.now(UTC) else "half open: one job tries at a time"
 
 
 def at_second(moment: datetime) -> str:

@@ -59,6 +59,7 @@ begin
     if v_limit_keys is not null then
         perform dtsched.lock_limits(v_limit_keys);
     end if;
+    perform dtsched.free_room(v_jobs);
 
     if v_stopped is not null then  -- two updates of jobs: one after the other would not be in id order
         perform from dtsched.jobs job where job.id = any (v_jobs) order by job.id for no key update;

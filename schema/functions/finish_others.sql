@@ -16,6 +16,7 @@ declare
     v_limit_keys text[];
     v_failed bigint[];
     v_waiting bigint[];
+    v_jobs bigint[];
 begin
     with other as materialized (
         select given.lease, given.outcome, given.delay, given.error, given.wait
@@ -139,8 +140,9 @@ begin
         array_agg(changed.key::text) filter (where changed.state in ('failed', 'cancelled') and changed.key is not null),
         array(select gone.limit_key from gone where gone.limit_key is not null),
         array_agg(changed.id) filter (where changed.outcome in ('retry', 'fail')),
-        array_agg(changed.id) filter (where changed.waits and changed.state = 'scheduled')
-    into v_leases, v_unsuccessful, v_keyed, v_keys, v_limit_keys, v_failed, v_waiting
+        array_agg(changed.id) filter (where changed.waits and changed.state = 'scheduled'),
+        array(select gone.job_id from gone)
+    into v_leases, v_unsuccessful, v_keyed, v_keys, v_limit_keys, v_failed, v_waiting, v_jobs
     from changed;
 
     if v_waiting is not null then  -- an event that was emitted since the handler asked for it; see deliver_event
@@ -159,5 +161,6 @@ begin
     if v_failed is not null then
         perform dtsched.note_failures(v_failed);
     end if;
+    perform dtsched.free_room(v_jobs);
     return query select unnest(v_leases);
 end $$;

@@ -96,5 +96,6 @@ begin
     if p_started then
         perform dtsched.note_failures(v_jobs);
     end if;
+    perform dtsched.free_room(v_jobs);
     return query select * from unnest(v_jobs, v_leases, v_states);
 end $$;

@@ -14,7 +14,8 @@ returns table (
 language sql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
 as $$
-    select limited.limit_key, limited.concurrency, limited.rate, limited.burst, running.jobs, waiting.jobs, limited.open_until
+    select limited.limit_key, limited.concurrency, limited.rate, limited.burst, running.jobs, waiting.jobs,
+        case when breaker.is_open then limited.open_until end
     from dtsched.limits limited
     cross join lateral (
         select count(*) as jobs from dtsched.leases lease where lease.limit_key = limited.limit_key) running
@@ -22,10 +23,12 @@ as $$
         select count(*) as jobs
         from (select from dtsched.parked entry
               where entry.limit_key = limited.limit_key and entry.reason = 'limit' limit 10000) entry) waiting
+    cross join lateral (
+        select dtsched.breaker_tries(limited.open_until, limited.probe_id, dtsched.now()) is not null as is_open) breaker
     where (p_key is null or limited.limit_key = p_key)
         and (p_after is null or limited.limit_key > p_after)
         and (limited.concurrency is not null or limited.rate is not null or limited.burst is not null
-             or limited.open_until is not null or running.jobs > 0 or waiting.jobs > 0)
+             or breaker.is_open or running.jobs > 0 or waiting.jobs > 0)
     order by limited.limit_key
     limit least(p_limit, 200)
 $$;

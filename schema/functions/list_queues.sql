@@ -1,12 +1,13 @@
 -- The queues that have a row, wait for something or are served, by name; only p_name if given. ready, scheduled and blocked
 -- are counted up to 1,000,000; over 20,000, jobs that were cancelled or moved since may be among them. parked is the part of
--- ready that no worker may claim now. oldest_ready_seconds is how long the head of the queue has been ready to be claimed,
--- null when it is empty. completed_per_second and failed_per_second are of this minute and the four before. workers and
+-- ready that waits under a limit key, or for a worker that knows its task. oldest_ready_seconds is how long the head of the queue has been ready to be claimed,
+-- null when it is empty. open_until is when an open circuit breaker lets a job try, null where it is closed. completed_per_second and failed_per_second are of this minute and the four before. workers and
 -- slots are those of the live workers that serve it.
 create or replace function dtsched.list_queues(p_name text default null)
 returns table (
     name text,
     paused_at timestamptz,
+    open_until timestamptz,
     ready bigint,
     parked bigint,
     scheduled bigint,
@@ -84,6 +85,8 @@ as $$
         union select live.queue from live
     )
     select known.name, queue.paused_at,
+        -- one that may close is closed by the next claim; it is told as closed before
+        case when dtsched.breaker_tries(queue.open_until, queue.probe_id, dtsched.now()) is not null then queue.open_until end,
         case when entries.ready + coalesce(aside.jobs, 0) > 20000 then entries.ready + coalesce(aside.jobs, 0)
             else (select count(*) from dtsched.jobs job
                   where job.state = 'ready' and job.id in (

@@ -1,5 +1,5 @@
--- Changes settings of a queue, those named and no others, and returns all that it has then; null takes one away. A queue that
--- nobody has named yet comes to exist by this. Claims heed it from the next one on: what runs already is counted, and goes on.
+-- Changes settings of a queue, those named and no others, and returns all that it has then; null takes one away, and the parts
+-- of retention are changed one by one too. A queue that nobody has named yet comes to exist by this. Claims heed it from the next one on: what runs already is counted, and goes on.
 -- Raises JQ001 for a bad name or a bad setting (see settings_problem). Locks: the queue's row.
 --
 --   limit              jobs of the queue that run at once, over all workers
@@ -22,7 +22,10 @@ begin
     end if;
     insert into dtsched.queues (name, settings) values (p_queue, jsonb_strip_nulls(p_settings))
     on conflict (name) do update
-    set settings = jsonb_strip_nulls(queues.settings || p_settings),
+    set settings = jsonb_strip_nulls(queues.settings || p_settings || case jsonb_typeof(p_settings -> 'retention')
+            when 'object' then jsonb_build_object('retention', nullif(jsonb_strip_nulls(
+                coalesce(queues.settings -> 'retention', '{}') || (p_settings -> 'retention')), '{}'))
+            else '{}' end),
         tokens = null,
         refilled_at = null,
         open_until = case when p_settings ? 'breaker' then null else queues.open_until end,

@@ -7,7 +7,7 @@ language sql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
 as $$
     with queue as materialized (
-        select listed.name, listed.paused_at, listed.ready, listed.parked, listed.scheduled, listed.blocked, listed.running,
+        select listed.name, listed.paused_at, listed.open_until, listed.ready, listed.parked, listed.scheduled, listed.blocked, listed.running,
             listed.oldest_ready_seconds, listed.completed_per_second, listed.failed_per_second, listed.workers, listed.slots, listed.settings
         from dtsched.list_queues() listed
     ),

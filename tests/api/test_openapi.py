@@ -26,6 +26,7 @@ from dtsched.settings import Settings
 from tests.api.conftest import Api
 from tests.api.processes import ApiProcess
 from tests.support.bad_input import BadInput, cases, declare
+from tests.support.settings import SETTINGS, Case
 
 VALIDATOR: Any = Draft202012Validator  # its types are only half there
 OFFICIAL = Path(__file__).with_name("openapi-3.1.schema.json")
@@ -206,6 +207,11 @@ async def test_a_new_time_is_taken_where_its_schema_takes_it(
     assert valid(body_schema("post", "/v1/jobs/{job_id}/reschedule"), body) == is_valid
 
 
+@pytest.mark.parametrize("case", SETTINGS, ids=str)
+def test_settings_are_refused_by_the_schema_where_they_are_refused_at_the_door(case: Case) -> None:
+    assert valid(body_schema("patch", "/v1/queues/{name}"), {case.name: case.value}) == (case.says is None)
+
+
 REQUESTS = [
     Asked("GET", "/livez", 200),
     Asked("GET", "/readyz", 200),
@@ -323,6 +329,25 @@ REQUESTS = [
     Asked("GET", "/v1/schedules/{name}/next", 400, "nightly", query="?count=0"),
     Asked("DELETE", "/v1/schedules/{name}", 204, "nightly"),
     Asked("DELETE", "/v1/schedules/{name}", 404, "nosuch"),
+    Asked("POST", "/v1/queues/{name}/drain", 200, "mail", headers={"prefer": "wait=0"}),
+    Asked("POST", "/v1/queues/{name}/drain", 404, "a b"),
+    Asked("PATCH", "/v1/queues/{name}", 200, "mail", body={"breaker": {"failures": 2, "within": "1m", "cooldown": 9}}),
+    Asked("PATCH", "/v1/queues/{name}", 200, "mail", body={"limit": 3, "breaker": None, "rate": "10/s", "aging": "9m"}),
+    Asked("PATCH", "/v1/queues/{name}", 400, "mail", body=[]),
+    Asked("PATCH", "/v1/queues/{name}", 422, "mail", body={"limit": -1}),
+    Asked("PATCH", "/v1/queues/{name}", 404, "a b", body={}),
+    Asked("GET", "/v1/queues/{name}", 200, "mail"),
+    Asked("GET", "/v1/limits", 200),
+    Asked("PUT", "/v1/limits/{key}", 200, "a/b", body={"concurrency": 3, "rate": "10/s", "burst": 20}),
+    Asked("PUT", "/v1/limits/{key}", 200, "c", body={}),
+    Asked("PUT", "/v1/limits/{key}", 400, "c", body={"many": 1}),
+    Asked("PUT", "/v1/limits/{key}", 422, "c", body={"rate": 0}),
+    Asked("PUT", "/v1/limits/{key}", 404, "%00", body={}),
+    Asked("GET", "/v1/limits", 200, query="?limit=1"),
+    Asked("GET", "/v1/limits", 400, query="?limit=0"),
+    Asked("GET", "/v1/limits/{key}", 200, "a/b"),
+    Asked("GET", "/v1/limits/{key}", 404, "nosuch"),
+    Asked("DELETE", "/v1/limits/{key}", 204, "a%2Fb"),
     Asked("GET", "/v1/workers", 200),
     Asked("GET", "/v1/workers/{worker_id}", 200, "worker"),
     Asked("GET", "/v1/workers/{worker_id}", 404, "missing"),

@@ -21,7 +21,9 @@ def completed(words: str) -> list[str]:
     [
         ("dtsched ", ["submit", "queue", "workers"], ["list_queues"]),
         ("dtsched su", ["submit", "submit-many"], ["queue"]),
-        ("dtsched queue ", ["list", "show", "pause", "resume"], ["submit"]),
+        ("dtsched queue ", ["list", "show", "pause", "resume", "set", "limit", "drain"], ["submit"]),
+        ("dtsched queue set mail key_", ["key_limit=", "key_rate=", "key_burst=", "key_breaker="], ["limit="]),
+        ("dtsched limit ", ["list", "show", "set"], []),
         ("dtsched workers ", ["list", "show", "start", "status", "stop"], []),
         ("dtsched submit-many --", ["--batch", "--ids", "--json"], []),
         ("dtsched workers list --state ", ["active", "draining", "lost"], []),

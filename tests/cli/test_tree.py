@@ -65,6 +65,12 @@ SAMPLES = {
     "queue show": Sample("mail"),
     "queue pause": Sample("mail"),
     "queue resume": Sample("mail"),
+    "queue set": Sample("mail limit=5 rate=10/s"),
+    "queue limit": Sample("mail 5"),
+    "queue drain": Sample("mail"),
+    "limit list": Sample(),
+    "limit show": Sample("tenant-7"),
+    "limit set": Sample("tenant-7 3"),
     "schedule list": Sample(),
     "schedule add": Sample("weekly @weekly echo value=1"),
     "schedule show": Sample("nightly"),
@@ -114,6 +120,7 @@ def prepared(cli: Cli, connect: Connect) -> Cli:
     cli("submit", "echo")
     cli("cancel", "3")
     cli("schedule", "add", "nightly", "@daily", "echo")
+    cli("limit", "set", "tenant-7", "2")
     return cli
 
 

@@ -1,0 +1,218 @@
+"""Limits, rates and breakers with workers that really run, and how jobs are shared out among quick and slow ones."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from dtsched import App
+from tests.runtime.limit_handlers import RUNS
+from tests.runtime.workers import one, running_worker, states, until, until_ended, worker_process
+
+Connect = Callable[[], psycopg.Connection]
+
+FAST, SLOW = "tests.runtime.limit_handlers:fast", "tests.runtime.limit_handlers:slow"
+NEVER_SECONDS = 600.0  # so that nothing is found by polling
+WORKERS = "select count(*) from dtsched.workers where lost_at is null"
+
+
+def set_queue(connection: psycopg.Connection, **settings: object) -> None:
+    connection.execute("select dtsched.set_queue('default', %s)", (Jsonb(settings),))
+
+
+def submit_work(connection: psycopg.Connection, count: int, **args: float) -> None:
+    connection.execute(
+        "insert into dtsched.jobs (task, args) select 'work', %s from generate_series(1, %s)", (Jsonb(args), count)
+    )
+
+
+def most_at_once(connection: psycopg.Connection, *, killed: str, killed_at: datetime) -> int:
+    """What a killed worker ran has ended with it."""
+    running: set[tuple[int, int]] = set()
+    most = 0
+    statement = "select at, job, attempt, worker, ended from public.runs order by at"
+    for at, job, attempt, worker, ended in connection.execute(statement).fetchall():
+        if at > killed_at:
+            running = {each for each in running if each not in lost(connection, killed)}
+        running.discard((job, attempt)) if ended else running.add((job, attempt))
+        assert worker != killed or at <= killed_at
+        most = max(most, len(running))
+    return most
+
+
+def lost(connection: psycopg.Connection, killed: str) -> set[tuple[int, int]]:
+    statement = "select job, attempt from public.runs where worker = %s group by 1, 2 having not bool_or(ended)"
+    return {(job, attempt) for job, attempt in connection.execute(statement, (killed,)).fetchall()}
+
+
+async def test_a_killed_worker_takes_no_seats_of_a_limited_queue_with_it(database: str, connect: Connect) -> None:
+    connection = connect()
+    connection.execute(RUNS)
+    set_queue(connection, limit=3)
+    with worker_process(database, app=FAST) as first, worker_process(database, app=FAST):
+        await until(lambda: one(connection, WORKERS) == 2)
+        submit_work(connection, 20, seconds=0.1)
+        name = f"fast {first.pid}"
+        held = "select count(*) - 2 * count(*) filter (where ended) from public.runs where worker = %s"
+        await until(lambda: one(connection, held, name) > 0)
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+        killed_at = one(connection, "select clock_timestamp()")
+        await until_ended(connection)
+    assert states(connection) == {"completed": 20}
+    assert len(lost(connection, name)) > 0
+    assert most_at_once(connection, killed=name, killed_at=killed_at) == 3
+    assert one(connection, "select count(*) from dtsched.leases") == 0
+    assert connection.execute("select * from dtsched.check()").fetchall() == []
+
+
+async def test_a_quick_and_a_slow_worker_share_jobs_by_their_speed(database: str, connect: Connect) -> None:
+    connection = connect()
+    with worker_process(database, app=FAST, queues="default:2"):
+        await until(lambda: one(connection, WORKERS) == 1)
+        fast = one(connection, "select id from dtsched.workers")
+        with worker_process(database, app=SLOW, queues="default:2"):
+            await until(lambda: one(connection, WORKERS) == 2)
+            connection.execute("insert into dtsched.jobs (task) select 'nap' from generate_series(1, 400)")
+            await until_ended(connection)
+    statement = """select count(*), max(finished_at) from dtsched.jobs
+        where state = 'completed' and (worker_id = %s) = %s"""
+    (by_fast, last_of_fast), (by_slow, last_of_slow) = (
+        connection.execute(statement, (fast, is_fast)).fetchall()[0] for is_fast in (True, False)
+    )
+    assert by_fast + by_slow == 400
+    assert by_fast > 2 * by_slow, (by_fast, by_slow)
+    assert last_of_slow - last_of_fast < timedelta(seconds=1.2), "the slow one kept what the quick one could have done"
+
+
+async def test_no_job_waits_for_long_behind_a_busy_slot_while_another_worker_is_idle(
+    database: str, connect: Connect
+) -> None:
+    connection = connect()
+    connection.execute(RUNS)
+    with worker_process(database, app=FAST, queues="default:1"), worker_process(database, app=FAST, queues="default:1"):
+        await until(lambda: one(connection, WORKERS) == 2)
+        submit_work(connection, 100, seconds=0)
+        submit_work(connection, 1, seconds=4)
+        submit_work(connection, 100, seconds=0)
+        quick = "select count(*) from public.runs where ended"
+        await until(lambda: one(connection, quick) >= 200)
+        waited: timedelta = one(
+            connection,
+            """select max(run.at) - min(run.at) filter (where job.args = '{"seconds": 4}')
+            from public.runs run join dtsched.jobs job on job.id = run.job where not run.ended""",
+        )
+    assert one(connection, "select count(*) from dtsched.jobs where state = 'running'") == 1
+    assert waited < timedelta(seconds=2), waited
+
+
+async def test_a_rate_is_kept_to_evenly_by_workers_that_have_nothing_else_to_do(
+    database: str, connect: Connect
+) -> None:
+    connection = connect()
+    app = App()
+    starts: list[float] = []
+
+    @app.task
+    async def work() -> None:
+        starts.append(asyncio.get_running_loop().time())
+
+    set_queue(connection, rate=20, burst=4)
+    async with running_worker(app, database, poll=NEVER_SECONDS), running_worker(app, database, poll=NEVER_SECONDS):
+        submit_work(connection, 64)
+        await until_ended(connection)
+    after_burst = starts[4:]
+    per_second = (len(after_burst) - 1) / (after_burst[-1] - after_burst[0])
+    assert 18 <= per_second <= 22, per_second
+    assert max(later - earlier for earlier, later in pairwise(after_burst)) < 0.5
+    assert max(sum(start <= each < start + 0.5 for each in after_burst) for start in after_burst) <= 14
+
+
+async def test_a_breaker_opens_tries_one_job_and_closes(database: str, connect: Connect) -> None:
+    connection = connect()
+    app = App()
+    broken = True
+    starts: list[datetime] = []
+
+    @app.task
+    async def work() -> None:
+        starts.append(one(connection, "select dtsched.now()"))
+        await asyncio.sleep(0.1)  # so that next to nothing is fetched ahead: what was claimed before runs on
+        if broken:
+            raise RuntimeError("the other side is down")
+
+    open_until = "select open_until from dtsched.list_queues()"
+    set_queue(connection, breaker={"failures": 3, "within": 60, "cooldown": 1})
+    connection.execute("insert into dtsched.jobs (task, max_attempts) select 'work', 1 from generate_series(1, 12)")
+    async with running_worker(app, database, {"default": 1}, poll=NEVER_SECONDS):
+        await until(lambda: one(connection, open_until) is not None)
+        broken = False
+        opened = one(connection, open_until)
+        await until_ended(connection)
+    failed = one(connection, "select count(*) from dtsched.jobs where state = 'failed'")
+    assert failed >= 3
+    assert states(connection) == {"failed": failed, "completed": 12 - failed}
+    probe, *others = (start for start in starts if start >= opened)
+    assert len(others) >= 6, "little is fetched ahead, and that runs on"
+    assert probe < opened + timedelta(seconds=2)
+    assert all(other >= probe + timedelta(seconds=0.1) for other in others)
+    assert one(connection, open_until) is None
+
+
+async def test_room_of_a_limited_queue_that_comes_free_is_taken_at_once_by_whoever_sleeps(
+    database: str, connect: Connect
+) -> None:
+    """The one that ran the first job takes nothing more: it stops."""
+    connection = connect()
+    connection.execute(RUNS)
+    set_queue(connection, limit=1)
+    quick, slow = App(), App()
+    ran: list[str] = []
+
+    @quick.task(name="work")
+    async def work_quickly() -> None:
+        ran.append("quick")
+        await asyncio.sleep(0.01)  # shorter than it takes to find that there is no room
+
+    @slow.task(name="work")
+    async def work_slowly() -> None:
+        ran.append("slow")
+        await asyncio.sleep(0.5)
+
+    hungry = "select count(distinct pid) from pg_locks where locktype = 'advisory' and mode = 'ShareLock'"
+    async with running_worker(slow, database, poll=NEVER_SECONDS, grace_seconds=5) as stopping:
+        submit_work(connection, 20)
+        await until(lambda: ran)
+        async with running_worker(quick, database, poll=NEVER_SECONDS):
+            await until(lambda: one(connection, hungry) > 0)
+            stopping.stop()
+            await until_ended(connection, seconds=10)
+    assert ran == ["slow", *["quick"] * 19]
+
+
+async def test_a_probe_that_fails_is_followed_by_another_though_its_worker_has_fallen_asleep(
+    database: str, connect: Connect
+) -> None:
+    connection = connect()
+    app = App()
+    failures = 3
+
+    @app.task
+    async def work() -> None:
+        nonlocal failures
+        await asyncio.sleep(0.4)
+        failures -= 1
+        if failures >= 0:
+            raise RuntimeError("the other side is down")
+
+    set_queue(connection, breaker={"failures": 1, "within": 60, "cooldown": 0.1})
+    connection.execute("insert into dtsched.jobs (task, max_attempts) select 'work', 1 from generate_series(1, 8)")
+    async with running_worker(app, database, {"default": 2}, poll=NEVER_SECONDS):
+        await until_ended(connection, seconds=15)
+    assert states(connection) == {"failed": 3, "completed": 5}
