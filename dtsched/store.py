@@ -87,6 +87,15 @@ class Promoted(NamedTuple):
     next_seconds: float | None
 
 
+class Pruned(NamedTuple):
+    """What one call deleted; `more`: another may find more at once."""
+
+    jobs: int
+    results: int
+    partitions: int
+    more: bool
+
+
 class Store:
     """One method per SQL function, over one connection. Not to be used by two tasks at once."""
 
@@ -300,6 +309,12 @@ class Store:
     async def roll_up(self) -> int:
         """How many tallies of past minutes were added up."""
         return cast("int", (await self._row("select dtsched.roll_up()"))[0])
+
+    async def prune(self, limit: int = 1000, *, everywhere: bool = False) -> Pruned:
+        """`everywhere`: look at all ended jobs, not only where something may be due."""
+        return Pruned._make(
+            await self._row("select jobs, results, partitions, more from dtsched.prune(%s, %s)", limit, everywhere)
+        )
 
     async def settled(self, xid: int) -> bool:
         """Whether all transactions from before hungry() drew this xid have ended."""

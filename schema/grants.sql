@@ -39,13 +39,16 @@ begin
             ('dtsched_submit', array['submit', 'submit_many']),
             ('dtsched_worker', array['register_worker', 'renew', 'deregister_worker', 'claim', 'finish', 'work', 'release',
                                      'held', 'reconcile', 'rescue', 'promote', 'ensure_partitions', 'roll_up', 'hungry',
-                                     'settled', 'sated', 'parents', 'has_ready']),
+                                     'settled', 'sated', 'parents', 'has_ready',
+                                     'prune']),
             ('dtsched_reader', array['job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_workers',
-                                     'stats', 'metrics', 'ended', 'watch_ended', 'unwatch_ended', 'check']),
+                                     'stats', 'metrics', 'ended', 'watch_ended', 'unwatch_ended', 'check',
+                                     'retention']),
             ('dtsched_operator', array['job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_workers',
                                        'stats', 'metrics', 'ended', 'watch_ended', 'unwatch_ended', 'check', 'jobs_of_keys', 'cancel',
                                        'retry', 'run_now', 'reschedule', 'delete', 'pause', 'resume', 'submit',
-                                       'submit_many'])
+                                       'submit_many',
+                                       'retention', 'set_retention', 'prune', 'edit'])
         ) as given (role, functions) on proname = any (given.functions)
         where pronamespace = 'dtsched'::regnamespace and to_regrole(given.role) is not null
     loop

@@ -17,6 +17,7 @@ from dtsched.maintenance.link import Link
 from dtsched.maintenance.loop import repeat
 from dtsched.maintenance.partitions import Partitions
 from dtsched.maintenance.promote import Promote
+from dtsched.maintenance.prune import Prune
 from dtsched.maintenance.rescue import Rescue
 from dtsched.maintenance.rollup import RollUp
 from dtsched.outage import first_line
@@ -167,6 +168,7 @@ class Worker:
             ).run_once,
             "partitions": Partitions(self._maintenance).run_once,
             "rollup": RollUp(self._maintenance).run_once,
+            "prune": Prune(self._maintenance).run_once,
             "watchdog": Watchdog(
                 self._maintenance,
                 self._claimer,

@@ -69,4 +69,25 @@ as $$
         from dtsched.counted('-infinity', 'infinity') part) counted
     cross join lateral (select count(*) as jobs from dtsched.jobs job where job.state = state.name) there
     where counted.jobs <> there.jobs
+    union all
+    select 'what is kept of a job has its job', kept.job_id, 'there is no such job, but rows in ' || kept.place
+    from (
+        select stored.job_id, 'results' as place from dtsched.results stored
+        union all select attempt.job_id, 'attempts' from dtsched.attempts attempt) kept
+    where not exists (select from dtsched.jobs job where job.id = kept.job_id)
+    union all
+    select 'a job is looked at when its retention has passed', ended.id, coalesce(format('looked at again %s, past it %s',
+        looked_at.due_at, ended.gone_at), 'never looked at')
+    from (
+        select job.id, dtsched.expiry(job.finished_at, case job.state when 'completed' then rule.completed
+            when 'failed' then rule.failed else rule.cancelled end) as gone_at
+        from dtsched.jobs job
+        join dtsched.retention() rule on rule.queue is not distinct from (
+            select queue.name::text from dtsched.queues queue where queue.name = job.queue)
+        where job.state in ('completed', 'failed', 'cancelled')) ended
+    left join dtsched.prunable looked_at on looked_at.chunk = ended.id / 10000
+    where (select pruning.rules from dtsched.pruning) = dtsched.retention_digest()
+        -- a day for what could be seen only long after its id was given out
+        and looked_at.due_at is distinct from least(looked_at.due_at, ended.gone_at + interval '1 day 1 minute')
+        or looked_at.chunk is null and ended.id / 10000 <= (select max(known.chunk) from dtsched.prunable known)
 $$;

@@ -21,12 +21,7 @@ begin
         order by job.id
         for update skip locked);
     if v_locked <> '{}' then
-        perform dtsched.tally_revived(v_locked);
-        delete from dtsched.unsuccessful ended
-        where ended.state in ('failed', 'cancelled') and ended.job_id = any (v_locked);
-        delete from dtsched.results stored where stored.job_id = any (v_locked);
-        delete from dtsched.attempts attempt where attempt.job_id = any (v_locked);
-        delete from dtsched.jobs job where job.id = any (v_locked);
+        perform dtsched.forget(v_locked);
         perform dtsched.announce_ended(v_locked);
     end if;
     return query
