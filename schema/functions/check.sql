@@ -79,11 +79,13 @@ as $$
     select 'a job is looked at when its retention has passed', ended.id, coalesce(format('looked at again %s, past it %s',
         looked_at.due_at, ended.gone_at), 'never looked at')
     from (
-        select job.id, dtsched.expiry(job.finished_at, case job.state when 'completed' then rule.completed
-            when 'failed' then rule.failed else rule.cancelled end) as gone_at
+        select job.id, dtsched.expiry(job.finished_at, case job.state
+            when 'completed' then coalesce(own.completed, fallback.completed)
+            when 'failed' then coalesce(own.failed, fallback.failed)
+            else coalesce(own.cancelled, fallback.cancelled) end) as gone_at
         from dtsched.jobs job
-        join dtsched.retention() rule on rule.queue is not distinct from (
-            select queue.name::text from dtsched.queues queue where queue.name = job.queue)
+        left join dtsched.retention() own on own.queue = job.queue::text
+        cross join (select * from dtsched.retention() rule where rule.queue is null) fallback
         where job.state in ('completed', 'failed', 'cancelled')) ended
     left join dtsched.prunable looked_at on looked_at.chunk = ended.id / 10000
     where (select pruning.rules from dtsched.pruning) = dtsched.retention_digest()

@@ -3,7 +3,7 @@
 -- whose task this worker knows are taken. A paused queue and a draining worker get nothing.
 --
 -- Claiming never waits: a job row that somebody else holds is skipped and its entry kept. An entry whose job is no longer
--- ready (cancelled meanwhile), or that edit() has moved to another queue, is dropped. Neither uses up the limit: the claim reads on, for a second at most. One crash
+-- ready (cancelled meanwhile), or is in another queue by now (edit), is dropped. Neither uses up the limit: the claim reads on, for a second at most. One crash
 -- point only, the commit: before it nothing has happened, after it the lease exists and rescue() finds it should the worker
 -- never hear of it.
 --

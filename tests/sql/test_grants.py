@@ -26,18 +26,21 @@ READING = {
         "check",
     ),
     *("ended", "watch_ended", "unwatch_ended"),
+    "retention",
 }
 FUNCTIONS = {
     "dtsched_submit": {"submit", "submit_many"},
     "dtsched_worker": {
         *("register_worker", "renew", "deregister_worker", "claim", "finish", "work", "release", "held", "rescue"),
         *("reconcile", "promote", "ensure_partitions", "roll_up", "hungry", "settled", "sated", "parents", "has_ready"),
+        "prune",
     },
     "dtsched_reader": READING,
     "dtsched_operator": READING
     | {
         *("jobs_of_keys", "submit", "submit_many", "cancel", "retry", "run_now", "reschedule", "delete"),
         *("pause", "resume"),
+        *("set_retention", "prune", "edit"),
     },
 }
 
