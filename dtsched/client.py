@@ -1,11 +1,12 @@
 """Submitting and watching jobs from a program of one's own: checks first, then asks the store."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from dtsched.correlation import correlate
+from dtsched.edits import checked_changes
 from dtsched.errors import JobFailed, NotFound
 from dtsched.filters import Filter
 from dtsched.jobs import ENDED, Job, NewJob, Submitted, check_all
@@ -77,6 +78,14 @@ class Client:
         """What came of each: cancelled, requested (it runs and is told), finished, busy (try again) or missing."""
         async with self.pool.store() as store:
             return await store.cancel(job_ids)
+
+    async def edit(self, job_ids: Sequence[int], changes: Mapping[str, Any]) -> dict[int, str]:
+        """Changes jobs that wait, have failed or were cancelled: args or merge_args, queue, priority, max_attempts,
+        timeout, tags, limit_key, deadline. What came of each: edited, running, finished (it has completed), too_large,
+        busy (try again) or missing."""
+        checked = checked_changes(changes)
+        async with self.pool.store() as store:
+            return await store.edit(job_ids, checked)
 
     async def ask(self, question: Callable[[Store], Awaitable[T]]) -> T:
         """The answer to one question, over a connection that it has for itself."""

@@ -48,7 +48,7 @@ begin
                                        'stats', 'metrics', 'ended', 'watch_ended', 'unwatch_ended', 'check', 'jobs_of_keys', 'cancel',
                                        'retry', 'run_now', 'reschedule', 'delete', 'pause', 'resume', 'submit',
                                        'submit_many',
-                                       'retention', 'set_retention', 'prune', 'edit'])
+                                       'retention', 'set_retention', 'past_retention', 'prune', 'edit'])
         ) as given (role, functions) on proname = any (given.functions)
         where pronamespace = 'dtsched'::regnamespace and to_regrole(given.role) is not null
     loop

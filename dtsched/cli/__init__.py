@@ -37,6 +37,8 @@ COMMANDS = {
     "run-now": Entry("actions", "Jobs", "Make scheduled jobs ready at once."),
     "reschedule": Entry("actions", "Jobs", "Have waiting jobs run at another time."),
     "delete": Entry("actions", "Jobs", "Delete jobs with their results and attempts."),
+    "edit": Entry("editing", "Jobs", "Change jobs that wait, have failed or were cancelled."),
+    "prune": Entry("pruning", "Jobs", "Delete ended jobs that are past their retention, with results and attempts."),
     "queue": Entry("queues", "Look", "Look at queues, pause and resume them."),
     "stats": Entry(
         "stats",

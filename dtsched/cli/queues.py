@@ -10,11 +10,12 @@ from dtsched.cli.database import with_store
 from dtsched.cli.layout import Column
 from dtsched.cli.options import dsn_option, json_option
 from dtsched.cli.output import print_fields, print_json, print_table
+from dtsched.cli.retention import duration, retention_command
 from dtsched.cli.tables import show_table
 from dtsched.cli.wording import at, seconds
 from dtsched.errors import NotFound
 from dtsched.jobs import check_name
-from dtsched.overview import Queue
+from dtsched.overview import Queue, Retention
 from dtsched.store import Store
 
 COLUMNS = (
@@ -93,14 +94,14 @@ def oldest(queue: Queue) -> str:
 def show_queue(name: str, dsn: str | None, as_json: bool) -> None:
     """Show a queue. Exit code 3 if no job, worker or command has named it."""
 
-    async def read(store: Store) -> Queue:
+    async def read(store: Store) -> tuple[Queue, Retention]:
         found = await store.queues(name)
         if not found:
             raise NotFound(f"there is no queue {name}")
-        return found[0]
+        return found[0], (await store.retention(name))[0]
 
-    queue = with_store(dsn, read)
-    print_json(queue) if as_json else print_fields(fields(queue))
+    queue, kept = with_store(dsn, read)
+    print_json(queue) if as_json else print_fields([*fields(queue), *retention_fields(kept)])
 
 
 def fields(queue: Queue) -> list[tuple[str, str]]:
@@ -117,6 +118,18 @@ def fields(queue: Queue) -> list[tuple[str, str]]:
         ("workers", f"{queue.workers:,} with {queue.slots:,} slots"),
         *((f"settings.{name}", msgspec.json.encode(value).decode()) for name, value in queue.settings.items()),
     ]
+
+
+def retention_fields(kept: Retention) -> list[tuple[str, str]]:
+    return [
+        ("keeps completed", duration(kept.completed)),
+        ("keeps failed", duration(kept.failed)),
+        ("keeps cancelled", duration(kept.cancelled)),
+        ("keeps results", duration(kept.results)),
+    ]
+
+
+queue_command.add_command(retention_command)
 
 
 @queue_command.command("pause", cls=RichCommand)

@@ -10,7 +10,7 @@ from dtsched.jobs import NewJob, check
 FLAGS = {"run_at": "--at", "delay": "--in"}
 
 
-def parse_time(text: str | None) -> datetime | None:
+def parse_time(text: str | None, *, field: str = "run_at") -> datetime | None:
     """ISO 8601; local time unless it names a zone."""
     if text is None:
         return None
@@ -19,7 +19,7 @@ def parse_time(text: str | None) -> datetime | None:
         return moment if moment.tzinfo else moment.astimezone()
     except (ValueError, OverflowError) as error:
         raise InvalidInput(
-            f"run_at must be a finite time from 1970 to 9999, as in 2030-01-31T09:00, not {text[:40]!r}", field="run_at"
+            f"{field} must be a finite time from 1970 to 9999, as in 2030-01-31T09:00, not {text[:40]!r}", field=field
         ) from error
 
 

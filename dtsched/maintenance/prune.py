@@ -1,4 +1,4 @@
-"""Deletes what is past its retention, in batches so small that nobody notices. Every worker does this; one at a time."""
+"""Deletes what is past its retention, in small batches. Every worker does this; one at a time."""
 
 from dtsched.maintenance.link import Link
 from dtsched.maintenance.loop import Round

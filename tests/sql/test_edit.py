@@ -48,7 +48,11 @@ def test_what_runs_has_completed_or_is_not_there_is_left_alone(worker: Worker):
     assert edit(worker, failed, done, cancelled, later, child, queue="mail", priority=1) == [
         "edited", "finished", "edited", "edited", "edited",
     ]  # fmt: skip
-    assert worker.value("select queue from dtsched.scheduled") == worker.value("select queue from dtsched.blocked") == "mail"
+    assert (
+        worker.value("select queue from dtsched.scheduled")
+        == worker.value("select queue from dtsched.blocked")
+        == "mail"
+    )
 
 
 BAD: tuple[tuple[object, str], ...] = (
@@ -172,7 +176,7 @@ def test_a_job_moved_to_a_queue_of_shorter_retention_goes_in_time(worker: Worker
     assert worker.value("select jobs from dtsched.prune()") == 1
 
 
-def test_jobs_that_are_moved_about_while_workers_claim_run_once_each(open_worker: OpenWorker, open_session: OpenSession):
+def test_jobs_moved_about_while_workers_claim_run_once_each(open_worker: OpenWorker, open_session: OpenSession):
     session = open_session()
     jobs = session.insert(120)
     taken: list[tuple[str, int]] = []

@@ -40,7 +40,7 @@ FUNCTIONS = {
     | {
         *("jobs_of_keys", "submit", "submit_many", "cancel", "retry", "run_now", "reschedule", "delete"),
         *("pause", "resume"),
-        *("set_retention", "prune", "edit"),
+        *("set_retention", "past_retention", "prune", "edit"),
     },
 }
 

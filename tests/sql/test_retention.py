@@ -1,11 +1,11 @@
-"""What is past its retention goes, and nothing else: at the boundary, in batches, beside workers, with its partition."""
+"""What is past its retention goes, and nothing else: at the boundary, in batches, beside workers."""
 
 from __future__ import annotations
 
 import json
 import threading
 import time
-from typing import Any, LiteralString
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -27,10 +27,8 @@ def prune(session: Session) -> int:
     return jobs
 
 
-def retain(session: Session, queue: str | None = None, **members: Any) -> None:
-    session.run(
-        "select dtsched.set_retention(%s::jsonb, %s)", json.dumps(members), queue
-    )
+def retain(session: Session, queue: str | None = None, /, **members: float | str | None) -> None:
+    session.run("select dtsched.set_retention(%s::jsonb, %s)", json.dumps(members), queue)
 
 
 def ended(worker: Worker) -> tuple[int, int, int]:
@@ -122,10 +120,10 @@ BAD: tuple[tuple[LiteralString, str], ...] = (
     ("select dtsched.set_retention('[1]')", "retention must be an object of completed, failed, cancelled and results"),
     ("select dtsched.set_retention(null)", "results, not null"),
     ("""select dtsched.set_retention('{"done": 1}')""", 'and no "done"'),
-    ("""select dtsched.set_retention('{"failed": -1}')""", 'retention.failed must be 0 to 36600 days, in seconds, or '),
+    ("""select dtsched.set_retention('{"failed": -1}')""", "retention.failed must be 0 to 36600 days, in seconds, or "),
     ("""select dtsched.set_retention('{"failed": "1d"}')""", 'not "1d"'),
     ("""select dtsched.set_retention('{"failed": 1e99}')""", "retention.failed"),
-    ("""select dtsched.set_retention('{"failed": 1}', 'a b')""", 'queue must be 1 to 128 characters'),
+    ("""select dtsched.set_retention('{"failed": 1}', 'a b')""", "queue must be 1 to 128 characters"),
     ("select dtsched.prune(0)", "prune() takes a limit of 1 or more, not 0"),
     ("select dtsched.prune(null)", "not null"),
 )
