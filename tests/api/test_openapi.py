@@ -200,6 +200,35 @@ async def test_a_new_time_is_taken_where_its_schema_takes_it(
     assert valid(body_schema("post", "/v1/jobs/{job_id}/reschedule"), body) == is_valid
 
 
+@pytest.mark.parametrize(
+    ("body", "is_valid"),
+    [
+        ({"args": {"a": [1]}}, True),
+        ({"merge_args": {}, "queue": "mail", "priority": 10, "max_attempts": 1000, "tags": []}, True),
+        ({"timeout": None, "limit_key": None, "deadline": None}, True),
+        ({"timeout": "5m", "limit_key": "a b", "deadline": "2030-01-31T09:00:00Z"}, True),
+        ({}, False),
+        ({"args": {}, "merge_args": {}}, False),
+        ({"args": []}, False),
+        ({"queue": None}, False),
+        ({"queue": "a b"}, False),
+        ({"priority": 0}, False),
+        ({"max_attempts": 1001}, False),
+        ({"timeout": 0}, False),
+        ({"tags": [""]}, False),
+        ({"limit_key": ""}, False),
+        ({"deadline": "soon"}, False),
+        ({"task": "echo"}, False),
+    ],
+)
+async def test_changes_are_taken_where_their_schema_takes_them(
+    empty_api: Api, named: dict[str, object], body: dict[str, object], is_valid: bool
+) -> None:
+    answer = await empty_api.patch(f"/v1/jobs/{named['waiting']}", json=body)
+    assert (answer.status_code == 200) == is_valid, answer.text
+    assert valid(body_schema("patch", "/v1/jobs/{job_id}"), body) == is_valid
+
+
 REQUESTS = [
     Asked("GET", "/livez", 200),
     Asked("GET", "/readyz", 200),
