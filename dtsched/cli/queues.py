@@ -101,7 +101,7 @@ def show_queue(name: str, dsn: str | None, as_json: bool) -> None:
         return found[0], (await store.retention(name))[0]
 
     queue, kept = with_store(dsn, read)
-    print_json(queue) if as_json else print_fields([*fields(queue), *retention_fields(kept)])
+    print_json(queue) if as_json else print_fields([*fields(queue), ("kept", kept_for(kept))])
 
 
 def fields(queue: Queue) -> list[tuple[str, str]]:
@@ -120,13 +120,9 @@ def fields(queue: Queue) -> list[tuple[str, str]]:
     ]
 
 
-def retention_fields(kept: Retention) -> list[tuple[str, str]]:
-    return [
-        ("keeps completed", duration(kept.completed)),
-        ("keeps failed", duration(kept.failed)),
-        ("keeps cancelled", duration(kept.cancelled)),
-        ("keeps results", duration(kept.results)),
-    ]
+def kept_for(kept: Retention) -> str:
+    members = {"completed": kept.completed, "failed": kept.failed, "cancelled": kept.cancelled, "results": kept.results}
+    return ", ".join(f"{name} {duration(seconds)}" for name, seconds in members.items())
 
 
 queue_command.add_command(retention_command)

