@@ -11,6 +11,7 @@ import pytest
 from tests.sql.conftest import OpenSession, OpenWorker
 from tests.sql.parallel import in_parallel
 from tests.sql.sessions import Session, Worker
+from tests.sql.test_retention import close_the_chunk
 
 
 def edit(session: Session, *jobs: int, **changes: Any) -> list[str]:
@@ -170,7 +171,7 @@ def test_a_job_moved_to_a_queue_of_shorter_retention_goes_in_time(worker: Worker
     (job,) = worker.insert()
     worker.claim()
     worker.finish_as("fail", job)
-    worker.run("select dtsched.prune()")
+    close_the_chunk(worker)
     edit(worker, job, queue="mail")
     worker.travel("61 minutes")
     assert worker.value("select jobs from dtsched.prune()") == 1
