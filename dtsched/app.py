@@ -3,8 +3,8 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -423,6 +423,22 @@ class App:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    @contextmanager
+    def on_database(self, dsn: str) -> Generator[None]:
+        """Inside, this app uses that database whatever it was made for: for tests. Not while it is open."""
+        if self._client is not None:
+            raise InvalidInput("the app is open: close it before it is given another database")
+        before = self._given_dsn, self._settings, self._sync_pool
+        self._given_dsn, self._settings, self._sync_pool = dsn, None, None
+        try:
+            yield
+        finally:
+            sync_pool = self._sync_pool
+            self._given_dsn, self._settings, self._sync_pool = before
+            self._client = None  # whoever opened it and did not close it has left its event loop by now
+            if sync_pool is not None:
+                sync_pool.close()
 
     async def run_worker(self, queues: Mapping[str, int] | None = None) -> None:
         """Works until cancelled, or told to stop by SIGTERM or SIGINT; `queues` says how many jobs of each run at once.

@@ -8,6 +8,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from dtsched.correlation import correlate
+from dtsched.edits import checked_changes
 from dtsched.errors import JobFailed, NotFound
 from dtsched.filters import Filter
 from dtsched.jobs import ENDED, Emitted, Job, NewJob, Submitted, check_all, check_event, check_name
@@ -136,6 +137,14 @@ class Client:
         """Keys that have limits of their own, jobs that run, or jobs that wait; by key, at most 200 a page."""
         async with self.pool.store() as store:
             return await store.limits(key, after=after, limit=limit)
+
+    async def edit(self, job_ids: Sequence[int], changes: Mapping[str, Any]) -> dict[int, str]:
+        """Changes jobs that wait, have failed or were cancelled: args or merge_args, queue, priority, max_attempts,
+        timeout, tags, limit_key, deadline. What came of each: edited, running, finished (it has completed), too_large,
+        busy (try again) or missing."""
+        checked = checked_changes(changes)
+        async with self.pool.store() as store:
+            return await store.edit(job_ids, checked)
 
     async def ask(self, question: Callable[[Store], Awaitable[T]]) -> T:
         """The answer to one question, over a connection that it has for itself."""

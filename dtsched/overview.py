@@ -110,6 +110,25 @@ class LimitRecord(msgspec.Struct, frozen=True, kw_only=True):
     open_until: datetime | None
 
 
+class Retention(msgspec.Struct, frozen=True):
+    """How many seconds ended jobs are kept, and the results of completed ones; None: for ever. `queue` None: of all
+    queues that say nothing of their own."""
+
+    queue: str | None
+    completed: float | None
+    failed: float | None
+    cancelled: float | None
+    results: float | None
+
+
+class PastRetention(msgspec.Struct, frozen=True):
+    """Jobs that prune would delete now."""
+
+    queue: str
+    state: str
+    jobs: int
+
+
 class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A worker as the database knows it; `running` is how many jobs it holds, `seen_at` its last heartbeat."""
 

@@ -17,8 +17,8 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _NAMES = ("dsn", "lease", "poll", "log", "log_level", "job_log_level", "worker_name", "allow_no_key", "url", "key")
 
 
-_OF_OURS = ("DTSCHED_DSN_GIVEN", "DTSCHED_PARENT_PID", "DTSCHED_READY_FD")
-"""What a command tells the processes that it starts."""
+_OF_OURS = ("DTSCHED_DSN_GIVEN", "DTSCHED_PARENT_PID", "DTSCHED_READY_FD", "DTSCHED_TEST_DSN")
+"""What a command tells the processes that it starts, and what tests read."""
 
 
 class Unknown(NamedTuple):

@@ -25,8 +25,10 @@ from dtsched.overview import (
     JobPage,
     LimitRecord,
     LogLine,
+    PastRetention,
     Queue,
     Reason,
+    Retention,
     Sample,
     Stats,
     StepRecord,
@@ -55,6 +57,11 @@ _COMPLETE: LiteralString = "select dtsched.complete(%s, %s, %s::jsonb)"
 _RENEW: LiteralString = "select alive, draining, cancelled from dtsched.renew(%s, %s::jsonb)"
 _WORK: LiteralString = """select lease_id, job_id, task, args, attempt, max_attempts, timeout_seconds, correlation_id
     from dtsched.work(%s, %s::bigint[], %s::jsonb, %s::jsonb, %s, %s, %s::text[])"""
+
+_RETENTION: LiteralString = """select queue, nullif(completed, 'Infinity'), nullif(failed, 'Infinity'),
+        nullif(cancelled, 'Infinity'), nullif(results, 'Infinity')
+    from dtsched.retention()
+    order by queue"""
 
 # the claims depend on the promotion, so that they come after it and see what it made ready
 _POLL: LiteralString = """select promoted.next_seconds, served.queue, job.lease_id, job.job_id, job.task, job.args,
@@ -112,6 +119,15 @@ class Promoted(NamedTuple):
 
     promoted: int
     next_seconds: float | None
+
+
+class Pruned(NamedTuple):
+    """What one call deleted; `more`: another may find more at once."""
+
+    jobs: int
+    results: int
+    partitions: int
+    more: bool
 
 
 class Store:
@@ -235,6 +251,12 @@ class Store:
     async def delete(self, ids: Sequence[int]) -> dict[int, str]:
         """What came of each: deleted, running, busy or missing."""
         return await self._outcomes("select job_id, outcome from dtsched.delete(%s::bigint[])", ids)
+
+    async def edit(self, ids: Sequence[int], changes: Mapping[str, Any]) -> dict[int, str]:
+        """What came of each: edited, running, finished, too_large, busy or missing; see dtsched.edit()."""
+        return await self._outcomes(
+            "select job_id, outcome from dtsched.edit(%s::bigint[], %s::jsonb)", ids, _json(changes)
+        )
 
     async def pause(self, queue: str) -> bool:
         """False when it was paused already."""
@@ -533,6 +555,28 @@ class Store:
     async def prune_ticks(self) -> int:
         """How many were removed, at most 1000."""
         return cast("int", (await self._row("select dtsched.prune_ticks()"))[0])
+
+    async def prune(self, limit: int = 1000, *, everywhere: bool = False) -> Pruned:
+        """`everywhere`: look at all ended jobs, not only where something may be due."""
+        return Pruned._make(
+            await self._row("select jobs, results, partitions, more from dtsched.prune(%s, %s)", limit, everywhere)
+        )
+
+    async def past_retention(self) -> list[PastRetention]:
+        """How many jobs prune() would delete; reads them all."""
+        return await self._records(PastRetention, "select * from dtsched.past_retention()")
+
+    async def retention(self, queue: str | None = None) -> list[Retention]:
+        """Of one queue, or of each that says something of its own and, last, of all others."""
+        rules = await self._records(Retention, _RETENTION)
+        if queue is None:
+            return rules
+        found = next((rule for rule in rules if rule.queue == queue), rules[-1])
+        return [msgspec.structs.replace(found, queue=queue)]
+
+    async def set_retention(self, members: Mapping[str, float | str | None], queue: str | None = None) -> None:
+        """Of one queue, or of all that say nothing; in seconds, "forever", or None for the default."""
+        await self._rows("select dtsched.set_retention(%s::jsonb, %s)", _json(members), queue)
 
     async def settled(self, xid: int) -> bool:
         """Whether all transactions from before hungry() drew this xid have ended."""

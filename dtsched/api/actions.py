@@ -2,17 +2,19 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
-from litestar import Response, delete, post
+from litestar import Response, delete, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType, structs
 
 from dtsched.api.database import Database
 from dtsched.api.documentation import JSON, documented
 from dtsched.api.problems import BUSY, CONFLICT, INVALID, Refused
 from dtsched.api.requests import ApiRequest, convert, job_id_of, object_of
-from dtsched.api.shapes import NewTimeBody
+from dtsched.api.shapes import ChangesBody, NewTimeBody
+from dtsched.edits import checked_changes
 from dtsched.errors import Conflict, NotFound
 from dtsched.jobs import Job, NewJob, check
 from dtsched.store import Store
@@ -29,6 +31,10 @@ _RETRY = {
     "parents": "a job that job {} depends on failed or was cancelled: retry that one first",
 }
 _MOVE = {"running": _RUNNING, "finished": _ENDED}
+_EDIT = {
+    "running": "job {} is running: its worker has what it was",
+    "finished": "job {} has completed: submit it anew to have it run with other args",
+}
 _SHAPES = {"run_at": "a time like 2030-01-31T09:00:00Z", "delay": 'a number of seconds, or a string like "10m"'}
 
 Act = Callable[[Store, Sequence[int]], Awaitable[dict[int, str]]]
@@ -37,6 +43,31 @@ Act = Callable[[Store, Sequence[int]], Awaitable[dict[int, str]]]
 class _Given(Struct, forbid_unknown_fields=True):
     run_at: datetime | None = None
     delay: float | str | None = None
+
+
+class _Changes(Struct, forbid_unknown_fields=True):
+    args: dict[str, Any] | UnsetType = UNSET
+    merge_args: dict[str, Any] | UnsetType = UNSET
+    queue: str | UnsetType = UNSET
+    priority: int | UnsetType = UNSET
+    max_attempts: int | UnsetType = UNSET
+    timeout: float | str | UnsetType | None = UNSET
+    tags: list[str] | UnsetType = UNSET
+    limit_key: str | UnsetType | None = UNSET
+    deadline: datetime | UnsetType | None = UNSET
+
+
+_CHANGES = {
+    "args": "an object of named arguments",
+    "merge_args": "an object of named arguments",
+    "queue": "1 to 128 characters out of A-Z a-z 0-9 . _ : -",
+    "priority": "1 to 10",
+    "max_attempts": "1 to 1000",
+    "timeout": 'a number of seconds, a string like "10m", or null',
+    "tags": "a list of strings",
+    "limit_key": "1 to 255 characters, or null",
+    "deadline": "a time like 2030-01-31T09:00:00Z, or null",
+}
 
 
 @post(
@@ -96,6 +127,27 @@ async def reschedule_job(request: ApiRequest, job_id: FromPath[str], database: N
         return await store.reschedule(ids, new.run_at or await store.now() + timedelta(seconds=float(new.delay or 0)))
 
     await _act(database, wanted, reschedule, _MOVE)
+    return await database.ask(database.client.get(wanted))
+
+
+@patch(
+    "/v1/jobs/{job_id:str}",
+    summary="Change a job",
+    opt=documented("jobs", {200: Job}, body={JSON: ChangesBody}, problems=[CONFLICT]),
+)
+async def edit_job(request: ApiRequest, job_id: FromPath[str], database: NamedDependency[Database]) -> Job:
+    """Of a job that waits, has failed or was cancelled. What is left out stays as it is, and null takes a timeout, a
+    limit key or a deadline away. An ended job stays as it ended: retry has it run again."""
+    wanted = job_id_of(job_id)
+    given = structs.asdict(convert(await object_of(request), _Changes, _CHANGES))
+    changes = checked_changes({name: value for name, value in given.items() if value is not UNSET})
+
+    async def edit(store: Store, ids: Sequence[int]) -> dict[int, str]:
+        return await store.edit(ids, changes)
+
+    outcome = await _act(database, wanted, edit, _EDIT)
+    if outcome == "too_large":
+        raise Refused(INVALID, f"the args of job {wanted} would be over 1 MiB (1048576 bytes)", field="merge_args")
     return await database.ask(database.client.get(wanted))
 
 

@@ -11,7 +11,7 @@ from litestar.di import Provide
 from litestar.exceptions import MethodNotAllowedException
 from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Receive, Scope, Send
 
-from dtsched.api.actions import cancel_job, delete_job, reschedule_job, retry_job, run_job_now
+from dtsched.api.actions import cancel_job, delete_job, edit_job, reschedule_job, retry_job, run_job_now
 from dtsched.api.background import maintained
 from dtsched.api.database import Database, Questions
 from dtsched.api.events import emit_event, get_steps
@@ -69,6 +69,7 @@ HANDLERS = [
     retry_job,
     run_job_now,
     reschedule_job,
+    edit_job,
     delete_job,
     emit_event,
     list_queues,

@@ -240,3 +240,32 @@ NewTimeBody: TypeAlias = Annotated[
         }
     ),
 ]
+
+
+class Changes(Struct, forbid_unknown_fields=True):
+    """What is left out stays as it is. `args` takes the place of all args, `merge_args` goes over those there are; they
+    exclude each other."""
+
+    args: Annotated[dict[str, Any], Meta(description="All named arguments anew: at most 1 MiB.")] | UnsetType = UNSET
+    merge_args: Annotated[dict[str, Any], Meta(description="Named arguments to set; the others stay.")] | UnsetType = (
+        UNSET
+    )
+    queue: Name | UnsetType = UNSET
+    priority: Annotated[int, Meta(ge=1, le=10)] | UnsetType = UNSET
+    max_attempts: Annotated[int, Meta(ge=1, le=1000)] | UnsetType = UNSET
+    timeout: Annotated[float, Meta(gt=0, le=MAX_SECONDS)] | Duration | UnsetType | None = UNSET
+    tags: Annotated[list[Tag], Meta(max_length=20)] | UnsetType = UNSET
+    limit_key: Key | UnsetType | None = UNSET
+    deadline: Instant | UnsetType | None = UNSET
+
+
+ChangesBody: TypeAlias = Annotated[
+    Changes,
+    Meta(
+        extra_json_schema={
+            "minProperties": 1,
+            "not": {"required": ["args", "merge_args"]},
+            "examples": [{"priority": 9}],
+        }
+    ),
+]

@@ -38,6 +38,8 @@ COMMANDS = {
     "run-now": Entry("actions", "Jobs", "Make scheduled jobs ready at once."),
     "reschedule": Entry("actions", "Jobs", "Have waiting jobs run at another time."),
     "delete": Entry("actions", "Jobs", "Delete jobs with their results and attempts."),
+    "edit": Entry("editing", "Jobs", "Change jobs that wait, have failed or were cancelled."),
+    "prune": Entry("pruning", "Jobs", "Delete ended jobs that are past their retention, with results and attempts."),
     "emit": Entry("emitting", "Jobs", "Say that an event has happened, for the jobs that wait for it."),
     "workflow": Entry("workflows", "Look", "Look at workflows and how far they are; cancel and retry them."),
     "task": Entry("tasks", "Look", "Look at the tasks that workers have declared."),

@@ -87,6 +87,19 @@ DELETE = Verb(
     },
 )
 
+EDIT = Verb(
+    "Change {}?",
+    "changing",
+    frozenset({"edited"}),
+    {
+        **COMMON,
+        "edited": "it is changed; retry runs it again if it has ended",
+        "running": "it runs: its worker has what it was",
+        "finished": "it has completed",
+        "too_large": "its args would be over 1 MiB",
+    },
+)
+
 
 async def act_on(
     store: Store, act: Act, batches: AsyncGenerator[list[int]], note: Callable[[dict[int, str]], object]

@@ -11,11 +11,12 @@ from dtsched.cli.layout import Column
 from dtsched.cli.options import dsn_option, json_option
 from dtsched.cli.output import print_fields, print_json, print_table
 from dtsched.cli.queue_settings import drain_queue, limit_queue, queue_of, set_queue
+from dtsched.cli.retention import duration, retention_command
 from dtsched.cli.settings import shown_settings
 from dtsched.cli.tables import show_table
 from dtsched.cli.wording import at, breaker, seconds
 from dtsched.jobs import check_name
-from dtsched.overview import Queue
+from dtsched.overview import Queue, Retention
 from dtsched.store import Store
 
 COLUMNS = (
@@ -98,8 +99,12 @@ def oldest(queue: Queue) -> str:
 @json_option
 def show_queue(name: str, dsn: str | None, as_json: bool) -> None:
     """Show a queue. Exit code 3 if no job, worker or command has named it."""
-    queue = with_store(dsn, lambda store: queue_of(store, name))
-    print_json(queue) if as_json else print_fields(fields(queue))
+
+    async def read(store: Store) -> tuple[Queue, Retention]:
+        return await queue_of(store, name), (await store.retention(name))[0]
+
+    queue, kept = with_store(dsn, read)
+    print_json(queue) if as_json else print_fields([*fields(queue), ("kept", kept_for(kept))])
 
 
 def fields(queue: Queue) -> list[tuple[str, str]]:
@@ -125,6 +130,14 @@ def fields(queue: Queue) -> list[tuple[str, str]]:
         ),
         *((f"settings.{name}", value) for name, value in shown_settings(queue.settings)),
     ]
+
+
+def kept_for(kept: Retention) -> str:
+    members = {"completed": kept.completed, "failed": kept.failed, "cancelled": kept.cancelled, "results": kept.results}
+    return ", ".join(f"{name} {duration(seconds)}" for name, seconds in members.items())
+
+
+queue_command.add_command(retention_command)
 
 
 @queue_command.command("pause", cls=RichCommand)

@@ -161,10 +161,10 @@ def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
     return dict(parse_pair(pair) for pair in pairs)
 
 
-def parse_pair(pair: str) -> tuple[str, object]:
+def parse_pair(pair: str, *, blamed: str = "arguments are given as KEY=VALUE") -> tuple[str, object]:
     name, equals, text = pair.partition("=")
     if not equals or not name:
-        raise InvalidInput(f"arguments are given as KEY=VALUE, not {pair[:60]!r}", field="args")
+        raise InvalidInput(f"{blamed}, not {pair[:60]!r}", field="args")
     try:
         return name, msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):

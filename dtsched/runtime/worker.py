@@ -21,6 +21,7 @@ from dtsched.maintenance.link import Link
 from dtsched.maintenance.loop import repeat
 from dtsched.maintenance.partitions import Partitions
 from dtsched.maintenance.promote import Promote
+from dtsched.maintenance.prune import Prune
 from dtsched.maintenance.rescue import Rescue
 from dtsched.maintenance.rollup import RollUp
 from dtsched.maintenance.schedules import Schedules
@@ -195,6 +196,7 @@ class Worker:
             "events": Events(self._maintenance).run_once,
             "declare": Declare(self._maintenance, self._registry.schedules).run_once,
             "schedules": Schedules(self._maintenance, poll_seconds=self._settings.poll).run_once,
+            "prune": Prune(self._maintenance).run_once,
             "watchdog": Watchdog(
                 self._maintenance,
                 self._claimer,

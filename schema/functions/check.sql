@@ -153,4 +153,31 @@ as $$
     where schedule.last_tick is not null
         and not exists (select from dtsched.ticks noted
                         where noted.schedule = schedule.name and noted.tick = schedule.last_tick)
+    union all
+    select 'what is kept of a job has its job', kept.job_id, 'there is no such job, but rows in ' || kept.place
+    from (
+        select stored.job_id, 'results' as place from dtsched.results stored
+        union all select attempt.job_id, 'attempts' from dtsched.attempts attempt
+        union all select step.job_id, 'steps' from dtsched.steps step
+        union all select logged.job_id, 'job_logs' from dtsched.job_logs logged
+        union all select kept.child_id, 'cancelled_by' from dtsched.cancelled_by kept
+        union all select kept.parent_id, 'cancelled_by' from dtsched.cancelled_by kept) kept
+    where not exists (select from dtsched.jobs job where job.id = kept.job_id)
+    union all
+    select 'a job is looked at when its retention has passed', ended.id, coalesce(format('looked at again %s, past it %s',
+        looked_at.due_at, ended.gone_at), 'never looked at')
+    from (
+        select job.id, dtsched.expiry(job.finished_at, case job.state
+            when 'completed' then coalesce(own.completed, fallback.completed)
+            when 'failed' then coalesce(own.failed, fallback.failed)
+            else coalesce(own.cancelled, fallback.cancelled) end) as gone_at
+        from dtsched.jobs job
+        left join dtsched.retention() own on own.queue = job.queue::text
+        cross join (select * from dtsched.retention() rule where rule.queue is null) fallback
+        where job.state in ('completed', 'failed', 'cancelled')) ended
+    left join dtsched.prunable looked_at on looked_at.chunk = ended.id / 10000
+    where (select pruning.rules from dtsched.pruning) = dtsched.retention_digest()
+        -- a day for what could be seen only long after its id was given out
+        and looked_at.due_at is distinct from least(looked_at.due_at, ended.gone_at + interval '1 day 1 minute')
+        or looked_at.chunk is null and ended.id / 10000 <= (select max(known.chunk) from dtsched.prunable known)
 $$;

@@ -4,7 +4,8 @@
 -- (admit) and of limit keys (take_limited) are never exceeded.
 --
 -- Claiming never waits: a job row that somebody else holds is skipped and its entry kept. An entry whose job is no longer
--- ready there (cancelled or moved meanwhile) is dropped. Neither uses up the limit: the claim reads on, for a second at most. One crash
+-- ready there (cancelled meanwhile, or moved to another queue) is dropped. Neither uses up the limit: the claim reads on, for
+-- a second at most. One crash
 -- point only, the commit: before it nothing has happened, after it the lease exists and rescue() finds it should the worker
 -- never hear of it.
 --

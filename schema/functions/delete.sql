@@ -24,15 +24,7 @@ begin
     v_kept := dtsched.free_keys_of_deleted(v_locked);
     v_locked := array(select id from unnest(v_locked) id where id <> all (v_kept));
     if v_locked <> '{}' then
-        perform dtsched.tally_revived(v_locked);
-        delete from dtsched.unsuccessful ended
-        where ended.state in ('failed', 'cancelled') and ended.job_id = any (v_locked);
-        delete from dtsched.cancelled_by kept where kept.parent_id = any (v_locked) or kept.child_id = any (v_locked);
-        delete from dtsched.results stored where stored.job_id = any (v_locked);
-        delete from dtsched.attempts attempt where attempt.job_id = any (v_locked);
-        perform dtsched.drop_steps(v_locked);
-        delete from dtsched.job_logs logged where logged.job_id = any (v_locked);
-        delete from dtsched.jobs job where job.id = any (v_locked);
+        perform dtsched.forget(v_locked);
         perform dtsched.announce_ended(v_locked);
     end if;
     return query

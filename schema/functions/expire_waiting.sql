@@ -54,11 +54,14 @@ begin
     from due;
     if v_jobs <> '{}' then
         v_waiting := dtsched.lock_waiting(v_jobs);
+        v_waiting := array(  -- one that has got another deadline has another entry too
+            select job.id from dtsched.jobs job where job.id = any (v_waiting) and job.deadline <= v_now order by job.id);
         -- retry() may be at work on one that has ended: it would need its entry
         v_over := array(
             select job.id
             from dtsched.jobs job
-            where job.id = any (v_jobs) and job.state in ('completed', 'failed', 'cancelled')
+            where job.id = any (v_jobs)
+                and (job.state in ('completed', 'failed', 'cancelled') or (job.deadline > v_now) is not false)
             order by job.id
             for share skip locked);
         v_over := v_over || array(

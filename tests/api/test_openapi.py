@@ -212,6 +212,35 @@ def test_settings_are_refused_by_the_schema_where_they_are_refused_at_the_door(c
     assert valid(body_schema("patch", "/v1/queues/{name}"), {case.name: case.value}) == (case.says is None)
 
 
+@pytest.mark.parametrize(
+    ("body", "is_valid"),
+    [
+        ({"args": {"a": [1]}}, True),
+        ({"merge_args": {}, "queue": "mail", "priority": 10, "max_attempts": 1000, "tags": []}, True),
+        ({"timeout": None, "limit_key": None, "deadline": None}, True),
+        ({"timeout": "5m", "limit_key": "a b", "deadline": "2030-01-31T09:00:00Z"}, True),
+        ({}, False),
+        ({"args": {}, "merge_args": {}}, False),
+        ({"args": []}, False),
+        ({"queue": None}, False),
+        ({"queue": "a b"}, False),
+        ({"priority": 0}, False),
+        ({"max_attempts": 1001}, False),
+        ({"timeout": 0}, False),
+        ({"tags": [""]}, False),
+        ({"limit_key": ""}, False),
+        ({"deadline": "soon"}, False),
+        ({"task": "echo"}, False),
+    ],
+)
+async def test_changes_are_taken_where_their_schema_takes_them(
+    empty_api: Api, named: dict[str, object], body: dict[str, object], is_valid: bool
+) -> None:
+    answer = await empty_api.patch(f"/v1/jobs/{named['waiting']}", json=body)
+    assert (answer.status_code == 200) == is_valid, answer.text
+    assert valid(body_schema("patch", "/v1/jobs/{job_id}"), body) == is_valid
+
+
 REQUESTS = [
     Asked("GET", "/livez", 200),
     Asked("GET", "/readyz", 200),
@@ -290,6 +319,10 @@ REQUESTS = [
     Asked("POST", "/v1/events", 422, body={"name": ""}),
     Asked("POST", "/v1/jobs/{job_id}/run-now", 200, "to run"),
     Asked("POST", "/v1/jobs/{job_id}/run-now", 409, "completed"),
+    Asked("PATCH", "/v1/jobs/{job_id}", 200, "waiting", body={"priority": 9}),
+    Asked("PATCH", "/v1/jobs/{job_id}", 400, "waiting", body={"task": "echo"}),
+    Asked("PATCH", "/v1/jobs/{job_id}", 409, "completed", body={"priority": 9}),
+    Asked("PATCH", "/v1/jobs/{job_id}", 422, "waiting", body={}),
     Asked("POST", "/v1/jobs/{job_id}/reschedule", 200, "to reschedule", body={"delay": "2h"}),
     Asked("POST", "/v1/jobs/{job_id}/reschedule", 400, "to reschedule", body={"when": 1}),
     Asked("POST", "/v1/jobs/{job_id}/reschedule", 409, "completed", body={"delay": "2h"}),
