@@ -26,7 +26,9 @@ create domain dtsched.timeout as interval
 create sequence dtsched.job_events_id_seq as bigint cache 1;
 create sequence dtsched.job_id_seq as bigint cache 1;
 create sequence dtsched.lease_id_seq as bigint cache 1;
+create sequence dtsched.schedule_version_seq as bigint cache 1;
 create sequence dtsched.wakes_id_seq as bigint cache 1;
+create sequence dtsched.workflow_id_seq as bigint cache 1;
 
 create table dtsched.ages (
     at timestamp with time zone not null,
@@ -54,12 +56,36 @@ create table dtsched.blocked (
     constraint blocked_pkey PRIMARY KEY (job_id),
     constraint waiting_is_positive CHECK ((waiting >= 0))
 ) with (fillfactor=50);
+create table dtsched.cancelled_by (
+    parent_id bigint not null,
+    child_id bigint not null,
+    constraint cancelled_by_pkey PRIMARY KEY (parent_id, child_id)
+) with ();
+create table dtsched.deadlines (
+    deadline timestamp with time zone not null,
+    job_id bigint not null,
+    constraint deadlines_pkey PRIMARY KEY (deadline, job_id)
+) with (autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=20000);
 create table dtsched.dependencies (
     parent_id bigint not null,
     child_id bigint not null,
     on_failure text default 'cancel'::text not null,
     constraint dependencies_pkey PRIMARY KEY (parent_id, child_id),
     constraint on_failure_is_known CHECK ((on_failure = ANY (ARRAY['cancel'::text, 'run'::text, 'skip'::text])))
+) with ();
+create table dtsched.event_waits (
+    event dtsched.key not null,
+    job_id bigint not null,
+    step dtsched.key not null,
+    woken_at timestamp with time zone,
+    constraint event_waits_pkey PRIMARY KEY (event, job_id)
+) with ();
+create table dtsched.events (
+    name dtsched.key not null,
+    payload jsonb not null,
+    due boolean default false not null,
+    emitted_at timestamp with time zone default dtsched.now() not null,
+    constraint events_pkey PRIMARY KEY (name)
 ) with ();
 create table dtsched.installed (
     one boolean default true not null,
@@ -79,6 +105,20 @@ create table dtsched.job_events (
     at timestamp with time zone default clock_timestamp() not null,
     xid xid8 default pg_current_xact_id() not null,
     constraint job_events_pkey PRIMARY KEY (id)
+) with ();
+create table dtsched.job_logs (
+    job_id bigint not null,
+    line integer not null,
+    attempt integer not null,
+    lease_id bigint not null,
+    seq integer,
+    at timestamp with time zone not null,
+    level text not null,
+    logger text,
+    message text not null,
+    constraint job_logs_pkey PRIMARY KEY (job_id, line),
+    constraint level_is_known CHECK ((level = ANY (ARRAY['debug'::text, 'info'::text, 'warning'::text, 'error'::text, 'critical'::text]))),
+    constraint line_is_1_to_10000 CHECK (((line >= 1) AND (line <= 10000)))
 ) with ();
 create table dtsched.jobs (
     id bigint default nextval('dtsched.job_id_seq'::regclass) not null,
@@ -107,12 +147,17 @@ create table dtsched.jobs (
     correlation_id dtsched.correlation_id,
     workflow_id bigint,
     crash_count smallint default 0 not null,
+    on_parent_failure text,
+    parent_policies text[],
+    skipped boolean,
+    key_until timestamp with time zone,
     constraint jobs_pkey PRIMARY KEY (id),
     constraint state_is_known CHECK ((state = ANY (ARRAY['ready'::text, 'running'::text, 'completed'::text, 'scheduled'::text, 'failed'::text, 'blocked'::text, 'cancelled'::text])))
 ) partition by RANGE (id) with ();
 create table dtsched.keys (
     key text not null,
     job_id bigint not null,
+    until timestamp with time zone,
     constraint keys_pkey PRIMARY KEY (key)
 ) with (autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=20000);
 create table dtsched.leases (
@@ -123,6 +168,7 @@ create table dtsched.leases (
     deadline timestamp with time zone,
     cancel_requested_at timestamp with time zone,
     secret bytea,
+    gave_up_key boolean default false not null,
     queue text,
     constraint leases_pkey PRIMARY KEY (id)
 ) with (autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=20000, fillfactor=90, vacuum_truncate=off);
@@ -151,6 +197,19 @@ create table dtsched.parked (
     constraint parked_pkey PRIMARY KEY (job_id),
     constraint reason_is_known CHECK ((reason = ANY (ARRAY['limit'::text, 'task'::text])))
 ) with (autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=20000, vacuum_truncate=off);
+create table dtsched.prunable (
+    chunk bigint not null,
+    due_at timestamp with time zone default '-infinity'::timestamp with time zone not null,
+    closed_at timestamp with time zone,
+    constraint prunable_pkey PRIMARY KEY (chunk)
+) with (fillfactor=50);
+create table dtsched.pruning (
+    one boolean default true not null,
+    retention jsonb default '{}'::jsonb not null,
+    rules text default ''::text not null,
+    constraint one_row CHECK (one),
+    constraint pruning_pkey PRIMARY KEY (one)
+) with ();
 create table dtsched.queues (
     name dtsched.name not null,
     paused_at timestamp with time zone,
@@ -183,6 +242,41 @@ create table dtsched.scheduled (
     queue text,
     constraint scheduled_pkey PRIMARY KEY (run_at, job_id)
 ) with (autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=20000, vacuum_truncate=off);
+create table dtsched.schedules (
+    name dtsched.name not null,
+    spec text not null,
+    tz text default 'UTC'::text not null,
+    task dtsched.name not null,
+    args dtsched.job_args default '{}'::jsonb not null,
+    queue dtsched.name,
+    priority dtsched.priority,
+    max_attempts dtsched.max_attempts,
+    timeout dtsched.timeout,
+    limit_key dtsched.key,
+    tags dtsched.tags,
+    backoff jsonb,
+    catchup text default 'latest'::text not null,
+    catchup_limit integer default 100 not null,
+    overlap text default 'allow'::text not null,
+    tolerance interval default '00:01:00'::interval not null,
+    paused_at timestamp with time zone,
+    problem text,
+    version bigint default nextval('dtsched.schedule_version_seq'::regclass) not null,
+    since timestamp with time zone default dtsched.now() not null,
+    next_at timestamp with time zone,
+    last_tick timestamp with time zone,
+    last_job_id bigint,
+    declared jsonb,
+    declared_at timestamp with time zone,
+    declared_before text[] default '{}'::text[] not null,
+    created_at timestamp with time zone default dtsched.now() not null,
+    updated_at timestamp with time zone default dtsched.now() not null,
+    constraint catchup_is_known CHECK ((catchup = ANY (ARRAY['skip'::text, 'latest'::text, 'all'::text]))),
+    constraint catchup_limit_must_be_1_to_1000 CHECK (((catchup_limit >= 1) AND (catchup_limit <= 1000))),
+    constraint overlap_is_known CHECK ((overlap = ANY (ARRAY['allow'::text, 'skip'::text, 'cancel'::text]))),
+    constraint schedules_pkey PRIMARY KEY (name),
+    constraint tolerance_must_be_0_to_366_days CHECK (((tolerance >= '00:00:00'::interval) AND (tolerance <= '366 days'::interval)))
+) with ();
 create table dtsched.stats_1m (
     minute timestamp with time zone not null,
     queue text not null,
@@ -194,6 +288,22 @@ create table dtsched.stats_1m (
     wait_seconds double precision not null,
     run_seconds double precision not null,
     constraint stats_1m_pkey PRIMARY KEY (minute, queue, task, event, wait_bucket, run_bucket)
+) with ();
+create table dtsched.steps (
+    job_id bigint not null,
+    name dtsched.key not null,
+    kind text not null,
+    state text not null,
+    result jsonb,
+    event dtsched.key,
+    until timestamp with time zone,
+    attempt integer not null,
+    worker_id uuid not null,
+    begun_at timestamp with time zone default dtsched.now() not null,
+    ended_at timestamp with time zone,
+    constraint kind_is_known CHECK ((kind = ANY (ARRAY['step'::text, 'sleep'::text, 'event'::text]))),
+    constraint state_is_known CHECK ((state = ANY (ARRAY['done'::text, 'waiting'::text, 'timeout'::text]))),
+    constraint steps_pkey PRIMARY KEY (job_id, name)
 ) with ();
 create table dtsched.tallies (
     minute timestamp with time zone default date_trunc('minute'::text, dtsched.now()) not null,
@@ -211,7 +321,19 @@ create table dtsched.tasks (
     name dtsched.name not null,
     args_schema jsonb,
     declared_at timestamp with time zone default dtsched.now() not null,
+    settings jsonb default '{}'::jsonb not null,
+    changed_at timestamp with time zone,
     constraint tasks_pkey PRIMARY KEY (name)
+) with ();
+create table dtsched.ticks (
+    schedule text not null,
+    tick timestamp with time zone not null,
+    outcome text not null,
+    job_id bigint,
+    at timestamp with time zone default dtsched.now() not null,
+    constraint a_fired_tick_has_a_job CHECK (((job_id IS NOT NULL) = (outcome = 'fired'::text))),
+    constraint outcome_is_known CHECK ((outcome = ANY (ARRAY['fired'::text, 'skipped'::text, 'missed'::text]))),
+    constraint ticks_pkey PRIMARY KEY (schedule, tick)
 ) with ();
 create table dtsched.unsuccessful (
     state text not null,
@@ -242,24 +364,43 @@ create table dtsched.workers (
     constraint lease_is_at_least_half_a_second CHECK ((lease >= '00:00:00.5'::interval)),
     constraint workers_pkey PRIMARY KEY (id)
 ) with (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=100, fillfactor=20);
+create table dtsched.workflows (
+    id bigint default nextval('dtsched.workflow_id_seq'::regclass) not null,
+    name text not null,
+    created_at timestamp with time zone default dtsched.now() not null,
+    cancelled_at timestamp with time zone,
+    constraint name_has_1_to_128_characters CHECK (((char_length(name) >= 1) AND (char_length(name) <= 128))),
+    constraint workflows_pkey PRIMARY KEY (id)
+) with ();
 
 create table dtsched.jobs_0 partition of dtsched.jobs FOR VALUES FROM ('0') TO ('10000000') with (fillfactor=40);
 create table dtsched.jobs_1 partition of dtsched.jobs FOR VALUES FROM ('10000000') TO ('20000000') with (fillfactor=40);
 create table dtsched.jobs_2 partition of dtsched.jobs FOR VALUES FROM ('20000000') TO ('30000000') with (fillfactor=40);
 create table dtsched.jobs_default partition of dtsched.jobs DEFAULT with (fillfactor=40);
 
+CREATE INDEX cancelled_by_child_idx ON dtsched.cancelled_by USING btree (child_id);
+CREATE INDEX event_waits_job_idx ON dtsched.event_waits USING btree (job_id);
+CREATE INDEX events_due_idx ON dtsched.events USING btree (name) WHERE due;
+CREATE INDEX events_emitted_idx ON dtsched.events USING btree (emitted_at);
+CREATE INDEX jobs_workflow_idx ON ONLY dtsched.jobs USING btree (workflow_id, id) WHERE (workflow_id IS NOT NULL);
+CREATE INDEX keys_until_idx ON dtsched.keys USING btree (until) WHERE (until IS NOT NULL);
 CREATE INDEX leases_cancel_idx ON dtsched.leases USING btree (worker_id) WHERE (cancel_requested_at IS NOT NULL);
+CREATE INDEX leases_deadline_idx ON dtsched.leases USING btree (deadline) WHERE (deadline IS NOT NULL);
 CREATE INDEX leases_limit_idx ON dtsched.leases USING btree (limit_key) WHERE (limit_key IS NOT NULL);
 CREATE INDEX leases_queue_idx ON dtsched.leases USING btree (queue);
 CREATE INDEX leases_worker_idx ON dtsched.leases USING btree (worker_id, job_id);
 CREATE INDEX parked_limit_idx ON dtsched.parked USING btree (limit_key, queue, priority DESC, job_id) WHERE (reason = 'limit'::text);
 CREATE INDEX parked_task_idx ON dtsched.parked USING btree (queue, task, priority DESC, job_id) WHERE (reason = 'task'::text);
+CREATE INDEX prunable_due_idx ON dtsched.prunable USING btree (due_at);
 CREATE INDEX scheduled_xid_idx ON dtsched.scheduled USING btree (xid);
+CREATE INDEX schedules_due_idx ON dtsched.schedules USING btree (next_at NULLS FIRST) WHERE ((paused_at IS NULL) AND (problem IS NULL));
+CREATE INDEX tasks_timeout_idx ON dtsched.tasks USING btree (name) WHERE (settings ? 'timeout'::text);
+CREATE INDEX ticks_at_idx ON dtsched.ticks USING btree (at);
 CREATE INDEX wakes_at_idx ON dtsched.wakes USING btree (at);
 CREATE INDEX wakes_key_idx ON dtsched.wakes USING btree (queue, limit_key, at);
 
 CREATE CONSTRAINT TRIGGER link_parents AFTER INSERT ON dtsched.jobs DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.state = 'blocked'::text)) EXECUTE FUNCTION dtsched.link_parents();
-CREATE TRIGGER place_new_job BEFORE INSERT ON dtsched.jobs FOR EACH ROW WHEN (((new.state = 'ready'::text) AND ((new.run_at IS NOT NULL) OR (new.depends_on IS NOT NULL)))) EXECUTE FUNCTION dtsched.place_new_job();
+CREATE TRIGGER place_new_job BEFORE INSERT ON dtsched.jobs FOR EACH ROW WHEN (((new.state = 'ready'::text) AND ((new.run_at IS NOT NULL) OR (new.depends_on IS NOT NULL) OR (new.on_parent_failure IS NOT NULL)))) EXECUTE FUNCTION dtsched.place_new_job();
 CREATE TRIGGER route_new_jobs AFTER INSERT ON dtsched.jobs REFERENCING NEW TABLE AS new_jobs FOR EACH STATEMENT EXECUTE FUNCTION dtsched.route_new_jobs();
 CREATE TRIGGER route_new_jobs AFTER INSERT ON dtsched.jobs_0 REFERENCING NEW TABLE AS new_jobs FOR EACH STATEMENT EXECUTE FUNCTION dtsched.route_new_jobs();
 CREATE TRIGGER route_new_jobs AFTER INSERT ON dtsched.jobs_1 REFERENCING NEW TABLE AS new_jobs FOR EACH STATEMENT EXECUTE FUNCTION dtsched.route_new_jobs();
@@ -267,6 +408,7 @@ CREATE TRIGGER route_new_jobs AFTER INSERT ON dtsched.jobs_2 REFERENCING NEW TAB
 CREATE TRIGGER route_new_jobs AFTER INSERT ON dtsched.jobs_default REFERENCING NEW TABLE AS new_jobs FOR EACH STATEMENT EXECUTE FUNCTION dtsched.route_new_jobs();
 CREATE TRIGGER wake_hungry_workers AFTER INSERT ON dtsched.parked REFERENCING NEW TABLE AS new_entries FOR EACH STATEMENT EXECUTE FUNCTION dtsched.wake_hungry_workers();
 CREATE TRIGGER wake_hungry_workers AFTER INSERT ON dtsched.ready REFERENCING NEW TABLE AS new_entries FOR EACH STATEMENT EXECUTE FUNCTION dtsched.wake_hungry_workers();
+CREATE TRIGGER note_schedule_change BEFORE UPDATE ON dtsched.schedules FOR EACH ROW WHEN (((((((((((((((((old.spec IS DISTINCT FROM new.spec) OR (old.tz IS DISTINCT FROM new.tz)) OR ((old.task)::text IS DISTINCT FROM (new.task)::text)) OR ((old.args)::jsonb IS DISTINCT FROM (new.args)::jsonb)) OR ((old.queue)::text IS DISTINCT FROM (new.queue)::text)) OR ((old.priority)::smallint IS DISTINCT FROM (new.priority)::smallint)) OR ((old.max_attempts)::integer IS DISTINCT FROM (new.max_attempts)::integer)) OR ((old.timeout)::interval IS DISTINCT FROM (new.timeout)::interval)) OR ((old.limit_key)::text IS DISTINCT FROM (new.limit_key)::text)) OR ((old.tags)::text[] IS DISTINCT FROM (new.tags)::text[])) OR (old.backoff IS DISTINCT FROM new.backoff)) OR (old.catchup IS DISTINCT FROM new.catchup)) OR (old.catchup_limit IS DISTINCT FROM new.catchup_limit)) OR (old.overlap IS DISTINCT FROM new.overlap)) OR (old.tolerance IS DISTINCT FROM new.tolerance)) OR (old.paused_at IS DISTINCT FROM new.paused_at))) EXECUTE FUNCTION dtsched.note_schedule_change();
 
 create function dtsched.add_turns(p_queue text, p_keys text[])
     returns void
@@ -289,6 +431,16 @@ create function dtsched.admitted(p_queue text, p_room integer, p_limit integer, 
 create function dtsched.announce_ended(p_jobs bigint[])
     returns void
     language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.await_event(p_worker uuid, p_lease bigint, p_step text, p_event text, p_seconds double precision DEFAULT NULL::double precision)
+    returns TABLE(outcome text, payload jsonb)
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.begun_steps(p_job bigint)
+    returns SETOF text
+    language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.breaker_after(p_rule jsonb, p_failed_at timestamp with time zone[], p_failures integer, p_open_until timestamp with time zone, p_now timestamp with time zone)
     returns TABLE(failed_at timestamp with time zone[], open_until timestamp with time zone)
@@ -318,11 +470,17 @@ create function dtsched.cancel_descendants(p_parents bigint[])
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off
-    set enable_hashjoin=off
+    set enable_nestloop=off
     set enable_mergejoin=off;
 create function dtsched.cancel_waiting(p_ids bigint[])
     returns bigint[]
     language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.cancel_workflow(p_id bigint)
+    returns TABLE(job_id bigint, outcome text)
+    language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
@@ -340,6 +498,10 @@ create function dtsched.circle(p_children integer[], p_parents integer[], p_coun
     returns integer[]
     language plpgsql immutable
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.circle_of(p_children bigint[], p_parents bigint[])
+    returns bigint[]
+    language plpgsql immutable
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.claim(p_worker uuid, p_queue text, p_limit integer, p_tasks text[] DEFAULT NULL::text[])
     returns TABLE(lease_id bigint, job_id bigint, task text, args jsonb, attempt integer, max_attempts integer, timeout_seconds double precision, correlation_id text, backoff jsonb)
     language plpgsql volatile security definer
@@ -347,10 +509,32 @@ create function dtsched.claim(p_worker uuid, p_queue text, p_limit integer, p_ta
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off
     set enable_bitmapscan=off;
+create function dtsched.complete(p_worker uuid, p_lease bigint, p_result jsonb DEFAULT NULL::jsonb)
+    returns void
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
 create function dtsched.counted(p_from timestamp with time zone, p_to timestamp with time zone)
     returns TABLE(minute timestamp with time zone, queue text, task text, event text, wait_bucket smallint, run_bucket smallint, jobs bigint, wait_seconds double precision, run_seconds double precision)
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.create_workflow(p_name text)
+    returns bigint
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.declaration_lasts()
+    returns interval
+    language sql immutable parallel safe;
+create function dtsched.declare_schedules(p_schedules jsonb)
+    returns TABLE(name text, outcome text)
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.default_timeouts(p_queue text)
+    returns jsonb
+    language sql stable
+    set search_path=pg_catalog, dtsched, pg_temp
+    set enable_seqscan=off;
 create function dtsched.delete(p_id bigint)
     returns text
     language sql volatile security definer
@@ -361,8 +545,70 @@ create function dtsched.delete(p_ids bigint[])
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.deliver_event(p_name text)
+    returns integer
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off
+    set enable_hashjoin=off
+    set enable_mergejoin=off;
+create function dtsched.deliver_events(p_limit integer DEFAULT 100)
+    returns integer
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
 create function dtsched.deregister_worker(p_worker uuid)
     returns integer
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.drop_old_partition()
+    returns integer
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set lock_timeout=50ms
+    set enable_seqscan=off;
+create function dtsched.drop_steps(p_jobs bigint[])
+    returns void
+    language sql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set enable_seqscan=off;
+create function dtsched.due_schedules(p_limit integer DEFAULT 100)
+    returns TABLE(name text, version bigint, spec text, tz text, since timestamp with time zone, next_at timestamp with time zone, now timestamp with time zone, next_seconds double precision)
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.edges_of(p_jobs bigint[])
+    returns TABLE(child_id bigint, parent_id bigint, on_failure text)
+    language sql stable
+    set search_path=pg_catalog, dtsched, pg_temp
+    set enable_seqscan=off;
+create function dtsched.edit(p_id bigint, p_changes jsonb)
+    returns text
+    language sql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.edit(p_ids bigint[], p_changes jsonb)
+    returns TABLE(job_id bigint, outcome text)
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.edit_lanes(p_jobs bigint[], p_changes jsonb)
+    returns void
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.edit_problem(p_changes jsonb)
+    returns text
+    language plpgsql immutable
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.emit(p_name text, p_payload jsonb DEFAULT NULL::jsonb)
+    returns TABLE(created boolean, woken integer)
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
@@ -383,11 +629,49 @@ create function dtsched.ensure_partitions()
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
     set lock_timeout=100ms;
+create function dtsched.event_gate()
+    returns integer
+    language sql immutable parallel safe;
+create function dtsched.expire(p_worker uuid, p_limit integer DEFAULT 1000)
+    returns TABLE(job_id bigint, lease_id bigint, state text)
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.expire_leases(p_limit integer)
+    returns TABLE(job_id bigint, lease_id bigint, state text)
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off
+    set enable_bitmapscan=off
+    set enable_hashjoin=off
+    set enable_mergejoin=off
+    set lock_timeout=100ms;
+create function dtsched.expire_waiting(p_limit integer)
+    returns SETOF bigint
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off
+    set enable_bitmapscan=off
+    set lock_timeout=100ms;
+create function dtsched.expiry(p_since timestamp with time zone, p_seconds double precision)
+    returns timestamp with time zone
+    language sql stable;
+create function dtsched.figures_of_workflows(p_ids bigint[])
+    returns TABLE(id bigint, name text, state text, progress double precision, jobs jsonb, created_at timestamp with time zone, started_at timestamp with time zone, finished_at timestamp with time zone, cancelled_at timestamp with time zone)
+    language sql stable
+    set search_path=pg_catalog, dtsched, pg_temp
+    set enable_seqscan=off;
 create function dtsched.find_jobs(p_filter jsonb, p_before bigint DEFAULT NULL::bigint, p_limit integer DEFAULT 1000)
     returns TABLE(ids bigint[], scanned_to bigint)
     language plpgsql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.find_prunable(p_all boolean)
+    returns void
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
     set enable_seqscan=off;
 create function dtsched.finish(p_worker uuid, p_done bigint[], p_results jsonb DEFAULT NULL::jsonb, p_others jsonb DEFAULT NULL::jsonb)
     returns SETOF bigint
@@ -411,12 +695,52 @@ create function dtsched.finish_others(p_worker uuid, p_others jsonb)
     set enable_seqscan=off
     set enable_hashjoin=off
     set enable_mergejoin=off;
+create function dtsched.fire(p_name text, p_version bigint, p_due timestamp with time zone, p_ticks timestamp with time zone[], p_next timestamp with time zone)
+    returns TABLE(tick timestamp with time zone, outcome text, job_id bigint)
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan;
+create function dtsched.forget(p_jobs bigint[])
+    returns void
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.forget_events(p_age interval DEFAULT '30 days'::interval, p_limit integer DEFAULT 1000)
+    returns integer
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off
+    set enable_bitmapscan=off
+    set enable_hashjoin=off
+    set enable_mergejoin=off
+    set enable_material=off;
+create function dtsched.free_expired_keys(p_limit integer DEFAULT 1000)
+    returns integer
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off
+    set enable_bitmapscan=off
+    set enable_hashjoin=off
+    set enable_mergejoin=off;
 create function dtsched.free_keys(p_keys text[], p_jobs bigint[])
     returns void
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.free_keys_of_deleted(p_jobs bigint[])
+    returns bigint[]
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.free_room(p_jobs bigint[])
+    returns void
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.free_seats(p_keys text[])
     returns void
     language plpgsql volatile
@@ -465,12 +789,18 @@ create function dtsched.held(p_worker uuid, p_leases bigint[])
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.hold_keys(p_keys text[], p_jobs bigint[], p_untils timestamp with time zone[])
+    returns void
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
 create function dtsched.hungry(p_queues text[])
     returns bigint
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.job(p_id bigint)
-    returns TABLE(id bigint, queue text, task text, args jsonb, state text, priority integer, run_at timestamp with time zone, attempt integer, max_attempts integer, timeout double precision, key text, limit_key text, depends_on bigint[], tags text[], result jsonb, error text, progress jsonb, worker_id uuid, correlation_id text, created_at timestamp with time zone, started_at timestamp with time zone, finished_at timestamp with time zone)
+    returns TABLE(id bigint, queue text, task text, args jsonb, state text, priority integer, run_at timestamp with time zone, attempt integer, max_attempts integer, timeout double precision, key text, limit_key text, depends_on bigint[], tags text[], result jsonb, error text, progress jsonb, worker_id uuid, correlation_id text, created_at timestamp with time zone, started_at timestamp with time zone, finished_at timestamp with time zone, workflow_id bigint, skipped boolean)
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.job_problem(p_job jsonb)
@@ -485,26 +815,34 @@ create function dtsched.keep_turns(p_queue text, p_keys text[])
     returns void
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.key_time(p_text text)
+    returns jsonb
+    language plpgsql stable
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.keyed_parents(p_jobs jsonb, p_ids bigint[], p_holders bigint[])
     returns jsonb
     language plpgsql stable
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.line_problem(p_line jsonb)
+    returns text
+    language plpgsql immutable
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.link_parents()
     returns trigger
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off
-    set enable_hashjoin=off
+    set enable_nestloop=off
     set enable_mergejoin=off;
 create function dtsched.list_attempts(p_job bigint)
     returns TABLE(attempt integer, outcome text, error_type text, message text, traceback text, worker_id uuid, started_at timestamp with time zone, finished_at timestamp with time zone)
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.list_jobs(p_filter jsonb DEFAULT '{}'::jsonb, p_before bigint DEFAULT NULL::bigint, p_limit integer DEFAULT 100)
-    returns TABLE(id bigint, queue text, task text, args jsonb, state text, priority integer, run_at timestamp with time zone, attempt integer, max_attempts integer, timeout double precision, key text, limit_key text, depends_on bigint[], tags text[], result jsonb, error text, progress jsonb, worker_id uuid, correlation_id text, created_at timestamp with time zone, started_at timestamp with time zone, finished_at timestamp with time zone, scanned_to bigint)
+    returns TABLE(id bigint, queue text, task text, args jsonb, state text, priority integer, run_at timestamp with time zone, attempt integer, max_attempts integer, timeout double precision, key text, limit_key text, depends_on bigint[], tags text[], result jsonb, error text, progress jsonb, worker_id uuid, correlation_id text, created_at timestamp with time zone, started_at timestamp with time zone, finished_at timestamp with time zone, workflow_id bigint, skipped boolean, scanned_to bigint)
     language plpgsql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
@@ -513,14 +851,46 @@ create function dtsched.list_limits(p_key text DEFAULT NULL::text, p_after text 
     returns TABLE(limit_key text, concurrency integer, rate double precision, burst integer, running bigint, waiting bigint, open_until timestamp with time zone)
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.list_logs(p_job bigint, p_after integer DEFAULT 0, p_limit integer DEFAULT 1000, p_attempt integer DEFAULT NULL::integer)
+    returns TABLE(line integer, attempt integer, at timestamp with time zone, level text, logger text, message text)
+    language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set enable_seqscan=off;
 create function dtsched.list_queues(p_name text DEFAULT NULL::text)
-    returns TABLE(name text, paused_at timestamp with time zone, ready bigint, parked bigint, scheduled bigint, blocked bigint, running bigint, oldest_ready_seconds double precision, completed_per_second double precision, failed_per_second double precision, workers bigint, slots bigint, settings jsonb)
+    returns TABLE(name text, paused_at timestamp with time zone, open_until timestamp with time zone, ready bigint, parked bigint, scheduled bigint, blocked bigint, running bigint, oldest_ready_seconds double precision, completed_per_second double precision, failed_per_second double precision, workers bigint, slots bigint, settings jsonb)
+    language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.list_schedules(p_name text DEFAULT NULL::text)
+    returns TABLE(name text, spec text, tz text, task text, args jsonb, queue text, priority smallint, max_attempts integer, timeout double precision, limit_key text, tags text[], backoff jsonb, catchup text, catchup_limit integer, overlap text, tolerance double precision, paused_at timestamp with time zone, problem text, next_at timestamp with time zone, last_tick timestamp with time zone, last_outcome text, last_job_id bigint, declared_at timestamp with time zone, edited boolean, version bigint, created_at timestamp with time zone, updated_at timestamp with time zone)
+    language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.list_steps(p_job bigint)
+    returns TABLE(name text, kind text, state text, result jsonb, result_bytes integer, event text, until timestamp with time zone, attempt integer, worker_id uuid, begun_at timestamp with time zone, ended_at timestamp with time zone)
+    language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.list_tasks(p_name text DEFAULT NULL::text)
+    returns TABLE(name text, settings jsonb, args_schema jsonb, declared_at timestamp with time zone, changed_at timestamp with time zone, workers bigint)
+    language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.list_ticks(p_name text, p_limit integer DEFAULT 20)
+    returns TABLE(tick timestamp with time zone, outcome text, job_id bigint, at timestamp with time zone)
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.list_workers(p_id uuid DEFAULT NULL::uuid)
     returns TABLE(id uuid, name text, state text, queues text[], tasks text[], slots integer, running bigint, labels jsonb, info jsonb, lease_seconds double precision, started_at timestamp with time zone, seen_at timestamp with time zone, expires_at timestamp with time zone)
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.list_workflows(p_before bigint DEFAULT NULL::bigint, p_limit integer DEFAULT 50)
+    returns TABLE(id bigint, name text, state text, progress double precision, jobs jsonb, created_at timestamp with time zone, started_at timestamp with time zone, finished_at timestamp with time zone, cancelled_at timestamp with time zone)
+    language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set enable_seqscan=off;
+create function dtsched.lock_holders(p_jobs jsonb, p_keys text[], p_holders bigint[], p_wanted bigint[])
+    returns text[]
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
 create function dtsched.lock_jobs(p_ids bigint[])
     returns bigint[]
     language sql volatile
@@ -532,12 +902,22 @@ create function dtsched.lock_limits(p_keys text[])
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.lock_waiting(p_ids bigint[])
+    returns bigint[]
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
 create function dtsched.look_at(p_queue text)
     returns void
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.max_crashes(p_task text)
+    returns integer
+    language sql stable
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.metrics()
     returns TABLE(name text, labels jsonb, value double precision)
     language sql stable security definer
@@ -552,6 +932,11 @@ create function dtsched.move(p_ids bigint[], p_run_at timestamp with time zone)
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.move_waits(p_jobs bigint[], p_until timestamp with time zone)
+    returns void
+    language sql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set enable_seqscan=off;
 create function dtsched.note_age()
     returns boolean
     language plpgsql volatile security definer
@@ -563,6 +948,14 @@ create function dtsched.note_failures(p_jobs bigint[])
     set plan_cache_mode=force_generic_plan
     set enable_hashjoin=off
     set enable_mergejoin=off;
+create function dtsched.note_schedule_change()
+    returns trigger
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.note_schedule_problem(p_name text, p_version bigint, p_problem text)
+    returns void
+    language sql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.note_starts(p_queue text, p_keys text[], p_started bigint[])
     returns void
     language plpgsql volatile
@@ -582,11 +975,28 @@ create function dtsched.note_unsuccessful(p_jobs bigint[])
 create function dtsched.now()
     returns timestamp with time zone
     language sql volatile parallel safe;
+create function dtsched.parent_results(p_job bigint, p_places integer[])
+    returns TABLE(place integer, result jsonb)
+    language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set enable_seqscan=off;
 create function dtsched.parents(p_job bigint)
     returns TABLE(job_id bigint, state text, result jsonb)
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.parents_problem(p_parents jsonb)
+    returns text
+    language plpgsql immutable
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.past_retention()
+    returns TABLE(queue text, state text, jobs bigint)
+    language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.pause(p_queue text)
+    returns boolean
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.pause_schedule(p_name text)
     returns boolean
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp;
@@ -607,6 +1017,22 @@ create function dtsched.promote(p_limit integer DEFAULT 1000)
     set enable_bitmapscan=off
     set enable_hashjoin=off
     set enable_mergejoin=off;
+create function dtsched.prune(p_limit integer DEFAULT 1000, p_all boolean DEFAULT false, OUT jobs bigint, OUT results bigint, OUT partitions integer, OUT more boolean)
+    returns record
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.prune_chunk(p_chunk bigint, p_limit bigint, OUT pruned bigint, OUT stripped bigint)
+    returns record
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.prune_ticks(p_keep interval DEFAULT '7 days'::interval, p_limit integer DEFAULT 1000)
+    returns integer
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.put_back(p_jobs bigint[])
     returns void
     language plpgsql volatile
@@ -617,8 +1043,18 @@ create function dtsched.rates_from()
     returns timestamp with time zone
     language sql stable
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.recall_step(p_job bigint, p_name text)
+    returns SETOF jsonb
+    language plpgsql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.reconcile(p_worker uuid, p_held bigint[], p_below bigint)
     returns SETOF bigint
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.record_step(p_worker uuid, p_lease bigint, p_name text, p_result jsonb)
+    returns TABLE(result jsonb, created boolean)
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
@@ -627,7 +1063,15 @@ create function dtsched.record_transitions()
     returns trigger
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp;
-create function dtsched.register_worker(p_worker uuid, p_name text, p_queues text[], p_tasks text[], p_slots integer, p_lease interval, p_info jsonb DEFAULT '{}'::jsonb)
+create function dtsched.reference_problem(p_args jsonb, p_parents integer)
+    returns text
+    language sql immutable
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.refuse_circle(p_children bigint[], p_parents bigint[])
+    returns void
+    language plpgsql immutable
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.register_worker(p_worker uuid, p_name text, p_queues text[], p_tasks text[], p_slots integer, p_lease interval, p_info jsonb DEFAULT '{}'::jsonb, p_declared jsonb DEFAULT '{}'::jsonb)
     returns void
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp;
@@ -651,10 +1095,38 @@ create function dtsched.renew(p_worker uuid, p_info jsonb DEFAULT NULL::jsonb)
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.reopen_waits(p_jobs bigint[])
+    returns void
+    language sql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set enable_seqscan=off;
+create function dtsched.replace_waiting(p_ids bigint[], p_jobs jsonb[], p_untils timestamp with time zone[])
+    returns void
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.report(p_worker uuid, p_reports jsonb)
+    returns SETOF bigint
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off
+    set enable_hashjoin=off
+    set enable_mergejoin=off;
+create function dtsched.report_problem(p_reports jsonb)
+    returns text
+    language plpgsql immutable
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.require_queue_name(p_queue text)
     returns void
     language plpgsql immutable
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.require_workflows(p_ids bigint[])
+    returns void
+    language plpgsql stable
+    set search_path=pg_catalog, dtsched, pg_temp
+    set enable_seqscan=off;
 create function dtsched.reschedule(p_id bigint, p_run_at timestamp with time zone)
     returns text
     language sql volatile security definer
@@ -677,6 +1149,22 @@ create function dtsched.resume(p_queue text)
     returns boolean
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.resume_schedule(p_name text)
+    returns boolean
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.retention()
+    returns TABLE(queue text, completed double precision, failed double precision, cancelled double precision, results double precision)
+    language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.retention_digest()
+    returns text
+    language sql stable
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.retention_seconds(p_retention jsonb, p_name text)
+    returns double precision
+    language sql immutable
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.retry(p_id bigint)
     returns text
     language sql volatile security definer
@@ -686,10 +1174,22 @@ create function dtsched.retry(p_ids bigint[])
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
-    set enable_seqscan=off;
+    set enable_seqscan=off
+    set enable_nestloop=off;
 create function dtsched.retry_delay(p_backoff jsonb, p_attempt integer)
     returns double precision
     language sql volatile;
+create function dtsched.retry_workflow(p_id bigint)
+    returns TABLE(job_id bigint, outcome text)
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.revived_with(p_ids bigint[])
+    returns bigint[]
+    language sql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set enable_seqscan=off;
 create function dtsched.roll_up(p_keep interval DEFAULT '7 days'::interval)
     returns bigint
     language plpgsql volatile security definer
@@ -709,9 +1209,33 @@ create function dtsched.run_now(p_ids bigint[])
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.run_schedule(p_name text)
+    returns TABLE(job_id bigint, created boolean)
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.same_kind(p_job bigint, p_name text, p_was text, p_is text)
+    returns void
+    language plpgsql immutable
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.sated(p_queues text[])
     returns void
     language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.save_schedule(p_name text, p_fields jsonb, p_merge boolean DEFAULT false, p_check_tasks boolean DEFAULT true)
+    returns boolean
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.schedule(name text, spec text, task text, args jsonb DEFAULT '{}'::jsonb, tz text DEFAULT NULL::text, queue text DEFAULT NULL::text, priority integer DEFAULT NULL::integer, max_attempts integer DEFAULT NULL::integer, timeout interval DEFAULT NULL::interval, limit_key text DEFAULT NULL::text, tags text[] DEFAULT NULL::text[], backoff jsonb DEFAULT NULL::jsonb, catchup text DEFAULT NULL::text, catchup_limit integer DEFAULT NULL::integer, overlap text DEFAULT NULL::text, tolerance interval DEFAULT NULL::interval)
+    returns boolean
+    language sql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.schedule_fields(p_schedule dtsched.schedules)
+    returns jsonb
+    language sql immutable
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.schedule_problem(p_name text, p_schedule jsonb)
+    returns text
+    language plpgsql stable
     set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.seats(p_queue text, p_keys text[], p_now timestamp with time zone)
     returns TABLE(limit_key text, seats integer, watched boolean, wake_at timestamp with time zone)
@@ -736,35 +1260,80 @@ create function dtsched.set_queue(p_queue text, p_settings jsonb)
     returns jsonb
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.set_retention(p_retention jsonb, p_queue text DEFAULT NULL::text)
+    returns jsonb
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.settings_problem(p_settings jsonb)
     returns text
     language plpgsql immutable
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.settle_keys(p_jobs jsonb, p_keys text[], p_ids bigint[], p_untils timestamp with time zone[], p_holders bigint[], OUT holders bigint[], OUT outcomes text[], OUT jobs jsonb, OUT untils timestamp with time zone[])
+    returns record
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off
+    set lock_timeout=300ms;
 create function dtsched.settled(p_xid bigint)
     returns boolean
     language sql volatile;
 create function dtsched.shown(p_value jsonb)
     returns text
     language sql immutable;
+create function dtsched.start_sleep(p_worker uuid, p_lease bigint, p_name text, p_seconds double precision)
+    returns boolean
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
 create function dtsched.stats()
     returns jsonb
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp;
-create function dtsched.submit(task text, args jsonb DEFAULT '{}'::jsonb, queue text DEFAULT NULL::text, priority integer DEFAULT NULL::integer, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, delay interval DEFAULT NULL::interval, key text DEFAULT NULL::text, max_attempts integer DEFAULT NULL::integer, timeout interval DEFAULT NULL::interval, limit_key text DEFAULT NULL::text, depends_on bigint[] DEFAULT NULL::bigint[], tags text[] DEFAULT NULL::text[], backoff jsonb DEFAULT NULL::jsonb, deadline timestamp with time zone DEFAULT NULL::timestamp with time zone, correlation_id text DEFAULT NULL::text)
+create function dtsched.step_lease(p_worker uuid, p_lease bigint)
     returns bigint
-    language sql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
-create function dtsched.submit_many(p_jobs jsonb, p_check_tasks boolean DEFAULT true)
-    returns TABLE(id bigint, created boolean, error text)
-    language plpgsql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp
-    set plan_cache_mode=force_generic_plan;
-create function dtsched.take_keys(p_keys text[], p_ids bigint[])
-    returns bigint[]
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.submit(task text, args jsonb DEFAULT '{}'::jsonb, queue text DEFAULT NULL::text, priority integer DEFAULT NULL::integer, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, delay interval DEFAULT NULL::interval, key text DEFAULT NULL::text, max_attempts integer DEFAULT NULL::integer, timeout interval DEFAULT NULL::interval, limit_key text DEFAULT NULL::text, depends_on bigint[] DEFAULT NULL::bigint[], tags text[] DEFAULT NULL::text[], backoff jsonb DEFAULT NULL::jsonb, deadline timestamp with time zone DEFAULT NULL::timestamp with time zone, correlation_id text DEFAULT NULL::text, key_for text DEFAULT NULL::text, on_conflict text DEFAULT NULL::text, on_parent_failure text DEFAULT NULL::text, workflow bigint DEFAULT NULL::bigint, expires_in interval DEFAULT NULL::interval)
+    returns bigint
+    language sql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.submit_many(p_jobs jsonb, p_check_tasks boolean DEFAULT true)
+    returns TABLE(id bigint, created boolean, error text, outcome text)
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan;
+create function dtsched.submit_scheduled(p_schedule dtsched.schedules, p_moments timestamp with time zone[])
+    returns TABLE(job_id bigint, created boolean)
+    language sql volatile
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.supersede(p_from bigint[], p_to bigint[], p_keys text[], p_untils timestamp with time zone[], p_told boolean[])
+    returns void
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.take_free_key(p_key text, p_job bigint, p_until timestamp with time zone)
+    returns boolean
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.take_key(p_key text, p_job bigint, p_until timestamp with time zone)
+    returns boolean
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.take_keys(p_keys text[], p_ids bigint[], p_untils timestamp with time zone[] DEFAULT NULL::timestamp with time zone[])
+    returns bigint[]
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.take_keys_by_mode(p_jobs jsonb, p_keys text[], p_ids bigint[], p_untils timestamp with time zone[], OUT holders bigint[], OUT outcomes text[], OUT jobs jsonb, OUT untils timestamp with time zone[])
+    returns record
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.take_limited(p_queue text, p_turns text[], p_limit integer, OUT ids bigint[], OUT open text[], OUT watched text[], OUT busy text[])
     returns record
     language plpgsql volatile
@@ -791,11 +1360,24 @@ create function dtsched.take_unlinked()
     returns bigint[]
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.taken_away(p_worker uuid, p_leases bigint[])
+    returns SETOF bigint
+    language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set enable_seqscan=off;
 create function dtsched.tally_revived(p_jobs bigint[])
     returns void
     language sql volatile
     set search_path=pg_catalog, dtsched, pg_temp
     set enable_seqscan=off;
+create function dtsched.task_problem(p_task text, p_settings jsonb)
+    returns text
+    language plpgsql immutable
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.text_problem(p_field text, p_value text)
+    returns text
+    language sql immutable
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.texts(p_array jsonb)
     returns text[]
     language sql immutable;
@@ -806,12 +1388,26 @@ create function dtsched.trace(p_on boolean)
     returns void
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.try_keys(p_keys text[], p_ids bigint[], p_untils timestamp with time zone[], p_over text[], OUT holders bigint[], OUT over text[])
+    returns record
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
 create function dtsched.try_limits(p_keys text[])
     returns text[]
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.unfinished(p_id bigint)
+    returns boolean
+    language sql stable
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.unschedule(p_name text)
+    returns void
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.unwatch_ended(p_buckets integer[])
     returns void
     language plpgsql volatile security definer
@@ -834,6 +1430,14 @@ create function dtsched.wake_later(p_queue text, p_keys text[], p_at timestamp w
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.wake_waiting(p_jobs bigint[])
+    returns bigint[]
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off
+    set enable_hashjoin=off
+    set enable_mergejoin=off;
 create function dtsched.watch_ended(p_buckets integer[])
     returns boolean
     language plpgsql volatile security definer
@@ -860,21 +1464,45 @@ create function dtsched.work(p_worker uuid, p_done bigint[], p_results jsonb, p_
     returns TABLE(lease_id bigint, job_id bigint, task text, args jsonb, attempt integer, max_attempts integer, timeout_seconds double precision, correlation_id text, backoff jsonb)
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.workflow(p_id bigint)
+    returns TABLE(id bigint, name text, state text, progress double precision, jobs jsonb, created_at timestamp with time zone, started_at timestamp with time zone, finished_at timestamp with time zone, cancelled_at timestamp with time zone)
+    language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
 
 grant execute on function dtsched."check"() to dtsched_operator;
 grant execute on function dtsched."check"() to dtsched_reader;
+grant execute on function dtsched.await_event(p_worker uuid, p_lease bigint, p_step text, p_event text, p_seconds double precision) to dtsched_worker;
+grant execute on function dtsched.begun_steps(p_job bigint) to dtsched_worker;
 grant execute on function dtsched.cancel(p_id bigint) to dtsched_operator;
 grant execute on function dtsched.cancel(p_ids bigint[]) to dtsched_operator;
+grant execute on function dtsched.cancel_workflow(p_id bigint) to dtsched_operator;
 grant execute on function dtsched.claim(p_worker uuid, p_queue text, p_limit integer, p_tasks text[]) to dtsched_worker;
+grant execute on function dtsched.complete(p_worker uuid, p_lease bigint, p_result jsonb) to dtsched_worker;
+grant execute on function dtsched.create_workflow(p_name text) to dtsched_operator;
+grant execute on function dtsched.create_workflow(p_name text) to dtsched_submit;
+grant execute on function dtsched.declare_schedules(p_schedules jsonb) to dtsched_worker;
 grant execute on function dtsched.delete(p_id bigint) to dtsched_operator;
 grant execute on function dtsched.delete(p_ids bigint[]) to dtsched_operator;
+grant execute on function dtsched.deliver_events(p_limit integer) to dtsched_worker;
 grant execute on function dtsched.deregister_worker(p_worker uuid) to dtsched_worker;
+grant execute on function dtsched.due_schedules(p_limit integer) to dtsched_operator;
+grant execute on function dtsched.due_schedules(p_limit integer) to dtsched_worker;
+grant execute on function dtsched.edit(p_id bigint, p_changes jsonb) to dtsched_operator;
+grant execute on function dtsched.edit(p_ids bigint[], p_changes jsonb) to dtsched_operator;
+grant execute on function dtsched.emit(p_name text, p_payload jsonb) to dtsched_operator;
+grant execute on function dtsched.emit(p_name text, p_payload jsonb) to dtsched_submit;
+grant execute on function dtsched.emit(p_name text, p_payload jsonb) to dtsched_worker;
 grant execute on function dtsched.ended(p_ids bigint[]) to dtsched_operator;
 grant execute on function dtsched.ended(p_ids bigint[]) to dtsched_reader;
 grant execute on function dtsched.ensure_partitions() to dtsched_worker;
+grant execute on function dtsched.expire(p_worker uuid, p_limit integer) to dtsched_worker;
 grant execute on function dtsched.find_jobs(p_filter jsonb, p_before bigint, p_limit integer) to dtsched_operator;
 grant execute on function dtsched.find_jobs(p_filter jsonb, p_before bigint, p_limit integer) to dtsched_reader;
 grant execute on function dtsched.finish(p_worker uuid, p_done bigint[], p_results jsonb, p_others jsonb) to dtsched_worker;
+grant execute on function dtsched.fire(p_name text, p_version bigint, p_due timestamp with time zone, p_ticks timestamp with time zone[], p_next timestamp with time zone) to dtsched_operator;
+grant execute on function dtsched.fire(p_name text, p_version bigint, p_due timestamp with time zone, p_ticks timestamp with time zone[], p_next timestamp with time zone) to dtsched_worker;
+grant execute on function dtsched.forget_events(p_age interval, p_limit integer) to dtsched_worker;
+grant execute on function dtsched.free_expired_keys(p_limit integer) to dtsched_worker;
 grant execute on function dtsched.gate() to dtsched_operator;
 grant execute on function dtsched.gate() to dtsched_reader;
 grant execute on function dtsched.gate() to dtsched_submit;
@@ -891,43 +1519,79 @@ grant execute on function dtsched.list_jobs(p_filter jsonb, p_before bigint, p_l
 grant execute on function dtsched.list_jobs(p_filter jsonb, p_before bigint, p_limit integer) to dtsched_reader;
 grant execute on function dtsched.list_limits(p_key text, p_after text, p_limit integer) to dtsched_operator;
 grant execute on function dtsched.list_limits(p_key text, p_after text, p_limit integer) to dtsched_reader;
+grant execute on function dtsched.list_logs(p_job bigint, p_after integer, p_limit integer, p_attempt integer) to dtsched_operator;
+grant execute on function dtsched.list_logs(p_job bigint, p_after integer, p_limit integer, p_attempt integer) to dtsched_reader;
 grant execute on function dtsched.list_queues(p_name text) to dtsched_operator;
 grant execute on function dtsched.list_queues(p_name text) to dtsched_reader;
+grant execute on function dtsched.list_schedules(p_name text) to dtsched_operator;
+grant execute on function dtsched.list_schedules(p_name text) to dtsched_reader;
+grant execute on function dtsched.list_steps(p_job bigint) to dtsched_operator;
+grant execute on function dtsched.list_steps(p_job bigint) to dtsched_reader;
+grant execute on function dtsched.list_tasks(p_name text) to dtsched_operator;
+grant execute on function dtsched.list_tasks(p_name text) to dtsched_reader;
+grant execute on function dtsched.list_ticks(p_name text, p_limit integer) to dtsched_operator;
+grant execute on function dtsched.list_ticks(p_name text, p_limit integer) to dtsched_reader;
 grant execute on function dtsched.list_workers(p_id uuid) to dtsched_operator;
 grant execute on function dtsched.list_workers(p_id uuid) to dtsched_reader;
+grant execute on function dtsched.list_workflows(p_before bigint, p_limit integer) to dtsched_operator;
+grant execute on function dtsched.list_workflows(p_before bigint, p_limit integer) to dtsched_reader;
 grant execute on function dtsched.metrics() to dtsched_operator;
 grant execute on function dtsched.metrics() to dtsched_reader;
 grant execute on function dtsched.note_age() to dtsched_worker;
+grant execute on function dtsched.note_schedule_problem(p_name text, p_version bigint, p_problem text) to dtsched_operator;
+grant execute on function dtsched.note_schedule_problem(p_name text, p_version bigint, p_problem text) to dtsched_worker;
 grant execute on function dtsched.now() to dtsched_operator;
 grant execute on function dtsched.now() to dtsched_reader;
 grant execute on function dtsched.now() to dtsched_submit;
 grant execute on function dtsched.now() to dtsched_worker;
+grant execute on function dtsched.parent_results(p_job bigint, p_places integer[]) to dtsched_worker;
 grant execute on function dtsched.parents(p_job bigint) to dtsched_worker;
+grant execute on function dtsched.past_retention() to dtsched_operator;
 grant execute on function dtsched.pause(p_queue text) to dtsched_operator;
+grant execute on function dtsched.pause_schedule(p_name text) to dtsched_operator;
+grant execute on function dtsched.promote(p_limit integer) to dtsched_operator;
 grant execute on function dtsched.promote(p_limit integer) to dtsched_worker;
+grant execute on function dtsched.prune(p_limit integer, p_all boolean, OUT jobs bigint, OUT results bigint, OUT partitions integer, OUT more boolean) to dtsched_operator;
+grant execute on function dtsched.prune(p_limit integer, p_all boolean, OUT jobs bigint, OUT results bigint, OUT partitions integer, OUT more boolean) to dtsched_worker;
+grant execute on function dtsched.prune_ticks(p_keep interval, p_limit integer) to dtsched_operator;
+grant execute on function dtsched.prune_ticks(p_keep interval, p_limit integer) to dtsched_worker;
+grant execute on function dtsched.recall_step(p_job bigint, p_name text) to dtsched_worker;
 grant execute on function dtsched.reconcile(p_worker uuid, p_held bigint[], p_below bigint) to dtsched_worker;
-grant execute on function dtsched.register_worker(p_worker uuid, p_name text, p_queues text[], p_tasks text[], p_slots integer, p_lease interval, p_info jsonb) to dtsched_worker;
+grant execute on function dtsched.record_step(p_worker uuid, p_lease bigint, p_name text, p_result jsonb) to dtsched_worker;
+grant execute on function dtsched.register_worker(p_worker uuid, p_name text, p_queues text[], p_tasks text[], p_slots integer, p_lease interval, p_info jsonb, p_declared jsonb) to dtsched_worker;
 grant execute on function dtsched.release(p_worker uuid, p_never_started bigint[], p_started bigint[]) to dtsched_worker;
 grant execute on function dtsched.renew(p_worker uuid, p_info jsonb) to dtsched_worker;
+grant execute on function dtsched.report(p_worker uuid, p_reports jsonb) to dtsched_worker;
 grant execute on function dtsched.reschedule(p_id bigint, p_run_at timestamp with time zone) to dtsched_operator;
 grant execute on function dtsched.reschedule(p_ids bigint[], p_run_at timestamp with time zone) to dtsched_operator;
 grant execute on function dtsched.rescue(p_worker uuid, p_limit integer) to dtsched_worker;
 grant execute on function dtsched.resume(p_queue text) to dtsched_operator;
+grant execute on function dtsched.resume_schedule(p_name text) to dtsched_operator;
+grant execute on function dtsched.retention() to dtsched_operator;
+grant execute on function dtsched.retention() to dtsched_reader;
 grant execute on function dtsched.retry(p_id bigint) to dtsched_operator;
 grant execute on function dtsched.retry(p_ids bigint[]) to dtsched_operator;
+grant execute on function dtsched.retry_workflow(p_id bigint) to dtsched_operator;
 grant execute on function dtsched.roll_up(p_keep interval) to dtsched_worker;
 grant execute on function dtsched.run_now(p_id bigint) to dtsched_operator;
 grant execute on function dtsched.run_now(p_ids bigint[]) to dtsched_operator;
+grant execute on function dtsched.run_schedule(p_name text) to dtsched_operator;
 grant execute on function dtsched.sated(p_queues text[]) to dtsched_worker;
+grant execute on function dtsched.save_schedule(p_name text, p_fields jsonb, p_merge boolean, p_check_tasks boolean) to dtsched_operator;
+grant execute on function dtsched.schedule(name text, spec text, task text, args jsonb, tz text, queue text, priority integer, max_attempts integer, timeout interval, limit_key text, tags text[], backoff jsonb, catchup text, catchup_limit integer, overlap text, tolerance interval) to dtsched_operator;
 grant execute on function dtsched.set_limit(p_key text, p_concurrency integer, p_rate double precision, p_burst integer) to dtsched_operator;
 grant execute on function dtsched.set_queue(p_queue text, p_settings jsonb) to dtsched_operator;
+grant execute on function dtsched.set_retention(p_retention jsonb, p_queue text) to dtsched_operator;
 grant execute on function dtsched.settled(p_xid bigint) to dtsched_worker;
+grant execute on function dtsched.start_sleep(p_worker uuid, p_lease bigint, p_name text, p_seconds double precision) to dtsched_worker;
 grant execute on function dtsched.stats() to dtsched_operator;
 grant execute on function dtsched.stats() to dtsched_reader;
-grant execute on function dtsched.submit(task text, args jsonb, queue text, priority integer, run_at timestamp with time zone, delay interval, key text, max_attempts integer, timeout interval, limit_key text, depends_on bigint[], tags text[], backoff jsonb, deadline timestamp with time zone, correlation_id text) to dtsched_operator;
-grant execute on function dtsched.submit(task text, args jsonb, queue text, priority integer, run_at timestamp with time zone, delay interval, key text, max_attempts integer, timeout interval, limit_key text, depends_on bigint[], tags text[], backoff jsonb, deadline timestamp with time zone, correlation_id text) to dtsched_submit;
+grant execute on function dtsched.submit(task text, args jsonb, queue text, priority integer, run_at timestamp with time zone, delay interval, key text, max_attempts integer, timeout interval, limit_key text, depends_on bigint[], tags text[], backoff jsonb, deadline timestamp with time zone, correlation_id text, key_for text, on_conflict text, on_parent_failure text, workflow bigint, expires_in interval) to dtsched_operator;
+grant execute on function dtsched.submit(task text, args jsonb, queue text, priority integer, run_at timestamp with time zone, delay interval, key text, max_attempts integer, timeout interval, limit_key text, depends_on bigint[], tags text[], backoff jsonb, deadline timestamp with time zone, correlation_id text, key_for text, on_conflict text, on_parent_failure text, workflow bigint, expires_in interval) to dtsched_submit;
 grant execute on function dtsched.submit_many(p_jobs jsonb, p_check_tasks boolean) to dtsched_operator;
 grant execute on function dtsched.submit_many(p_jobs jsonb, p_check_tasks boolean) to dtsched_submit;
+grant execute on function dtsched.taken_away(p_worker uuid, p_leases bigint[]) to dtsched_worker;
+grant execute on function dtsched.unschedule(p_name text) to dtsched_operator;
 grant execute on function dtsched.unwatch_ended(p_buckets integer[]) to dtsched_operator;
 grant execute on function dtsched.unwatch_ended(p_buckets integer[]) to dtsched_reader;
 grant execute on function dtsched.version() to dtsched_operator;
@@ -939,20 +1603,26 @@ grant execute on function dtsched.watch_ended(p_buckets integer[]) to dtsched_re
 grant execute on function dtsched.why(p_id bigint) to dtsched_operator;
 grant execute on function dtsched.why(p_id bigint) to dtsched_reader;
 grant execute on function dtsched.work(p_worker uuid, p_done bigint[], p_results jsonb, p_others jsonb, p_queue text, p_limit integer, p_tasks text[]) to dtsched_worker;
+grant execute on function dtsched.workflow(p_id bigint) to dtsched_operator;
+grant execute on function dtsched.workflow(p_id bigint) to dtsched_reader;
 grant usage on schema dtsched to dtsched_operator;
 grant usage on schema dtsched to dtsched_reader;
 grant usage on schema dtsched to dtsched_submit;
 grant usage on schema dtsched to dtsched_worker;
 grant usage on sequence dtsched.job_id_seq to dtsched_submit;
 grant insert on table dtsched.jobs (args) to dtsched_submit;
+grant insert on table dtsched.jobs (deadline) to dtsched_submit;
 grant insert on table dtsched.jobs (depends_on) to dtsched_submit;
 grant select on table dtsched.jobs (id) to dtsched_submit;
 grant insert on table dtsched.jobs (key) to dtsched_submit;
+grant insert on table dtsched.jobs (key_until) to dtsched_submit;
 grant insert on table dtsched.jobs (limit_key) to dtsched_submit;
 grant insert on table dtsched.jobs (max_attempts) to dtsched_submit;
+grant insert on table dtsched.jobs (on_parent_failure) to dtsched_submit;
 grant insert on table dtsched.jobs (priority) to dtsched_submit;
 grant insert on table dtsched.jobs (queue) to dtsched_submit;
 grant insert on table dtsched.jobs (run_at) to dtsched_submit;
 grant insert on table dtsched.jobs (tags) to dtsched_submit;
 grant insert on table dtsched.jobs (task) to dtsched_submit;
 grant insert on table dtsched.jobs (timeout) to dtsched_submit;
+grant insert on table dtsched.jobs (workflow_id) to dtsched_submit;

@@ -1,5 +1,6 @@
 -- Gives jobs that wait the values of those that were submitted with their keys, as if they had been submitted so, and with all
--- their attempts before them. They keep their ids, and what they depend on. A job that was ready and still is keeps its
+-- their attempts before them. They keep their ids and what they depend on, and forget the steps
+-- that they remembered. A job that was ready and still is keeps its
 -- place, unless its queue, task or limit key is another or its priority has risen; an entry that no longer fits stays, and is
 -- dropped by whoever meets it. The caller holds the rows of the jobs. Locks: the keys, and entries of scheduled.
 create or replace function dtsched.replace_waiting(p_ids bigint[], p_jobs jsonb[], p_untils timestamptz[]) returns void
@@ -19,9 +20,12 @@ begin
     with given as materialized (
         select job.id, job.state, job.queue, job.task, job.priority, job.limit_key, given.job as new, given.until,
             coalesce((given.job ->> 'run_at')::timestamptz,
-                     v_now + make_interval(secs => (given.job ->> 'delay')::double precision), v_now) as run_at
+                     v_now + make_interval(secs => (given.job ->> 'delay')::double precision), v_now) as run_at,
+            task.settings as of_task, queue.settings as of_queue
         from unnest(p_ids, p_jobs, p_untils) as given (id, job, until)
         join dtsched.jobs job on job.id = given.id
+        left join dtsched.tasks task on task.name = given.job ->> 'task'
+        left join dtsched.queues queue on queue.name = coalesce(given.job ->> 'queue', task.settings ->> 'queue', 'default')
     ),
     changed as (
         update dtsched.jobs job
@@ -39,15 +43,18 @@ begin
             started_at = null,
             task = given.new ->> 'task',
             args = coalesce(nullif(given.new -> 'args', 'null'), '{}'),
-            queue = coalesce(given.new ->> 'queue', 'default'),
-            priority = coalesce((given.new ->> 'priority')::smallint, 5),
-            max_attempts = coalesce((given.new ->> 'max_attempts')::integer, 5),
+            queue = coalesce(given.new ->> 'queue', given.of_task ->> 'queue', 'default'),
+            priority = coalesce(given.new ->> 'priority', given.of_task ->> 'priority', '5')::smallint,
+            max_attempts = coalesce(given.new ->> 'max_attempts', given.of_task ->> 'max_attempts',
+                                    given.of_queue ->> 'max_attempts', '5')::integer,
             timeout = make_interval(secs => (given.new ->> 'timeout')::double precision),
             limit_key = given.new ->> 'limit_key',
             tags = case when jsonb_typeof(given.new -> 'tags') = 'array'
                         then array(select tag from jsonb_array_elements_text(given.new -> 'tags') tag) else '{}' end,
-            backoff = nullif(given.new -> 'backoff', 'null'),
-            deadline = (given.new ->> 'deadline')::timestamptz,
+            backoff = coalesce(nullif(given.new -> 'backoff', 'null'), given.of_task -> 'backoff'),
+            deadline = coalesce((given.new ->> 'deadline')::timestamptz,
+                                v_now + make_interval(secs => (given.new ->> 'expires_in')::double precision)),
+            workflow_id = coalesce((given.new ->> 'workflow')::bigint, job.workflow_id),
             correlation_id = given.new ->> 'correlation_id',
             key_until = given.until
         from given
@@ -72,4 +79,8 @@ begin
     from changed
     where changed.state = 'ready' and changed.moves
     on conflict do nothing;  -- an entry of this very transaction, which fits again
+    insert into dtsched.deadlines (deadline, job_id)
+    select job.deadline, job.id from dtsched.jobs job where job.id = any (p_ids) and job.deadline is not null
+    on conflict do nothing;
+    perform dtsched.drop_steps(p_ids);
 end $$;

@@ -127,11 +127,11 @@ def test_settings_that_nobody_can_understand_delete_nothing(worker: Worker, sett
 
 BAD: tuple[tuple[LiteralString, str], ...] = (
     ("select dtsched.set_retention('[1]')", "retention must be an object of completed, failed, cancelled and results"),
-    ("select dtsched.set_retention(null)", "results, not null"),
-    ("""select dtsched.set_retention('{"done": 1}')""", 'and no "done"'),
-    ("""select dtsched.set_retention('{"failed": -1}')""", "retention.failed must be 0 to 36600 days, in seconds, or "),
-    ("""select dtsched.set_retention('{"failed": "1d"}')""", 'not "1d"'),
-    ("""select dtsched.set_retention('{"failed": 1e99}')""", "retention.failed"),
+    ("select dtsched.set_retention(null)", "retention must be an object, not null"),
+    ("""select dtsched.set_retention('{"done": 1}')""", 'not {"done": 1}'),
+    ("""select dtsched.set_retention('{"failed": -1}')""", 'each in seconds or "forever", not '),
+    ("""select dtsched.set_retention('{"failed": "1d"}')""", 'not {"failed": "1d"}'),
+    ("""select dtsched.set_retention('{"failed": 1e99}')""", 'not {"failed": 1'),
     ("""select dtsched.set_retention('{"failed": 1}', 'a b')""", "queue must be 1 to 128 characters"),
     ("select dtsched.prune(0)", "prune() takes a limit of 1 or more, not 0"),
     ("select dtsched.prune(null)", "not null"),
