@@ -159,7 +159,6 @@ as $$
         select stored.job_id, 'results' as place from dtsched.results stored
         union all select attempt.job_id, 'attempts' from dtsched.attempts attempt
         union all select step.job_id, 'steps' from dtsched.steps step
-        union all select logged.job_id, 'job_logs' from dtsched.job_logs logged
         union all select kept.child_id, 'cancelled_by' from dtsched.cancelled_by kept
         union all select kept.parent_id, 'cancelled_by' from dtsched.cancelled_by kept) kept
     where not exists (select from dtsched.jobs job where job.id = kept.job_id)

@@ -271,10 +271,10 @@ def test_a_call_that_is_killed_has_done_nothing(worker: Worker, open_session: Op
 
 def test_a_job_that_was_deleted_or_pruned_holds_no_key(worker: Worker):
     retain(worker, completed=0)
-    job = worker.value("select dtsched.submit('echo', key => 'once')")
+    job = worker.value("select dtsched.submit('echo', key => 'once', key_for => 'kept')")
     worker.claim()
     worker.finish(job)
-    worker.run("insert into dtsched.keys (key, job_id) values ('once', %s)", job)
+    assert worker.value("select count(*) from dtsched.keys") == 1
     assert prune(worker) == 1
     assert worker.value("select count(*) from dtsched.keys") == 0
 
