@@ -64,8 +64,8 @@ _RETENTION: LiteralString = """select queue, nullif(completed, 'Infinity'), null
     order by queue"""
 
 # the claims depend on the promotion, so that they come after it and see what it made ready
-_POLL: LiteralString = """select promoted.next_seconds, served.queue, job.lease_id, job.job_id, job.task, job.args,
-        job.attempt, job.max_attempts, job.timeout_seconds, job.correlation_id
+_POLL: LiteralString = """select promoted.next_seconds, promoted.chores, served.queue, job.lease_id, job.job_id,
+        job.task, job.args, job.attempt, job.max_attempts, job.timeout_seconds, job.correlation_id
     from dtsched.promote() promoted
     cross join unnest(%s::text[], %s::integer[]) served (queue, room)
     left join lateral dtsched.claim(
@@ -94,9 +94,10 @@ class Renewal(NamedTuple):
 
 
 class Polled(NamedTuple):
-    """`next_seconds` is as in Promoted; `claimed` by queue."""
+    """`next_seconds` and `chores` are as in Promoted; `claimed` by queue."""
 
     next_seconds: float | None
+    chores: list[str]
     claimed: dict[str, list[Claimed]]
 
 
@@ -115,10 +116,12 @@ class Expired(NamedTuple):
 
 
 class Promoted(NamedTuple):
-    """`next_seconds`: until the next job is due, 0 when more are due now, None when none is scheduled."""
+    """`next_seconds`: until the next job is due, 0 when more are due now, None when none is scheduled. `chores`: the
+    other steps that have something to do now."""
 
     promoted: int
     next_seconds: float | None
+    chores: list[str]
 
 
 class Pruned(NamedTuple):
@@ -415,9 +418,9 @@ class Store:
         rows = await self._rows(_POLL, queues, limits, worker_id, _names(tasks))
         claimed: dict[str, list[Claimed]] = {queue: [] for queue in rooms}
         for row in rows:
-            if row[2] is not None:
-                claimed[row[1]].append(Claimed._make(row[2:]))
-        return Polled(rows[0][0] if rows else None, claimed)
+            if row[3] is not None:
+                claimed[row[2]].append(Claimed._make(row[3:]))
+        return Polled(rows[0][0] if rows else None, rows[0][1] if rows else [], claimed)
 
     async def finish(self, worker_id: UUID, outcomes: Sequence[Outcome]) -> list[int]:
         """The leases that were refused because they are gone."""
@@ -470,7 +473,7 @@ class Store:
         return [row[0] for row in rows]
 
     async def promote(self, limit: int = 1000) -> Promoted:
-        return Promoted._make(await self._row("select promoted, next_seconds from dtsched.promote(%s)", limit))
+        return Promoted._make(await self._row("select promoted, next_seconds, chores from dtsched.promote(%s)", limit))
 
     async def ensure_partitions(self) -> int:
         return cast("int", (await self._row("select dtsched.ensure_partitions()"))[0])
@@ -519,7 +522,7 @@ class Store:
     async def run_schedule(self, name: str) -> Submitted:
         """Not created: a job of it is unfinished, and its overlap is skip."""
         row = await self._row("select job_id, created from dtsched.run_schedule(%s)", name)
-        return Submitted(id=row[0], created=row[1])
+        return Submitted(id=row[0], created=row[1], outcome="created" if row[1] else "kept")
 
     async def declare_schedules(self, schedules: Mapping[str, NewSchedule]) -> dict[str, str]:
         """What came of each: created, changed, kept or overruled."""

@@ -494,6 +494,12 @@ create function dtsched."check"()
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp
     set enable_nestloop=off;
+create function dtsched.chores(p_now timestamp with time zone)
+    returns text[]
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
 create function dtsched.circle(p_children integer[], p_parents integer[], p_count integer)
     returns integer[]
     language plpgsql immutable
@@ -1009,7 +1015,7 @@ create function dtsched.place_new_job()
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.promote(p_limit integer DEFAULT 1000)
-    returns TABLE(promoted integer, next_seconds double precision)
+    returns TABLE(promoted integer, next_seconds double precision, chores text[])
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan

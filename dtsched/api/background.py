@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+from dtsched.maintenance.chores import Chores
 from dtsched.maintenance.link import Link
 from dtsched.maintenance.loop import repeat
 from dtsched.maintenance.promote import Promote
@@ -22,11 +23,13 @@ async def maintained(settings: Settings) -> AsyncGenerator[None]:
     """Over one connection, which is opened when it is first wanted; does not wait for the database."""
     dsn = settings.require_dsn()
     link = Link(lambda: open_store(dsn, role="maintenance", lock_ms=_LOCK_MS))
-    steps = {
-        "promote": Promote(link, poll_seconds=settings.poll).run_once,
-        "schedules": Schedules(link, poll_seconds=settings.poll).run_once,
-    }
-    loops = [asyncio.create_task(repeat(step, name=name), name=f"dtsched-{name}") for name, step in steps.items()]
+    chores = Chores("schedules")
+    promote = Promote(link, chores, poll_seconds=settings.poll)
+    steps = {"promote": promote.run_once, "schedules": Schedules(link).run_once}
+    loops = [
+        asyncio.create_task(repeat(step, name=name, poke=chores.pokes.get(name)), name=f"dtsched-{name}")
+        for name, step in steps.items()
+    ]
     try:
         yield
     finally:

@@ -2,11 +2,11 @@
 
 from time import monotonic
 
+from dtsched.maintenance.chores import SLOW_SECONDS
 from dtsched.maintenance.link import Link
 from dtsched.maintenance.loop import Round
 from dtsched.outage import jittered
 
-_DELIVER_SECONDS = 1.0
 _FORGET_SECONDS = 3600.0
 
 
@@ -22,4 +22,4 @@ class Events:
             if monotonic() > self._forget_at:
                 await store.forget_events()
                 self._forget_at = monotonic() + jittered(_FORGET_SECONDS)
-        return Round(woken, jittered(_DELIVER_SECONDS))
+        return Round(woken, jittered(SLOW_SECONDS))

@@ -4,13 +4,13 @@ import logging
 from collections.abc import Callable
 from uuid import UUID
 
+from dtsched.maintenance.chores import SLOW_SECONDS
 from dtsched.maintenance.link import Link
 from dtsched.maintenance.loop import Round
 from dtsched.outage import jittered
 
 _log = logging.getLogger("dtsched.expire")
 
-_INTERVAL_SECONDS = 1.0
 _FULL = 1000  # as many as one call ends: there may be more
 
 
@@ -27,4 +27,4 @@ class Expire:
             _log.warning("jobs failed because their deadline has passed: %d", len(late))
         if len(late) < len(expired):
             _log.warning("attempts taken away that their workers did not end in time: %d", len(expired) - len(late))
-        return Round(len(expired), 0 if len(expired) >= _FULL else jittered(_INTERVAL_SECONDS))
+        return Round(len(expired), 0 if len(expired) >= _FULL else jittered(SLOW_SECONDS))

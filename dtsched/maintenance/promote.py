@@ -1,16 +1,20 @@
-"""Makes jobs ready whose time has come. Every worker does this; the database lets each job go once."""
+"""Makes jobs ready whose time has come, and hears which other steps have something to do. Every worker does this; the
+database lets each job go once."""
 
 import asyncio
+from collections.abc import Sequence
 from time import monotonic
 
+from dtsched.maintenance.chores import Chores
 from dtsched.maintenance.link import Link
 from dtsched.maintenance.loop import Round
 from dtsched.outage import jittered
 
 
 class Promote:
-    def __init__(self, link: Link, *, poll_seconds: float) -> None:
+    def __init__(self, link: Link, chores: Chores, *, poll_seconds: float) -> None:
         self._link = link
+        self._chores = chores
         self._poll_seconds = poll_seconds
         self._done_until = 0.0
         self.poked = asyncio.Event()
@@ -20,8 +24,9 @@ class Promote:
         self._done_until = 0.0
         self.poked.set()
 
-    def done_elsewhere(self, next_seconds: float | None) -> None:
+    def done_elsewhere(self, next_seconds: float | None, chores: Sequence[str]) -> None:
         """The claimer has promoted with its own poll, as it does while it has nothing else to do."""
+        self._chores.tell(chores)
         pause = 1.25 * self._poll_seconds
         self._done_until = monotonic() + (pause if next_seconds is None else min(pause, next_seconds))
 
@@ -30,6 +35,7 @@ class Promote:
         if (left_seconds := self._done_until - monotonic()) > 0:
             return Round(0, left_seconds)
         async with self._link.store() as store:
-            promoted, next_seconds = await store.promote()
+            promoted, next_seconds, chores = await store.promote()
+        self._chores.tell(chores)
         pause = jittered(self._poll_seconds)
         return Round(promoted, pause if next_seconds is None else min(pause, next_seconds + 0.001))

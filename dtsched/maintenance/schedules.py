@@ -9,6 +9,7 @@ from typing import NamedTuple
 from dtsched import cron
 from dtsched.connections import is_outage, is_transient
 from dtsched.errors import DtschedError, InvalidInput
+from dtsched.maintenance.chores import SLOW_SECONDS
 from dtsched.maintenance.link import Link
 from dtsched.maintenance.loop import Round
 from dtsched.outage import first_line, jittered
@@ -31,20 +32,19 @@ class _Plan(NamedTuple):
 
 
 class Schedules:
-    def __init__(self, link: Link, *, poll_seconds: float) -> None:
+    def __init__(self, link: Link) -> None:
         self._link = link
-        self._poll_seconds = poll_seconds
         self._prune_at = 0.0
 
     async def run_once(self) -> Round:
-        """Ticks noted. Again when the next is due, at the latest after one poll."""
+        """Ticks noted. Again when the next is due."""
         async with self._link.store() as store:
             due = await store.due_schedules()
             if monotonic() >= self._prune_at:
                 pruned = await store.prune_ticks()
                 self._prune_at = 0.0 if pruned >= _PRUNED else monotonic() + jittered(_PRUNE_SECONDS)
         began = monotonic()
-        pauses = [jittered(self._poll_seconds)]
+        pauses = [jittered(SLOW_SECONDS)]
         if due.next_seconds is not None:
             pauses.append(due.next_seconds)
         noted = 0

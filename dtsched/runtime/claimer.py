@@ -55,7 +55,7 @@ class Claimer:
         membership: Membership,
         confirm: Callable[[], Awaitable[None]],
         join: Callable[[Store], Awaitable[None]],
-        promoted: Callable[[float | None], None],
+        promoted: Callable[[float | None, Sequence[str]], None],
         taken_away: Callable[[Sequence[int]], None],
         reconcile_seconds: float,
         stirred: asyncio.Event,
@@ -224,8 +224,8 @@ class Claimer:
             hunger.claiming()
         if self._drain is not None:
             self._drain.polling()
-        next_seconds, claimed = await store.poll(self._membership.worker_id, rooms, self._tasks)
-        self._promoted(next_seconds)
+        next_seconds, chores, claimed = await store.poll(self._membership.worker_id, rooms, self._tasks)
+        self._promoted(next_seconds, chores)
         now = monotonic()
         for served in self._served:
             slots, hunger = served

@@ -13,6 +13,7 @@ from dtsched.context import Context
 from dtsched.correlation import working_as
 from dtsched.jobs import ParentResult
 from dtsched.listener import Listener
+from dtsched.maintenance.chores import Chores
 from dtsched.maintenance.declare import Declare
 from dtsched.maintenance.events import Events
 from dtsched.maintenance.expire import Expire
@@ -88,7 +89,8 @@ class Worker:
         self._link = Link(lambda: open_store(dsn, role="claimer", lock_ms=_LOCK_MS))
         self._maintenance = Link(lambda: open_store(dsn, role="maintenance", lock_ms=_LOCK_MS))
         self._steps = Pool(dsn, role="steps", size=_STEP_CONNECTIONS, statement_ms=10_000)
-        self._promote = Promote(self._maintenance, poll_seconds=settings.poll)
+        self._chores = Chores("expire", "events", "schedules")
+        self._promote = Promote(self._maintenance, self._chores, poll_seconds=settings.poll)
         self._ledger = Ledger(self._stirred)
         self._reports = Reports(self._ledger, wake=self._stirred.set)
         self._slots = [
@@ -195,7 +197,7 @@ class Worker:
             "keys": ExpiredKeys(self._maintenance).run_once,
             "events": Events(self._maintenance).run_once,
             "declare": Declare(self._maintenance, self._registry.schedules).run_once,
-            "schedules": Schedules(self._maintenance, poll_seconds=self._settings.poll).run_once,
+            "schedules": Schedules(self._maintenance).run_once,
             "prune": Prune(self._maintenance).run_once,
             "watchdog": Watchdog(
                 self._maintenance,
@@ -205,7 +207,7 @@ class Worker:
                 reconnect=self._reconnect,
             ).run_once,
         }
-        pokes = {"promote": self._promote.poked}
+        pokes = {"promote": self._promote.poked, **self._chores.pokes}
         loops = [
             asyncio.create_task(repeat(step, name=name, poke=pokes.get(name)), name=f"dtsched-{name}")
             for name, step in steps.items()

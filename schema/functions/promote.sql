@@ -2,7 +2,7 @@
 -- (wake_due). Returns how many moved, and in how many seconds the
 -- next of them is due (null = none, 0 = more are due now). Safe to run from every worker at once. A job row that somebody else
 -- holds stays for the next round; an entry whose job is no longer scheduled for that time (cancelled, rescheduled, deleted)
--- is dropped.
+-- is dropped. chores are the other steps that have something to do now (see there): whoever promotes pokes them.
 --
 -- What has been promoted is dead index at the head when xmin is pinned, so this keeps a cursor as take_ready() does: a mark
 -- (run_at, job_id) up to which the session has dealt with everything its snapshot showed. Below the mark only transactions
@@ -11,7 +11,7 @@
 -- There, "is true" keeps the planner off scheduled_pkey, by which it would walk everything that has been promoted.
 -- Reads scheduled_pkey, scheduled_xid_idx. Locks: entries by time SKIP LOCKED, then lock_jobs's.
 create or replace function dtsched.promote(p_limit integer default 1000)
-returns table (promoted integer, next_seconds double precision)
+returns table (promoted integer, next_seconds double precision, chores text[])
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
 set plan_cache_mode = force_generic_plan
@@ -163,5 +163,5 @@ begin
                    order by entry.run_at, entry.job_id
                    limit 1),
                   (select min(wake.at) from dtsched.wakes wake)) as at) next
-        where next.at is not null) end::double precision;
+        where next.at is not null) end::double precision, dtsched.chores(v_now);
 end $$;

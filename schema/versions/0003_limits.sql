@@ -61,3 +61,7 @@ create table dtsched.ages (
     xid  xid8 not null,
     kept boolean not null
 );
+
+drop function if exists dtsched.take_ready(text, integer);
+drop function if exists dtsched.promote(integer);
+drop function if exists dtsched.list_queues(text);

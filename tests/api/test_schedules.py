@@ -55,7 +55,7 @@ async def test_a_paused_schedule_shows_no_next_time_and_runs_on_request(api: Api
     assert (ran.status_code, ran.json()["created"]) == (201, True)
     assert (await api.get(ran.headers["location"])).json()["task"] == "echo"
     again = await api.post(f"{URL}/run")
-    assert (again.status_code, again.json()) == (200, {"id": ran.json()["id"], "created": False})
+    assert (again.status_code, again.json()) == (200, {"id": ran.json()["id"], "created": False, "outcome": "kept"})
     assert (await api.post(f"{URL}/resume")).json()["paused_at"] is None
 
 

@@ -51,7 +51,7 @@ def test_bash_reads_the_script_and_completes_by_it(bare_cli: Cli) -> None:
         dtsched() {{ {program} "$@"; }}
         env() {{ local -x "${{@:1:3}}"; "${{@:4}}"; }}  # a function is no program for the real one
         {script}
-        COMP_WORDS=(dtsched queue re) COMP_CWORD=2
+        COMP_WORDS=(dtsched queue res) COMP_CWORD=2
         _dtsched_completion dtsched
         echo "${{COMPREPLY[@]}}"
     """

@@ -283,7 +283,7 @@ async def test_f42_an_outcome_that_is_sent_again_is_refused_and_changes_nothing(
     database: str, connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
     connection = connect()
-    async with running_worker(noting_app(seconds=1), database):
+    async with running_worker(noting_app(seconds=1), database, lease=60.0):
         job = submit(connection, "note", {"n": 1})
         await until(lambda: state_of(connection, job) == "running")
         # as if the worker had finished it over a connection that broke before the answer came

@@ -23,7 +23,7 @@ SECOND = timedelta(seconds=1)
 
 async def step(dsn: str) -> None:
     link = Link(lambda: open_store(dsn, role="test"))
-    await Schedules(link, poll_seconds=0.1).run_once()
+    await Schedules(link).run_once()
     await link.close()
 
 

@@ -1,0 +1,19 @@
+"""The steps that are poked when the database says that they have something to do. Until then they go round slowly."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+SLOW_SECONDS = 30.0
+"""Between the rounds of a step that is not poked: a precaution, for what was committed late or could not be done."""
+
+
+class Chores:
+    """An event for each step, by the names that dtsched.chores() uses."""
+
+    def __init__(self, *names: str) -> None:
+        self.pokes: Mapping[str, asyncio.Event] = {name: asyncio.Event() for name in names}
+
+    def tell(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name in self.pokes:
+                self.pokes[name].set()
