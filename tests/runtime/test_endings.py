@@ -165,7 +165,7 @@ async def test_a_handler_whose_lease_is_taken_away_is_told(database: str, connec
     async with running_worker(app, database, {"default": 1}, lease=60.0):
         job = submit(connection, "linger_async", {"path": str(events)}, max_attempts=1)
         await until(lambda: recorded(events))
-        connection.execute("update dtsched.leases set deadline = clock_timestamp() - interval '1 hour'")
+        connection.execute("update dtsched.leases set deadline = clock_timestamp() - interval '30 s'")
         connection.execute("update dtsched.workers set unbroken_since = clock_timestamp() - interval '1 hour'")
         taken_at = time.monotonic()
         await until(lambda: recorded(events) == ["begins", "told"])

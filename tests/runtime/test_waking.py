@@ -130,4 +130,6 @@ async def test_an_idle_worker_costs_next_to_nothing(database: str, connect: Conn
             await asyncio.sleep(4)
             costs.append((one(connection, transactions) - before) / 4)
             assert (time.process_time() - cpu_before) / 4 < 0.03
+            if costs[-1] <= 2.5:
+                break
     assert min(costs) <= 2.5, costs
