@@ -243,10 +243,14 @@ class Worker:
         for slots in self._slots:
             slots.stop("shutdown")
         await self._until(lambda: not self._running(), GIVE_UP_SECONDS + 0.2)
-        await self._until(lambda: not len(self._ledger), _FAREWELL_SECONDS / 2)
-        if len(self._ledger):  # the line may have fallen silent: over another one nothing is lost
+        await self._until(self._owes_nothing, _FAREWELL_SECONDS / 2)
+        if not self._owes_nothing():  # the line may have fallen silent: over another one nothing is lost
             self._claimer.reconnect()
-            await self._until(lambda: not len(self._ledger), _FAREWELL_SECONDS / 2)
+            await self._until(self._owes_nothing, _FAREWELL_SECONDS / 2)
+
+    def _owes_nothing(self) -> bool:
+        """A claim that is under way may bring jobs yet, to be handed back."""
+        return not self._link.busy and not len(self._ledger)
 
     async def _until(self, reached: Callable[[], bool], seconds: float, sooner: asyncio.Event | None = None) -> None:
         """At most that long."""

@@ -200,9 +200,16 @@ async def test_f31_a_worker_that_stops_waits_a_while_for_the_row_of_a_job_that_h
     database: str, connect: Connect
 ) -> None:
     connection, holder = connect(), connect()
-    async with running_worker(noting_app(seconds=0.5), database, grace_seconds=10) as worker:
-        job = submit(connection, "note", {"n": 1})
-        await until(lambda: state_of(connection, job) == "running")
+    app, begun = App(), asyncio.Event()
+
+    @app.task
+    async def linger() -> None:
+        begun.set()
+        await asyncio.sleep(0.5)
+
+    async with running_worker(app, database, grace_seconds=10) as worker:
+        job = submit(connection, "linger", {})
+        await begun.wait()
         with holder.transaction():
             holder.execute("select from dtsched.jobs where id = %s for update", (job,))
             worker.stop()
