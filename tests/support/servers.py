@@ -21,8 +21,9 @@ from dtsched import embedded
 SERVER_DSN = "DTSCHED_TEST_DSN"
 BIN_DIR = "DTSCHED_TEST_PG_BIN"
 IMAGE = "postgres:18"
-# The scenarios with prepared transactions need slots for them, which a server has only if told at its start.
-SETTINGS = {"max_prepared_transactions": "10"}
+# The scenarios with prepared transactions need slots for them, which a server has only if told at its start. The log is
+# small because it may lie in memory.
+SETTINGS = {"max_prepared_transactions": "10", "max_wal_size": "256MB"}
 
 
 @contextlib.contextmanager
@@ -49,8 +50,10 @@ class Databases:
     def __init__(self, server: str) -> None:
         self._server = server
         self._connection = psycopg.connect(server, autocommit=True)
+        self._unwanted: list[str] = []
 
     def close(self) -> None:
+        self._drop_unwanted()
         self._connection.close()
 
     def dsn(self, name: str) -> str:
@@ -68,12 +71,18 @@ class Databases:
         self._run("alter database {} allow_connections false", name)
 
     def clone(self, template: str) -> str:
+        self._drop_unwanted()
         name = _new_name()
         self._run("create database {} template {}", name, template)
         return name
 
     def drop(self, name: str) -> None:
-        self._run("drop database {} with (force)", name)
+        """Soon: the server sleeps a tenth of a second for every session that is still about to end."""
+        self._unwanted.append(name)
+
+    def _drop_unwanted(self) -> None:
+        while self._unwanted:
+            self._run("drop database {} with (force)", self._unwanted.pop())
 
     def _run(self, statement: LiteralString, *names: str) -> None:
         self._connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
