@@ -47,6 +47,8 @@ declare
     v_reserved integer;
     v_factor integer := 1;
     v_seated bigint[];
+    v_seats text[];               -- the keys that they are of
+    v_kept bigint[];
     v_open text[];
     v_watched text[];
     v_busy text[];
@@ -98,8 +100,8 @@ begin
         from dtsched.take_ready(p_queue, v_left - cardinality(v_ids), v_aged, v_factor) taken;
         v_seated := '{}';
         if v_turns <> '{}' then
-            select taken.ids, taken.open, taken.watched, taken.busy
-            into v_seated, v_open, v_watched, v_busy
+            select taken.ids, taken.keys, taken.open, taken.watched, taken.busy
+            into v_seated, v_seats, v_open, v_watched, v_busy
             from dtsched.take_limited(p_queue, v_turns, v_reserved) taken;
             v_ids := v_ids || v_seated;
             v_look_again := v_look_again || v_open;
@@ -119,6 +121,17 @@ begin
             where job.id = any (v_ids) and job.state = 'ready' and job.queue = p_queue
             order by job.id
             for no key update skip locked);
+        if v_seated <> '{}' then  -- a seat is of one key, and edit() may have given the job another since
+            v_kept := array(
+                select job.id
+                from unnest(v_seated, v_seats) as seat (job_id, limit_key)
+                join dtsched.jobs job on job.id = seat.job_id
+                where job.id = any (v_locked) and job.limit_key = seat.limit_key);
+            if cardinality(v_kept) < cardinality(v_seated) then
+                v_look_again := v_look_again || v_turns;
+                v_seated := v_kept;
+            end if;
+        end if;
         v_timeouts := coalesce(v_timeouts, dtsched.default_timeouts(p_queue));
         return query
         with claimed as (
@@ -163,7 +176,6 @@ begin
         end if;
         if cardinality(v_locked) < cardinality(v_ids) then
             v_held := v_held || array(select id from unnest(v_ids) id where id <> all (v_locked));
-            v_look_again := v_look_again || v_turns;
         end if;
         -- a claim that comes back short sends its worker to sleep, so entries that gave nothing are read past
         exit when cardinality(v_ids) < v_left and v_turns = '{}' and not v_set_aside or clock_timestamp() > v_until;

@@ -1,5 +1,5 @@
 -- Takes up to p_limit waiting jobs of the limit keys whose turns a claim has taken, as many of each as may start, and returns
--- their ids. What the keys have is dealt out in rounds, so that no key gets its next share before every other has its own.
+-- their ids, with the key of each. What the keys have is dealt out in rounds, so that no key gets its next share before every other has its own.
 -- open are the keys to look at again once the leases are made (give_turns): they have more, or lack nothing but time; watched
 -- are those of which a start is to be noted (note_starts). busy are those that somebody else has locked, because a claim never waits: they
 -- keep their turn (add_turns).
@@ -9,6 +9,7 @@ create or replace function dtsched.take_limited(
     p_turns text[],
     p_limit integer,
     out ids bigint[],
+    out keys text[],
     out open text[],
     out watched text[],
     out busy text[]
@@ -28,9 +29,11 @@ declare
     v_stale bigint[];
     v_more integer := 0;
     v_ids bigint[];
+    v_keys_of_ids text[];
     v_left integer := p_limit;
 begin
     ids := '{}';
+    keys := '{}';
     -- a key that is new gets its row here; who makes it holds the advisory lock until it is there for all to see
     insert into dtsched.limits (limit_key)
     select fresh.limit_key
@@ -90,16 +93,18 @@ begin
             where entry.job_id = any (array(select chosen.job_id from chosen union all select stale.job_id from stale))
         )
         select coalesce((select array_agg(chosen.job_id) from chosen), '{}'),
+            coalesce((select array_agg(v_keys[chosen.n]) from chosen), '{}'),
             array(select coalesce(taken.jobs, 0)::integer
                   from generate_subscripts(v_keys, 1) key (n)
                   left join (select chosen.n, count(*) as jobs from chosen group by chosen.n) taken on taken.n = key.n
                   order by key.n),
             array(select distinct stale.n from stale)
-        into v_ids, v_taken, v_stale;
+        into v_ids, v_keys_of_ids, v_taken, v_stale;
         if v_stale <> '{}' then  -- jobs that were cancelled while they waited: there may be many
             v_more := least(2 * v_more + 10, 1000);
         end if;
         ids := ids || v_ids;
+        keys := keys || v_keys_of_ids;
         v_left := v_left - cardinality(v_ids);
         open := open || array(select room.limit_key  -- did not get what it might have had, or its jobs are held by somebody
                               from unnest(v_keys, v_seats, v_taken) as room (limit_key, seats, taken)
