@@ -111,6 +111,7 @@ begin
     now_scheduled as (
         insert into dtsched.scheduled (run_at, job_id, queue)
         select changed.run_at, changed.id, changed.queue from changed where changed.state = 'scheduled'
+        on conflict on constraint scheduled_pkey do update set queue = excluded.queue  -- an old entry, which fits again
     ),
     tallied as (
         insert into dtsched.tallies (queue, task, event, wait_bucket, run_bucket, jobs, wait_seconds, run_seconds)

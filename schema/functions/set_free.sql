@@ -15,6 +15,7 @@ begin
     later as (
         insert into dtsched.scheduled (run_at, job_id, queue)
         select freed.run_at, freed.id, freed.queue from freed where freed.state = 'scheduled'
+        on conflict on constraint scheduled_pkey do update set queue = excluded.queue  -- an old entry, which fits again
     )
     insert into dtsched.ready (queue, priority, job_id)
     select freed.queue, freed.priority, freed.id from freed where freed.state = 'ready';

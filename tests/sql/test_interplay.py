@@ -7,6 +7,7 @@ from psycopg.types.json import Jsonb
 from tests.sql.conftest import OpenSession, OpenWorker
 from tests.sql.parallel import Started, wait_until_blocked
 from tests.sql.sessions import Session, Worker
+from tests.sql.test_steps import ask, emit, park, waiting
 
 
 def set_limit(session: Session, key: str, concurrency: int | None = None, rate: float | None = None) -> None:
@@ -42,4 +43,40 @@ def test_a_job_whose_limit_key_is_edited_while_a_claim_has_a_seat_for_it_gets_no
     claim.join()
     assert session.value("select count(*) from dtsched.leases where limit_key = 'full'") == 0
     assert session.state(job) == "ready"
-    assert list(worker.leases) == [] and worker.claim() == [next_in_line]
+    assert list(worker.leases) == []
+    assert worker.claim() == [next_in_line]
+
+
+def test_a_job_that_waits_for_events_without_end_can_be_sent_on_and_wait_again(worker: Worker):
+    job = waiting(worker, "paid")
+    assert worker.value("select dtsched.run_now(%s)", job) == "ready"
+    assert worker.claim() == [job]
+    assert ask(worker, job, "paid")[0] == "timeout"
+    assert ask(worker, job, "shipped", step="second") == ("wait", None)
+    assert park(worker, job, "second")
+    assert emit(worker, "shipped") == (True, 1)
+    assert worker.claim() == [job]
+
+
+def test_a_job_that_was_cancelled_while_it_waited_for_an_event_waits_again_when_it_is_retried(worker: Worker):
+    job = waiting(worker, "paid")
+    assert worker.value("select dtsched.cancel(%s)", job) == "cancelled"
+    assert worker.value("select dtsched.retry(%s)", job) == "retried"
+    assert worker.claim() == [job]
+    assert ask(worker, job, "paid") == ("wait", None)
+    assert park(worker, job)
+
+
+def test_a_parent_can_be_finished_when_its_child_had_waited_for_the_same_time_before(session: Session, worker: Worker):
+    (parent,) = worker.insert()
+    child = session.value(
+        "select dtsched.submit('echo', depends_on => %s, delay => '1 hour', on_parent_failure => 'run')", [parent]
+    )
+    worker.claim()
+    worker.finish_as("fail", parent)
+    assert session.state(child) == "scheduled"
+    session.run("select dtsched.cancel(%s)", child)
+    assert session.column("select outcome from dtsched.retry(%s)", [parent, child]) == ["retried", "retried"]
+    assert worker.claim() == [parent]
+    assert worker.finish(parent)
+    assert session.state(child) == "scheduled"
