@@ -18,7 +18,7 @@ as $$
 #variable_conflict use_column
 declare
     v_problem text := dtsched.edit_problem(p_changes);
-    v_moves boolean := coalesce(p_changes ?| array['queue', 'priority', 'limit_key'], false);
+    v_moves boolean := coalesce(p_changes ?| array['queue', 'priority', 'limit_key', 'deadline'], false);
     v_left bigint[] := p_ids;
     v_locked bigint[];
     v_large bigint[] := '{}';

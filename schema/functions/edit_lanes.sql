@@ -1,5 +1,5 @@
 -- Brings what says where jobs are in line with the queue, priority and limit key that edit() is about to give them; it holds
--- their rows. A job that was parked is met anew by a claim. What has ended is counted in its new queue, without being counted
+-- their rows. A job that was parked, or whose deadline had passed, is met anew by a claim. What has ended is counted in its new queue, without being counted
 -- as an attempt again. Reads ready_pkey, the whole of the lanes that ready jobs leave.
 -- Locks: entries of ready, scheduled, parked and blocked rows, SKIP LOCKED.
 create or replace function dtsched.edit_lanes(p_jobs bigint[], p_changes jsonb) returns void
@@ -16,7 +16,8 @@ declare
         from dtsched.jobs job
         where job.id = any (p_jobs) and job.state = 'ready'
             and (job.queue <> coalesce(v_queue, job.queue) or job.priority <> coalesce(v_priority, job.priority)
-                 or p_changes ? 'limit_key')
+                 or p_changes ? 'limit_key'
+                 or p_changes ? 'deadline' and job.deadline <= dtsched.now())  -- a claim may have dropped its entry
         order by job.id);
 begin
     if v_ready <> '{}' then

@@ -1,7 +1,7 @@
 -- Gives jobs that wait the values of those that were submitted with their keys, as if they had been submitted so, and with all
 -- their attempts before them. They keep their ids and what they depend on, and forget the steps
 -- that they remembered. A job that was ready and still is keeps its
--- place, unless its queue, task or limit key is another or its priority has risen; an entry that no longer fits stays, and is
+-- place, unless its queue, task or limit key is another, its priority has risen or its deadline had passed; an entry that no longer fits stays, and is
 -- dropped by whoever meets it. The caller holds the rows of the jobs. Locks: the keys, and entries of scheduled.
 create or replace function dtsched.replace_waiting(p_ids bigint[], p_jobs jsonb[], p_untils timestamptz[]) returns void
 language plpgsql
@@ -18,7 +18,7 @@ begin
     where taken.key = given.job ->> 'key' and taken.job_id = given.id and taken.until is distinct from given.until;
 
     with given as materialized (
-        select job.id, job.state, job.queue, job.task, job.priority, job.limit_key, given.job as new, given.until,
+        select job.id, job.state, job.queue, job.task, job.priority, job.limit_key, job.deadline, given.job as new, given.until,
             coalesce((given.job ->> 'run_at')::timestamptz,
                      v_now + make_interval(secs => (given.job ->> 'delay')::double precision), v_now) as run_at,
             task.settings as of_task, queue.settings as of_queue
@@ -61,7 +61,8 @@ begin
         where job.id = given.id
         returning job.id, job.queue, job.priority, job.state, job.run_at,
             given.state <> 'ready' or given.queue <> job.queue or given.task <> job.task or given.priority < job.priority
-                or given.limit_key is distinct from job.limit_key as moves
+                or given.limit_key is distinct from job.limit_key
+                or (given.deadline <= v_now) is true as moves  -- a claim may have dropped its entry
     ),
     later as (
         insert into dtsched.scheduled (run_at, job_id, queue)

@@ -67,6 +67,28 @@ def test_a_job_that_was_cancelled_while_it_waited_for_an_event_waits_again_when_
     assert park(worker, job)
 
 
+def late_and_met_by_a_claim(worker: Worker, **fields: object) -> int:
+    worker.take_over_the_clock()
+    fields = {"task": "echo", "expires_in": 60, **fields}
+    job: int = worker.value("select id from dtsched.submit_many(%s, false)", Jsonb([fields]))
+    worker.travel("61 s")
+    assert worker.claim() == []
+    return job
+
+
+def test_a_late_job_that_a_claim_has_met_runs_when_it_is_given_more_time(worker: Worker):
+    job = late_and_met_by_a_claim(worker)
+    assert edit(worker, job, deadline=None) == "edited"
+    assert worker.claim() == [job]
+
+
+def test_a_late_job_that_a_claim_has_met_runs_when_it_is_replaced(worker: Worker):
+    job = late_and_met_by_a_claim(worker, key="k")
+    again = Jsonb([{"task": "echo", "key": "k", "on_conflict": "replace"}])
+    assert worker.rows("select id, outcome from dtsched.submit_many(%s, false)", again) == [(job, "replaced")]
+    assert worker.claim() == [job]
+
+
 def test_a_parent_can_be_finished_when_its_child_had_waited_for_the_same_time_before(session: Session, worker: Worker):
     (parent,) = worker.insert()
     child = session.value(
