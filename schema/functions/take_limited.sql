@@ -27,6 +27,7 @@ declare
     v_seats integer[];
     v_taken integer[];
     v_stale bigint[];
+    v_stale_jobs bigint[];
     v_more integer := 0;
     v_ids bigint[];
     v_keys_of_ids text[];
@@ -90,7 +91,7 @@ begin
         ),
         gone as (
             delete from dtsched.parked entry
-            where entry.job_id = any (array(select chosen.job_id from chosen union all select stale.job_id from stale))
+            where entry.job_id = any (array(select chosen.job_id from chosen))
         )
         select coalesce((select array_agg(chosen.job_id) from chosen), '{}'),
             coalesce((select array_agg(v_keys[chosen.n]) from chosen), '{}'),
@@ -98,10 +99,19 @@ begin
                   from generate_subscripts(v_keys, 1) key (n)
                   left join (select chosen.n, count(*) as jobs from chosen group by chosen.n) taken on taken.n = key.n
                   order by key.n),
-            array(select distinct stale.n from stale)
-        into v_ids, v_keys_of_ids, v_taken, v_stale;
+            array(select distinct stale.n from stale),
+            array(select stale.job_id from stale)
+        into v_ids, v_keys_of_ids, v_taken, v_stale, v_stale_jobs;
         if v_stale <> '{}' then  -- jobs that were cancelled while they waited: there may be many
             v_more := least(2 * v_more + 10, 1000);
+            -- a new statement: while that one read, promote() may have made the job ready, and its entry good
+            delete from dtsched.parked entry
+            where entry.job_id = any (v_stale_jobs)
+                and not exists (
+                    select
+                    from dtsched.jobs job
+                    where job.id = entry.job_id and job.state = 'ready' and job.queue = p_queue
+                        and job.limit_key = entry.limit_key);
         end if;
         ids := ids || v_ids;
         keys := keys || v_keys_of_ids;

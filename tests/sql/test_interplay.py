@@ -89,6 +89,36 @@ def test_a_late_job_that_a_claim_has_met_runs_when_it_is_replaced(worker: Worker
     assert worker.claim() == [job]
 
 
+def test_a_job_that_comes_due_while_a_claim_reads_past_its_old_entry_is_not_lost(
+    session: Session, open_session: OpenSession, worker: Worker
+):
+    promoter, gate = open_session(), open_session()
+    (job,) = worker.insert_limited("acme")
+    session.run("select dtsched.reschedule(%s, dtsched.now() + interval '1 hour')", job)
+    session.take_over_the_clock()
+    session.travel("61 min")
+    worker.renew()
+    # the claim stops when it has its snapshot of parked, and has not locked the entry yet
+    session.run("alter table dtsched.parked rename to parked_rows")
+    session.run("""
+        create function public.go_on() returns boolean language plpgsql as $$
+        begin
+            perform pg_advisory_xact_lock(77) where current_setting('test.worker', true) <> '';
+            return true;
+        end $$
+        """)
+    session.run("create view dtsched.parked as select * from dtsched.parked_rows where public.go_on()")
+    gate.run("select pg_advisory_lock(77)")
+    promoter.run("begin")
+    assert promoter.value("select promoted from dtsched.promote()") == 1
+    claim = Started(worker.claim)
+    wait_until_blocked(session, worker)
+    promoter.run("commit")
+    gate.run("select pg_advisory_unlock(77)")
+    claim.join()
+    assert worker.leases or worker.claim() == [job]
+
+
 def test_a_parent_can_be_finished_when_its_child_had_waited_for_the_same_time_before(session: Session, worker: Worker):
     (parent,) = worker.insert()
     child = session.value(
