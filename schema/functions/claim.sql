@@ -53,7 +53,7 @@ declare
     v_watched text[];
     v_busy text[];
     v_look_again text[] := '{}';  -- limit keys that may have more to start
-    v_keep_turn text[] := '{}';   -- limit keys that somebody else had locked
+    v_keep_turn text[] := '{}';   -- limit keys that somebody else had locked, or whose jobs
     v_locked bigint[];
     v_started bigint[] := '{}';   -- where limits of the queue, or of keys, want to know
     v_watching text[] := '{}';

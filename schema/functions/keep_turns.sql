@@ -1,4 +1,4 @@
--- Puts the turns of limit keys back that somebody else had locked. Wakes nobody: a claimer woken by its own entry would turn
+-- Puts the turns of limit keys back that somebody else had locked, or whose jobs somebody had. Wakes nobody: a claimer woken by its own entry would turn
 -- in a circle for as long as the key is locked.
 create or replace function dtsched.keep_turns(p_queue text, p_keys text[]) returns void
 language plpgsql

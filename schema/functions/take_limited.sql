@@ -1,8 +1,8 @@
 -- Takes up to p_limit waiting jobs of the limit keys whose turns a claim has taken, as many of each as may start, and returns
 -- their ids, with the key of each. What the keys have is dealt out in rounds, so that no key gets its next share before every other has its own.
 -- open are the keys to look at again once the leases are made (give_turns): they have more, or lack nothing but time; watched
--- are those of which a start is to be noted (note_starts). busy are those that somebody else has locked, because a claim never waits: they
--- keep their turn (add_turns).
+-- are those of which a start is to be noted (note_starts). busy are those that somebody else has locked, or whose jobs somebody
+-- has, because a claim never waits: they keep their turn (keep_turns).
 -- Reads parked_limit_idx, and what seats() reads. Locks: limits sorted SKIP LOCKED, then entries of parked SKIP LOCKED.
 create or replace function dtsched.take_limited(
     p_queue text,
@@ -116,9 +116,15 @@ begin
         ids := ids || v_ids;
         keys := keys || v_keys_of_ids;
         v_left := v_left - cardinality(v_ids);
-        open := open || array(select room.limit_key  -- did not get what it might have had, or its jobs are held by somebody
-                              from unnest(v_keys, v_seats, v_taken) as room (limit_key, seats, taken)
-                              where room.taken < room.seats and (room.taken = 0 or v_left = 0));
+        if v_left = 0 then  -- they did not get what they might have had
+            open := open || array(select room.limit_key
+                                  from unnest(v_keys, v_seats, v_taken) as room (limit_key, seats, taken)
+                                  where room.taken < room.seats);
+        else  -- if there are more jobs of theirs, somebody holds them
+            busy := busy || array(select room.limit_key
+                                  from unnest(v_keys, v_seats, v_taken) with ordinality as room (limit_key, seats, taken, n)
+                                  where room.taken = 0 and room.n <> all (v_stale));
+        end if;
         select coalesce(array_agg(room.limit_key order by room.n), '{}'),
             coalesce(array_agg(room.seats - room.taken order by room.n), '{}')
         into v_keys, v_seats

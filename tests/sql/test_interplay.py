@@ -119,6 +119,22 @@ def test_a_job_that_comes_due_while_a_claim_reads_past_its_old_entry_is_not_lost
     assert worker.leases or worker.claim() == [job]
 
 
+def test_a_claim_that_finds_all_jobs_of_a_key_in_somebody_elses_hands_wakes_nobody(
+    open_session: OpenSession, worker: Worker
+):
+    editor, listener = open_session(), open_session()
+    (job,) = worker.insert_limited("acme")
+    listener.run("listen dtsched_wake")
+    editor.run("begin")
+    assert edit(editor, job, priority=6) == "edited"
+    assert listener.value("select dtsched.hungry('{default}')")
+    assert worker.claim() == []
+    assert worker.claim() == []
+    assert [notice.payload for notice in listener.connection.notifies(timeout=0.05)] == []
+    editor.run("commit")
+    assert worker.claim() == [job]
+
+
 def test_a_parent_can_be_finished_when_its_child_had_waited_for_the_same_time_before(session: Session, worker: Worker):
     (parent,) = worker.insert()
     child = session.value(
