@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+
+import psycopg
+import pytest
 from psycopg.types.json import Jsonb
 
 from tests.sql.conftest import OpenSession, OpenWorker
 from tests.sql.parallel import Started, wait_until_blocked
 from tests.sql.sessions import Session, Worker
-from tests.sql.test_steps import ask, emit, park, waiting
+from tests.sql.test_steps import ask, claimed, emit, park, waiting
 
 
 def set_limit(session: Session, key: str, concurrency: int | None = None, rate: float | None = None) -> None:
@@ -133,6 +137,24 @@ def test_a_claim_that_finds_all_jobs_of_a_key_in_somebody_elses_hands_wakes_nobo
     assert [notice.payload for notice in listener.connection.notifies(timeout=0.05)] == []
     editor.run("commit")
     assert worker.claim() == [job]
+
+
+def test_a_bucket_fills_although_the_clock_was_set_back(worker: Worker):
+    worker.take_over_the_clock()
+    worker.stop_the_clock()
+    worker.set_queue(rate=1, key_rate=1)
+    worker.set_queue("mail", key_rate=1)
+    jobs, limited = worker.insert(3), worker.insert_limited("acme", 3, queue="mail")
+    assert (worker.claim(), worker.claim(queue="mail")) == (jobs[:1], limited[:1])
+    worker.travel("-1 hour")
+    worker.travel("2 s")
+    worker.finish(*limited[:1])
+    worker.run("select dtsched.promote()")
+    assert (worker.claim(), worker.claim(queue="mail")) == (jobs[1:2], limited[1:2])
+    worker.travel("2 s")
+    worker.finish(*limited[1:2])
+    worker.run("select dtsched.promote()")
+    assert (worker.claim(), worker.claim(queue="mail")) == (jobs[2:], limited[2:])
 
 
 def test_a_parent_can_be_finished_when_its_child_had_waited_for_the_same_time_before(session: Session, worker: Worker):
