@@ -2,7 +2,7 @@
 -- at all, so these effects happen exactly once. To be called last: until the commit it holds the job, its key and what
 -- depends on it. Raises, and the transaction is to be rolled back: JQ005 when the lease is gone (the attempt was taken away,
 -- and may be running elsewhere), JQ003 when the job was cancelled meanwhile, JQ001 in a transaction that is not READ
--- COMMITTED, which would not see what was submitted to follow this job since it began. Locks: finish's.
+-- COMMITTED. Locks: finish's.
 create or replace function dtsched.complete(p_worker uuid, p_lease bigint, p_result jsonb default null) returns void
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
@@ -12,10 +12,7 @@ as $$
 declare
     v_cancel_requested_at timestamptz;
 begin
-    if current_setting('transaction_isolation') <> 'read committed' then
-        raise exception 'an attempt is completed in a transaction that is READ COMMITTED, not %',
-            upper(current_setting('transaction_isolation')) using errcode = 'JQ001';
-    end if;
+    perform dtsched.require_read_committed();
     select lease.cancel_requested_at
     into v_cancel_requested_at
     from dtsched.leases lease

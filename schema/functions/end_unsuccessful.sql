@@ -10,6 +10,7 @@ declare
     v_ended bigint[];
     v_keys text[];
 begin
+    perform dtsched.require_read_committed();
     with ended as (
         update dtsched.jobs job
         set state = p_state,

@@ -26,6 +26,7 @@ declare
     v_others bigint[];
     v_limit_keys text[];
 begin
+    perform dtsched.require_read_committed();
     -- a SET clause would be undone before the commit, where it counts
     if current_setting('synchronous_commit') = 'off' then
         perform set_config('synchronous_commit', 'on', true);

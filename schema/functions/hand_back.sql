@@ -22,6 +22,7 @@ declare
     v_ending bigint[];
     v_lease bigint;
 begin
+    perform dtsched.require_read_committed();
     if v_limit_keys <> '{}' then
         v_busy := dtsched.try_limits(v_limit_keys);
         v_leases := array(select lease.id from dtsched.leases lease

@@ -36,6 +36,7 @@ declare
     v_busy bigint[];
     v_retried bigint[];
 begin
+    perform dtsched.require_read_committed();
     -- their keys first, and not yet held by an unfinished job: what ended keeps its key in its row
     select array_agg(job.key::text order by job.id), array_agg(job.id order by job.id),
         array_agg(job.key_until order by job.id)

@@ -17,6 +17,7 @@ declare
                                                                   'key_burst', p_burst));
     v_queue text;
 begin
+    perform dtsched.require_read_committed();
     if p_key is null or char_length(p_key) not between 1 and 255 or p_key ~ '[\u0001-\u001f\u007f]' then
         raise exception 'limit_key must be 1 to 255 characters without control characters, not %',
             coalesce(dtsched.shown(to_jsonb(p_key)), 'null') using errcode = 'JQ001';

@@ -16,6 +16,7 @@ declare
     v_problem text := dtsched.settings_problem(p_settings);
     v_settings jsonb;
 begin
+    perform dtsched.require_read_committed();
     perform dtsched.require_queue_name(p_queue);
     if v_problem is not null then
         raise exception '%', v_problem using errcode = 'JQ001';

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 from tests.sql.conftest import OpenSession, OpenWorker
 from tests.sql.parallel import Started, wait_until_blocked
 from tests.sql.sessions import Session, Worker
-from tests.sql.test_steps import ask, claimed, emit, park, waiting
+from tests.sql.test_steps import ask, emit, park, waiting
 
 
 def set_limit(session: Session, key: str, concurrency: int | None = None, rate: float | None = None) -> None:
@@ -170,3 +170,36 @@ def test_a_parent_can_be_finished_when_its_child_had_waited_for_the_same_time_be
     assert worker.claim() == [parent]
     assert worker.finish(parent)
     assert session.state(child) == "scheduled"
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select dtsched.finish(%(worker)s, array[%(lease)s]::bigint[])",
+        """select dtsched.finish(%(worker)s, '{}', null,
+               jsonb_build_array(jsonb_build_object('lease', %(lease)s::bigint, 'outcome', 'fail')))""",
+        "select dtsched.release(%(worker)s, null, array[%(lease)s]::bigint[])",
+        "select dtsched.cancel(%(waiting)s)",
+        "select dtsched.delete(%(waiting)s)",
+        "select dtsched.submit('echo', key => 'k', on_conflict => 'supersede')",
+        "select dtsched.retry(%(failed)s)",
+        "select dtsched.set_limit('acme', 2)",
+        """select dtsched.set_queue('default', '{"key_limit": 2}')""",
+    ],
+)
+def test_what_would_not_see_all_who_wait_is_refused(worker: Worker, statement: LiteralString, level: str):
+    (failed,) = worker.insert_limited("acme")
+    worker.claim()
+    worker.finish_as("fail", failed)
+    (running,) = worker.insert_limited("acme")
+    worker.claim()
+    waiting = worker.value("select dtsched.submit('echo', key => 'k', delay => '1 hour')")
+    before = worker.states()
+    worker.run("select set_config('default_transaction_isolation', %s, false)", level)
+    values = {"worker": worker.id, "lease": worker.leases[running], "waiting": waiting, "failed": failed}
+    with pytest.raises(psycopg.Error, match=f"READ COMMITTED, not {level.upper()}") as refusal:
+        worker.connection.execute(statement, values)
+    assert refusal.value.sqlstate == "JQ001"
+    worker.run("reset default_transaction_isolation")
+    assert worker.states() == before
