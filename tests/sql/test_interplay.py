@@ -203,3 +203,15 @@ def test_what_would_not_see_all_who_wait_is_refused(worker: Worker, statement: L
     assert refusal.value.sqlstate == "JQ001"
     worker.run("reset default_transaction_isolation")
     assert worker.states() == before
+
+
+def test_a_key_of_which_very_many_jobs_were_cancelled_is_read_past_in_several_short_claims(worker: Worker):
+    worker.run("""
+        insert into dtsched.parked (job_id, reason, queue, priority, task, limit_key)
+        select -n, 'limit', 'default', 5, 'echo', 'acme' from generate_series(1, 40000) n
+        """)
+    (job,) = worker.insert_limited("acme")
+    assert worker.claim() == []
+    assert worker.value("select count(*) between 2 and 39000 from dtsched.parked")
+    assert worker.claim() == [job]
+    assert worker.value("select count(*) from dtsched.parked") == 0
