@@ -1,21 +1,23 @@
 -- What has something to do now, of the steps that would otherwise have to ask for themselves every second: expire, events,
--- schedules. A time is told of for a minute after it has passed; what was committed later than that is found by the steps' own
--- slow rounds. Part of promote().
+-- schedules. A time is told of for a minute after it has passed, and when promote() starts from the beginning (p_all, every
+-- few seconds) however long that is ago: so what is dead in the indexes, or cannot be done yet, is not met every second.
+-- Part of promote().
 -- Reads deadlines_pkey, leases_deadline_idx, events_due_idx, schedules_due_idx.
-create or replace function dtsched.chores(p_now timestamptz) returns text[]
+create or replace function dtsched.chores(p_now timestamptz, p_all boolean) returns text[]
 language plpgsql
 set search_path = pg_catalog, dtsched, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$
+declare
+    v_since timestamptz := case when p_all then '-infinity' else p_now - interval '1 minute' end;
 begin
     return array_remove(array[
         case when exists (
-            select from dtsched.deadlines entry
-            where entry.deadline > p_now - interval '1 minute' and entry.deadline <= p_now)
+            select from dtsched.deadlines entry where entry.deadline > v_since and entry.deadline <= p_now)
             or exists (
                 select from dtsched.leases lease
-                where lease.deadline > p_now - interval '1 minute' and lease.deadline < p_now - interval '5 s')
+                where lease.deadline > v_since and lease.deadline < p_now - interval '5 s')
             then 'expire' end,
         case when exists (select from dtsched.events event where event.due) then 'events' end,
         case when exists (

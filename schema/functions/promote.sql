@@ -163,5 +163,5 @@ begin
                    order by entry.run_at, entry.job_id
                    limit 1),
                   (select min(wake.at) from dtsched.wakes wake)) as at) next
-        where next.at is not null) end::double precision, dtsched.chores(v_now);
+        where next.at is not null) end::double precision, dtsched.chores(v_now, v_mark = '-infinity');
 end $$;

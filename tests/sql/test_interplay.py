@@ -215,3 +215,24 @@ def test_a_key_of_which_very_many_jobs_were_cancelled_is_read_past_in_several_sh
     assert worker.value("select count(*) between 2 and 39000 from dtsched.parked")
     assert worker.claim() == [job]
     assert worker.value("select count(*) from dtsched.parked") == 0
+
+
+@pytest.mark.parametrize("overdue", ["a deadline", "an attempt"])
+def test_what_is_long_overdue_is_told_of_every_few_seconds(overdue: str, worker: Worker):
+    def told() -> list[str]:
+        return worker.value("select chores from dtsched.promote()")
+
+    worker.take_over_the_clock()
+    if overdue == "a deadline":
+        worker.run("select dtsched.submit('echo', queue => 'mail', expires_in => '30 s')")
+    else:
+        worker.run("select dtsched.submit('echo', timeout => '30 s')")
+        worker.claim()
+    assert told() == []
+    worker.travel("36 s")
+    assert told() == ["expire"]
+    worker.travel("55 s")
+    assert told() == []  # not for ever, in case that nothing can be done
+    worker.travel("1 day")
+    worker.run("set dtsched.sweep = '0'")
+    assert told() == ["expire"]
