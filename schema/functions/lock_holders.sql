@@ -11,6 +11,7 @@ set enable_seqscan = off
 as $$
 declare
     v_leases bigint[];
+    v_named jsonb[];  -- in depends_on: ids, and keys
     v_parents bigint[] := '{}';
 begin
     if p_wanted = '{}' then
@@ -30,14 +31,14 @@ begin
         for no key update);
     perform from dtsched.blocked waiting where waiting.job_id = any (p_wanted) order by waiting.job_id for update;
     if jsonb_path_exists(p_jobs, '$[*].depends_on[*]') then
+        v_named := array(
+            select coalesce(parent -> 'job', parent) from jsonb_path_query(p_jobs, '$[*].depends_on[*]') parent);
         v_parents := array(
-            select (parent #>> '{}')::bigint
-            from jsonb_path_query(p_jobs, '$[*].depends_on[*] ? (@.type() == "number")') parent) || array(
+            select (parent #>> '{}')::bigint from unnest(v_named) parent where jsonb_typeof(parent) = 'number') || array(
             select taken.job_id
             from dtsched.keys taken
             where taken.key = any (array(
-                select parent #>> '{}'
-                from jsonb_path_query(p_jobs, '$[*].depends_on[*] ? (@.type() == "string")') parent)));
+                select parent #>> '{}' from unnest(v_named) parent where jsonb_typeof(parent) = 'string')));
     end if;
     perform from dtsched.jobs job where job.id = any (p_wanted || v_parents) order by job.id for no key update;
 

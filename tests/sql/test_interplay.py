@@ -236,3 +236,22 @@ def test_what_is_long_overdue_is_told_of_every_few_seconds(overdue: str, worker:
     worker.travel("1 day")
     worker.run("set dtsched.sweep = '0'")
     assert told() == ["expire"]
+
+
+@pytest.mark.parametrize("form", ["number", "object"])
+def test_whoever_supersedes_a_job_locks_the_parents_of_the_new_one_with_it(
+    session: Session, open_session: OpenSession, worker: Worker, form: str
+):
+    (parent,) = worker.insert()
+    held = session.value("select dtsched.submit('echo', key => 'k', depends_on => %s)", [parent])
+    worker.claim()
+    submitter = open_session()
+    submitter.run("begin")
+    named = parent if form == "number" else {"job": parent, "on_failure": "run"}
+    again = Jsonb([{"task": "echo", "key": "k", "on_conflict": "supersede", "depends_on": [named]}])
+    new = submitter.value("select id from dtsched.submit_many(%s, false)", again)
+    finish = Started(lambda: worker.finish(parent))  # which has to tell the job that is superseded
+    wait_until_blocked(session, worker)
+    submitter.run("commit")
+    finish.join()
+    assert (session.state(held), session.state(new)) == ("cancelled", "ready")
