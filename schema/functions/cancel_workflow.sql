@@ -9,16 +9,9 @@ set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$
 begin
-    if not exists (select from dtsched.workflows workflow where workflow.id = p_id) then
-        raise exception 'there is no workflow %', p_id using errcode = 'JQ004';
-    end if;
     return query
     select cancelled.job_id, cancelled.outcome
-    from dtsched.cancel(array(
-        select job.id
-        from dtsched.jobs job
-        where job.workflow_id = p_id and job.state in ('blocked', 'scheduled', 'ready', 'running')
-        order by job.id)) cancelled;
+    from dtsched.cancel(dtsched.jobs_of_workflow(p_id, '{blocked,scheduled,ready,running}')) cancelled;
     if found then
         update dtsched.workflows workflow set cancelled_at = dtsched.now() where workflow.id = p_id;
     end if;

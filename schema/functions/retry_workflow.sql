@@ -8,16 +8,9 @@ set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$
 begin
-    if not exists (select from dtsched.workflows workflow where workflow.id = p_id) then
-        raise exception 'there is no workflow %', p_id using errcode = 'JQ004';
-    end if;
     return query
     select retried.job_id, retried.outcome
-    from dtsched.retry(array(
-        select job.id
-        from dtsched.jobs job
-        where job.workflow_id = p_id and job.state in ('failed', 'cancelled') and job.skipped is not true
-        order by job.id)) retried;
+    from dtsched.retry(dtsched.jobs_of_workflow(p_id, '{failed,cancelled}')) retried;
     if found then
         update dtsched.workflows workflow set cancelled_at = null where workflow.id = p_id;
     end if;
