@@ -16,6 +16,7 @@ declare
     v_limit_keys text[];
     v_failed bigint[];
     v_waiting bigint[];
+    v_limited bigint[];  -- that are ready
     v_jobs bigint[];
 begin
     with other as materialized (
@@ -99,15 +100,6 @@ begin
         from changed
         where changed.state = 'ready' and changed.limit_key is null
     ),
-    now_waiting as (  -- for its seat, which free_seats gives to the first in line
-        insert into dtsched.parked (job_id, reason, queue, priority, task, limit_key)
-        select changed.id, 'limit', changed.queue, changed.priority, changed.task, changed.limit_key
-        from changed
-        where changed.state = 'ready' and changed.limit_key is not null
-        on conflict (job_id) do update  -- an entry from before it was changed
-        set reason = excluded.reason, queue = excluded.queue, priority = excluded.priority, task = excluded.task,
-            limit_key = excluded.limit_key
-    ),
     now_scheduled as (
         insert into dtsched.scheduled (run_at, job_id, queue)
         select changed.run_at, changed.id, changed.queue from changed where changed.state = 'scheduled'
@@ -142,10 +134,14 @@ begin
         array(select gone.limit_key from gone where gone.limit_key is not null),
         array_agg(changed.id) filter (where changed.outcome in ('retry', 'fail')),
         array_agg(changed.id) filter (where changed.waits and changed.state = 'scheduled'),
-        array(select gone.job_id from gone)
-    into v_leases, v_unsuccessful, v_keyed, v_keys, v_limit_keys, v_failed, v_waiting, v_jobs
+        array(select gone.job_id from gone),
+        array_agg(changed.id) filter (where changed.state = 'ready' and changed.limit_key is not null)
+    into v_leases, v_unsuccessful, v_keyed, v_keys, v_limit_keys, v_failed, v_waiting, v_jobs, v_limited
     from changed;
 
+    if v_limited is not null then
+        perform dtsched.park_limited(v_limited);
+    end if;
     if v_waiting is not null then  -- an event that was emitted since the handler asked for it; see deliver_event
         perform dtsched.wake_waiting(v_waiting);
     end if;

@@ -15,6 +15,7 @@ declare
     v_leases bigint[];
     v_states text[];
     v_limit_keys text[];
+    v_limited bigint[];  -- that are ready
 begin
     with gone as (
         delete from dtsched.leases lease
@@ -49,15 +50,6 @@ begin
         from changed
         where changed.state = 'ready' and changed.limit_key is null
     ),
-    now_waiting as (  -- for its seat, which free_seats gives to the first in line
-        insert into dtsched.parked (job_id, reason, queue, priority, task, limit_key)
-        select changed.id, 'limit', changed.queue, changed.priority, changed.task, changed.limit_key
-        from changed
-        where changed.state = 'ready' and changed.limit_key is not null
-        on conflict (job_id) do update  -- an entry from before it was changed
-        set reason = excluded.reason, queue = excluded.queue, priority = excluded.priority, task = excluded.task,
-            limit_key = excluded.limit_key
-    ),
     tallied as (
         insert into dtsched.tallies (queue, task, event, jobs)
         select changed.queue, changed.task, 'crash', count(*) from changed where p_started group by changed.queue, changed.task
@@ -71,14 +63,18 @@ begin
         where p_started
     )
     select array_agg(changed.id), array_agg(changed.lease_id), array_agg(changed.state),
-        array(select gone.limit_key from gone where gone.limit_key is not null)
-    into v_jobs, v_leases, v_states, v_limit_keys
+        array(select gone.limit_key from gone where gone.limit_key is not null),
+        array_agg(changed.id) filter (where changed.state = 'ready' and changed.limit_key is not null)
+    into v_jobs, v_leases, v_states, v_limit_keys, v_limited
     from changed;
     if v_jobs is null then
         if v_limit_keys <> '{}' then
             perform dtsched.free_seats(v_limit_keys);
         end if;
         return;
+    end if;
+    if v_limited is not null then
+        perform dtsched.park_limited(v_limited);
     end if;
     if 'failed' = any (v_states) then
         perform dtsched.end_unsuccessful(
