@@ -60,6 +60,7 @@ declare
     v_held bigint[] := '{}';
     v_set_aside boolean;
     v_unused text[];
+    v_in_hand bigint[];
     v_room integer := p_limit;
     v_left integer;
     v_claimed integer;
@@ -169,7 +170,10 @@ begin
 
         v_set_aside := v_claimed < cardinality(v_locked);
         if v_set_aside then
-            v_unused := dtsched.set_aside(v_locked, v_seated, p_tasks);
+            select aside.unused, aside.held
+            into v_unused, v_in_hand
+            from dtsched.set_aside(v_locked, v_seated, p_tasks) aside;
+            v_held := v_held || v_in_hand;
             if v_unused <> '{}' then  -- a seat that was found for a job that may not start is free again
                 perform dtsched.give_turns(p_queue, v_unused);
             end if;

@@ -255,3 +255,23 @@ def test_whoever_supersedes_a_job_locks_the_parents_of_the_new_one_with_it(
     submitter.run("commit")
     finish.join()
     assert (session.state(held), session.state(new)) == ("cancelled", "ready")
+
+
+@pytest.mark.parametrize("limit_key", [None, "other"])
+def test_a_claim_does_not_wait_for_an_old_entry_that_another_claim_has_in_hand(
+    open_session: OpenSession, open_worker: OpenWorker, limit_key: str | None
+):
+    other, worker = open_session(), open_worker(tasks=["echo"])
+    (job,) = worker.insert_limited("acme")
+    replacing = {"task": "unknown" if limit_key is None else "echo", "key": "k", "on_conflict": "replace"}
+    worker.run("update dtsched.jobs set key = 'k' where id = %s", job)
+    worker.run("insert into dtsched.keys (key, job_id) values ('k', %s)", job)
+    worker.run("select dtsched.submit_many(%s, false)", Jsonb([replacing | {"limit_key": limit_key}]))
+    other.run("begin")
+    other.run("select from dtsched.parked where job_id = %s for update", job)  # as a claim that drops it for stale
+    worker.run("set lock_timeout = '1 s'")
+    assert worker.claim() == []
+    other.run("delete from dtsched.parked where job_id = %s", job)
+    assert worker.claim() == []
+    other.run("commit")
+    assert open_worker().claim() == [job]
