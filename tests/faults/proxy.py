@@ -1,4 +1,5 @@
-"""A proxy before the database that can fall silent: nothing is forwarded any more, yet every socket stays open."""
+"""A proxy before the database that can fall silent: nothing is forwarded any more, yet every socket stays open. It can
+also hold an answer back for a while."""
 
 from __future__ import annotations
 
@@ -18,6 +19,9 @@ class Proxy:
         self._roles: dict[asyncio.Task[None], bytes] = {}
         self._silent: set[asyncio.Task[None]] = set()
         self._mute = False
+        self._word: bytes | None = None
+        self._let_go = asyncio.Event()
+        self.held = asyncio.Event()
         self.dsn = ""
 
     def silence(self, role: str = "") -> None:
@@ -28,6 +32,14 @@ class Proxy:
         """New connections get no answer either."""
         self._mute = True
         self.silence()
+
+    def hold(self, word: bytes) -> None:
+        """The next answer in which this word is, and what follows on its line: `held` says that it is there, which is
+        after its commit if it is short."""
+        self._word = word
+
+    def let_go(self) -> None:
+        self._let_go.set()
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -56,6 +68,10 @@ class Proxy:
         self, task: asyncio.Task[None], source: asyncio.StreamReader, target: asyncio.StreamWriter
     ) -> None:
         while data := await source.read(65536):
+            if self._word is not None and self._word in data:
+                self._word = None
+                self.held.set()
+                await self._let_go.wait()
             if task not in self._silent:
                 target.write(data)
         target.transport.abort()

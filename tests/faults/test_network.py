@@ -18,7 +18,7 @@ from dtsched.runtime.worker import Worker
 from dtsched.settings import Settings
 from dtsched.store import SyncStore, open_store
 from tests.faults.proxy import Proxy, proxy_before
-from tests.runtime.workers import one, running_worker, submit, until_ended
+from tests.runtime.workers import one, running_worker, state_of, submit, until_ended
 
 Connect = Callable[[], psycopg.Connection]
 
@@ -82,6 +82,23 @@ async def test_f41_silent_lines_do_not_keep_a_worker_from_ending(
     assert time.monotonic() - began < 20
     if not for_good:
         assert connection.execute("select state, attempt from dtsched.jobs").fetchall() == [("completed", 1)]
+
+
+async def test_f10_a_job_whose_claim_is_answered_after_its_worker_was_told_to_stop_has_not_begun(
+    proxy: Proxy, connect: Connect
+) -> None:
+    connection = connect()
+    async with running_worker(noting_app(), proxy.dsn, lease=30.0) as worker:
+        proxy.hold(b"the answer that is late")
+        job = submit(connection, "note", correlation_id="the answer that is late")
+        await proxy.held.wait()
+        assert state_of(connection, job) == "running"
+        worker.stop()
+        await asyncio.sleep(0.2)  # long enough for a worker that owes nothing to leave
+        proxy.let_go()
+    assert connection.execute("select state, attempt, crash_count from dtsched.jobs").fetchall() == [("ready", 0, 0)]
+    assert one(connection, "select count(*) from dtsched.leases") == 0
+    assert connection.execute("select * from dtsched.check()").fetchall() == []
 
 
 async def test_f41_a_step_ends_when_no_answer_comes(proxy: Proxy) -> None:
