@@ -24,9 +24,6 @@ HIGHEST_RATE = 1_000_000.0
 LONGEST_AGING = 30 * 86400.0
 LONGEST_RETENTION = 100 * MAX_SECONDS
 
-CLAIM_SECONDS = 0.5
-"""A claim that began before its queue was paused has ended by then: what runs after that is all that will run."""
-
 _RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(?:/(s|m|h|d))?")
 _PER = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 

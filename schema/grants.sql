@@ -53,7 +53,7 @@ begin
             ('dtsched_operator', array[
                 'job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_limits', 'list_workers',
                 'stats', 'metrics', 'ended', 'watch_ended', 'unwatch_ended', 'check', 'jobs_of_keys', 'cancel',
-                'retry', 'run_now', 'reschedule', 'delete', 'pause', 'resume', 'set_queue', 'set_limit', 'submit',
+                'retry', 'run_now', 'reschedule', 'delete', 'pause', 'resume', 'drained', 'set_queue', 'set_limit', 'submit',
                 'submit_many', 'create_workflow', 'workflow', 'list_workflows', 'cancel_workflow', 'retry_workflow',
                 'list_steps', 'emit', 'list_tasks', 'list_logs', 'list_schedules', 'list_ticks', 'schedule',
                 'save_schedule', 'unschedule', 'pause_schedule', 'resume_schedule', 'run_schedule', 'promote',

@@ -1,7 +1,6 @@
 """The queues in figures, their settings, paused, resumed and drained; and the whole in figures."""
 
 from functools import partial
-from time import monotonic
 
 from litestar import Response, get, patch, post
 from litestar.di import NamedDependency
@@ -15,7 +14,7 @@ from dtsched.api.requests import ApiRequest, object_of
 from dtsched.api.settings import QueueSettingsBody
 from dtsched.errors import InvalidInput, NotFound
 from dtsched.jobs import check_name, shown
-from dtsched.limits import CLAIM_SECONDS, checked_settings
+from dtsched.limits import checked_settings
 from dtsched.overview import Queue, Stats
 from dtsched.store import Store
 
@@ -85,10 +84,14 @@ async def drain_queue(request: ApiRequest, name: FromPath[str], database: NamedD
     wanted, seconds = _queue_of(name), wait_of(request)
     await request.body()
     await database.store(lambda store: store.pause(wanted))
-    paused_at = monotonic()
-    queue = await database.until(
-        lambda store: _queue(store, wanted),
-        lambda queue: queue.running == 0 and monotonic() - paused_at >= CLAIM_SECONDS,
+
+    async def look(store: Store) -> tuple[bool, Queue]:
+        drained = await store.drained(wanted)
+        return drained, await _queue(store, wanted)
+
+    _, queue = await database.until(
+        look,
+        lambda seen: seen[0] or seen[1].paused_at is None,
         seconds or 0,
         unless=partial(disconnected, request),
     )

@@ -1,6 +1,5 @@
 """`dtsched queue set`, `limit` and `drain`: what holds for a queue, and the end of what runs in it."""
 
-import time
 from typing import Any
 
 import click
@@ -14,9 +13,9 @@ from dtsched.cli.options import dsn_option, json_option
 from dtsched.cli.output import print_fields, print_json, say
 from dtsched.cli.settings import NAMES, parse_settings, shown_settings, whole
 from dtsched.cli.wording import jobs
-from dtsched.errors import NotFound
+from dtsched.errors import Conflict, NotFound
 from dtsched.jobs import check_name
-from dtsched.limits import CLAIM_SECONDS, checked_settings
+from dtsched.limits import checked_settings
 from dtsched.overview import Queue
 from dtsched.store import Store
 
@@ -89,15 +88,17 @@ def drain_queue(name: str, timeout: str | None, dsn: str | None, as_json: bool) 
 
     async def drain(store: Store) -> tuple[Queue, bool]:
         await store.pause(name)
-        paused_at = time.monotonic()
         left: int | None = None
         with said_to_go_on(lambda: f"queue {name} stays paused: `dtsched queue resume {name}` lets it go on"):
             async for _ in polls(seconds):
+                drained = await store.drained(name)
                 queue = await queue_of(store, name)
+                if queue.paused_at is None:
+                    raise Conflict(f"queue {name} was resumed meanwhile")
                 if queue.running != left and queue.running:
                     say(f"{jobs(queue.running)} of queue {name} still running")
                 left = queue.running
-                if not left and time.monotonic() - paused_at >= CLAIM_SECONDS:
+                if drained:
                     return queue, True
         return await queue_of(store, name), False
 
@@ -107,7 +108,8 @@ def drain_queue(name: str, timeout: str | None, dsn: str | None, as_json: bool) 
     if drained:
         say(f"queue {name} is paused, and none of its jobs runs")
         return ExitCode.OK
-    say(f"{jobs(queue.running)} of queue {name} still running after that time; it stays paused")
+    left = jobs(queue.running) if queue.running else "a claim"
+    say(f"{left} of queue {name} still running after that time; it stays paused")
     return ExitCode.TIMED_OUT
 
 

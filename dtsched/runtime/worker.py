@@ -113,6 +113,7 @@ class Worker:
             dsn,
             {
                 "dtsched_wake": self._woken,
+                "dtsched_pause": self._paused,
                 "dtsched_cancel": self._cancel_announced,
                 "dtsched_due": lambda _: self._promote.hasten(),
             },
@@ -362,6 +363,12 @@ class Worker:
 
     def _woken(self, queue: str) -> None:
         self._claimer.woken(queue)
+
+    def _paused(self, queue: str) -> None:
+        """What waits here for a slot is not to start; should this go unheard, it goes back soon by itself."""
+        for slots in self._slots:
+            if slots.queue == queue:
+                self._ledger.hand_back(slots.take_back())
 
     def _cancel_announced(self, worker_id: str) -> None:
         if worker_id == str(self._membership.worker_id):
