@@ -56,7 +56,7 @@ _EMIT: LiteralString = "select created, woken from dtsched.emit(%s, %s::jsonb)"
 _COMPLETE: LiteralString = "select dtsched.complete(%s, %s, %s::jsonb)"
 _RENEW: LiteralString = "select alive, draining, cancelled from dtsched.renew(%s, %s::jsonb)"
 _WORK: LiteralString = """select lease_id, job_id, task, args, attempt, max_attempts, timeout_seconds, correlation_id
-    from dtsched.work(%s, %s::bigint[], %s::jsonb, %s::jsonb, %s, %s, %s::text[])"""
+    from dtsched.work(%s, %s::bigint[], %s::jsonb, %s::jsonb, %s, %s, %s::text[], %s::integer)"""
 
 _RETENTION: LiteralString = """select queue, nullif(completed, 'Infinity'), nullif(failed, 'Infinity'),
         nullif(cancelled, 'Infinity'), nullif(results, 'Infinity')
@@ -67,9 +67,9 @@ _RETENTION: LiteralString = """select queue, nullif(completed, 'Infinity'), null
 _POLL: LiteralString = """select promoted.next_seconds, promoted.chores, served.queue, job.lease_id, job.job_id,
         job.task, job.args, job.attempt, job.max_attempts, job.timeout_seconds, job.correlation_id
     from dtsched.promote() promoted
-    cross join unnest(%s::text[], %s::integer[]) served (queue, room)
-    left join lateral dtsched.claim(
-        %s, served.queue, case when promoted.promoted >= 0 then served.room end, %s::text[]) job on true"""
+    cross join unnest(%s::text[], %s::integer[], %s::integer[]) served (queue, room, slots)
+    left join lateral dtsched.claim(%s, served.queue, case when promoted.promoted >= 0 then served.room end,
+        %s::text[], served.slots) job on true"""
 
 
 class Claimed(NamedTuple):
@@ -265,6 +265,10 @@ class Store:
         """False when it was paused already."""
         return bool((await self._row("select dtsched.pause(%s)", queue))[0])
 
+    async def drained(self, queue: str) -> bool:
+        """It is paused, and none of its jobs runs, nor will."""
+        return bool((await self._row("select dtsched.drained(%s)", queue))[0])
+
     async def resume(self, queue: str) -> bool:
         """False when it was not paused."""
         return bool((await self._row("select dtsched.resume(%s)", queue))[0])
@@ -401,21 +405,30 @@ class Store:
         return cast("int", (await self._row("select dtsched.deregister_worker(%s)", worker_id))[0])
 
     async def work(
-        self, worker_id: UUID, outcomes: Sequence[Outcome], queue: str, limit: int, tasks: Sequence[str]
+        self,
+        worker_id: UUID,
+        outcomes: Sequence[Outcome],
+        queue: str,
+        limit: int,
+        tasks: Sequence[str],
+        *,
+        slots: int | None = None,
     ) -> tuple[list[Claimed], list[int]]:
-        """Finishes, claims; returns the claimed jobs and the leases that were refused because they are gone."""
+        """Finishes, claims (`slots` of these jobs can start at once; None: all of them); returns the claimed jobs and
+        the leases that were refused because they are gone."""
         done, results, others = _split(outcomes)
-        rows = await self._rows(_WORK, worker_id, done, results, others, queue, limit, _names(tasks))
+        rows = await self._rows(_WORK, worker_id, done, results, others, queue, limit, _names(tasks), slots)
         if outcomes and rows and rows[0][1] is None:
             return [Claimed._make(row) for row in rows if row[1] is not None], [
                 row[0] for row in rows if row[1] is None
             ]
         return [Claimed._make(row) for row in rows], []
 
-    async def poll(self, worker_id: UUID, rooms: Mapping[str, int], tasks: Sequence[str]) -> Polled:
-        """Promotes, then claims for several queues: all that an idle worker has to ask, in one statement."""
-        queues, limits = _names(list(rooms)), _ids(list(rooms.values()))
-        rows = await self._rows(_POLL, queues, limits, worker_id, _names(tasks))
+    async def poll(self, worker_id: UUID, rooms: Mapping[str, tuple[int, int]], tasks: Sequence[str]) -> Polled:
+        """Promotes, then claims for several queues: all that an idle worker has to ask, in one statement. A room is how
+        many jobs are wanted, and how many of them can start at once."""
+        limits, slots = _ids([room for room, _ in rooms.values()]), _ids([free for _, free in rooms.values()])
+        rows = await self._rows(_POLL, _names(list(rooms)), limits, slots, worker_id, _names(tasks))
         claimed: dict[str, list[Claimed]] = {queue: [] for queue in rooms}
         for row in rows:
             if row[3] is not None:

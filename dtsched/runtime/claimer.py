@@ -39,6 +39,13 @@ class Served(NamedTuple):
     hunger: Hunger
 
 
+class Room(NamedTuple):
+    """How many jobs are wanted of a queue, and for how many of them a slot is free."""
+
+    wanted: int
+    slots: int
+
+
 class Claimer:
     """`confirm` asks the database whether this worker is lost; `join` registers it under a new identity if it is.
     `taken_away` is told the leases that the database has given to others."""
@@ -192,7 +199,8 @@ class Claimer:
         try:
             if self._reports.concern(batch):
                 await self._reports.flush(store, worker_id)
-            claimed, refused = await store.work(worker_id, batch, slots.queue, asked, self._tasks)
+            free = slots.free
+            claimed, refused = await store.work(worker_id, batch, slots.queue, asked, self._tasks, slots=free)
         except Exception as error:
             if not batch or not self._finisher.is_about_rows(error):
                 self._ledger.put_back(batch)
@@ -202,8 +210,7 @@ class Claimer:
             self._ledger.put_back(batch)
             raise
         self._finisher.delivered(batch, refused)
-        self._begin(slots, claimed)
-        await self._act(served, hunger.claimed(asked, len(claimed), monotonic(), settled=settled))
+        await self._took(served, Room(asked, free), claimed, settled=settled)
         return len(batch) + len(claimed)
 
     def _all_doze(self) -> bool:
@@ -219,22 +226,29 @@ class Claimer:
         return self._drain is not None and self._drain.due_at <= monotonic()
 
     async def _poll(self, store: Store) -> int:
-        rooms = {slots.queue: slots.room() for slots, _ in self._served}
+        rooms = {slots.queue: Room(slots.room(), slots.free) for slots, _ in self._served}
         for _, hunger in self._served:
             hunger.claiming()
         if self._drain is not None:
             self._drain.polling()
         next_seconds, chores, claimed = await store.poll(self._membership.worker_id, rooms, self._tasks)
         self._promoted(next_seconds, chores)
-        now = monotonic()
         for served in self._served:
-            slots, hunger = served
-            jobs = claimed[slots.queue]
-            self._begin(slots, jobs)
-            await self._act(served, hunger.claimed(rooms[slots.queue], len(jobs), now, settled=False))
+            queue = served.slots.queue
+            await self._took(served, rooms[queue], claimed[queue], settled=False)
         if self._drain is not None:
             self._drain.polled(next_seconds)
         return sum(map(len, claimed.values()))
+
+    async def _took(self, served: Served, room: Room, claimed: Sequence[Claimed], *, settled: bool) -> None:
+        slots, hunger = served
+        self._begin(slots, claimed)
+        if room.wanted > room.slots >= len(claimed):
+            slots.fetch_no_further()
+        if claimed or room.slots > 0:
+            await self._act(served, hunger.claimed(room.wanted, len(claimed), monotonic(), settled=settled))
+        else:
+            hunger.in_vain(monotonic())
 
     def _begin(self, slots: Slots, claimed: Sequence[Claimed]) -> None:
         if not claimed:

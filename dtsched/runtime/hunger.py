@@ -71,6 +71,10 @@ class Hunger:
             self.next_poll = 0.0
         return wish
 
+    def in_vain(self, now: float) -> None:
+        """No slot was free, and nothing was to be fetched ahead. A free one might be given something."""
+        self.next_poll = now
+
     def no_room(self, now: float) -> Wish:
         """Every slot is taken, so nothing is polled: a worker that stays like this must not be notified."""
         if self._no_room_since is None:

@@ -14,7 +14,7 @@ from dtsched.runtime.slot import Slot
 from dtsched.store import Claimed
 from dtsched.tasks import TaskRegistry
 
-HOARD_SECONDS = 1.0
+HOARD_SECONDS = 0.3
 """Jobs that have waited this long for a slot go back to where other workers can take them."""
 
 
@@ -48,6 +48,7 @@ class Slots:
             for number in range(size)
         ]
         self._free = size
+        self._enough = False
         self._left = 0  # attempts whose slots have come free since the last look
         self._sleepers: list[asyncio.Future[None]] = []
         self._prefetch = Prefetch()
@@ -76,11 +77,21 @@ class Slots:
             if slot.attempt is not None and (attempts is None or slot.attempt in attempts):
                 slot.stop(slot.attempt, reason)
 
+    @property
+    def free(self) -> int:
+        """Slots for which no job is here."""
+        return max(0, self._free - len(self.pending))
+
+    def fetch_no_further(self) -> None:
+        """There was nothing to be fetched ahead, or it must not be: no more is wanted before a slot is free."""
+        self._enough = True
+
     def room(self) -> int:
         """How many more jobs are wanted. 0 while there is enough to do: claims are cheaper in batches."""
         self._prefetch.measure(self._left, monotonic())
         self._left = 0
-        if self.closed:
+        self._enough = self._enough and not self.free
+        if self.closed or self._enough:
             return 0
         ahead = len(self.pending) - self._free
         target = self._prefetch.target

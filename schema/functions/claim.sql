@@ -3,6 +3,10 @@
 -- whose task this worker knows are taken. A paused queue and a draining worker get nothing, and limits of the queue
 -- (admit) and of limit keys (take_limited) are never exceeded.
 --
+-- p_slots of them can start at once (null = all): what is beyond that is fetched ahead, to wait behind jobs that run. So of
+-- a queue with a limit, a rate or a breaker, and of one where limit keys have turns, no more than p_slots are taken: else
+-- they would hold seats that others could use, and start although a breaker has opened. Jobs of limit keys come first.
+--
 -- Claiming never waits: a job row that somebody else holds is skipped and its entry kept. An entry whose job is no longer
 -- ready there (cancelled meanwhile, or moved to another queue) is dropped. Neither uses up the limit: the claim reads on, for
 -- a second at most. One crash
@@ -17,7 +21,8 @@ create or replace function dtsched.claim(
     p_worker uuid,
     p_queue text,
     p_limit integer,
-    p_tasks text[] default null
+    p_tasks text[] default null,
+    p_slots integer default null
 )
 returns table (
     lease_id bigint,
@@ -41,6 +46,7 @@ declare
     v_draining boolean;
     v_paused boolean;
     v_limited boolean;
+    v_scarce boolean;
     v_aged xid8;
     v_ids bigint[];
     v_turns text[];
@@ -61,20 +67,26 @@ declare
     v_set_aside boolean;
     v_unused text[];
     v_in_hand bigint[];
-    v_room integer := p_limit;
+    v_slots integer := greatest(0, least(p_limit, p_slots));
+    v_limit integer;
+    v_room integer;
     v_left integer;
     v_claimed integer;
     v_timeouts jsonb;
     v_until timestamptz := clock_timestamp() + interval '1 second';
 begin
+    -- before the queue is read: who pauses it can tell that no claim is left that has not seen that (see drained)
+    if not pg_try_advisory_xact_lock_shared(dtsched.gate() + 3, hashtext(p_queue)) then
+        return;
+    end if;
     select worker.draining, queue.paused_at is not null,
-        queue.settings ?| '{limit,rate}' or queue.open_until is not null,
+        queue.settings ?| '{limit,rate}' or queue.open_until is not null, queue.settings ?| '{limit,rate,breaker}',
         (select age.xid
          from dtsched.ages age
          where age.at <= dtsched.now() - make_interval(secs => coalesce((queue.settings ->> 'aging')::double precision, 600))
          order by age.at desc
          limit 1)
-    into v_draining, v_paused, v_limited, v_aged
+    into v_draining, v_paused, v_limited, v_scarce, v_aged
     from dtsched.workers worker
     left join dtsched.queues queue on queue.name = p_queue
     where worker.id = p_worker and worker.lost_at is null and worker.expires_at > dtsched.now();
@@ -82,12 +94,11 @@ begin
         raise exception 'worker % is not registered or its lease has run out', p_worker
             using errcode = 'JQ005', hint = 'Renew; if renew() says it is not alive, register under a new id.';
     end if;
-    if v_draining or v_paused then
+    v_limit := case when v_scarce then v_slots else p_limit end;
+    if v_draining or v_paused or v_limit <= 0 then
         return;
     end if;
-    if v_limited then
-        v_room := dtsched.admit(p_queue, p_limit);
-    end if;
+    v_room := case when v_limited then dtsched.admit(p_queue, v_limit) else v_limit end;
     v_left := v_room;
 
     while v_left > 0 loop
@@ -98,7 +109,7 @@ begin
         end if;
         select v_ids || taken.ids, taken.keys, taken.reserved
         into v_ids, v_turns, v_reserved
-        from dtsched.take_ready(p_queue, v_left - cardinality(v_ids), v_aged, v_factor) taken;
+        from dtsched.take_ready(p_queue, v_left - cardinality(v_ids), v_aged, v_factor, v_slots - cardinality(v_ids)) taken;
         v_seated := '{}';
         if v_turns <> '{}' then
             select taken.ids, taken.keys, taken.open, taken.watched, taken.busy
@@ -160,7 +171,7 @@ begin
         select numbered.lease_id, numbered.id, numbered.task, numbered.args, numbered.attempt, numbered.max_attempts,
             extract(epoch from numbered.ends_by - numbered.started_at)::double precision, numbered.correlation_id, numbered.backoff
         from numbered
-        order by numbered.priority desc, numbered.id;
+        order by numbered.limit_key is null, numbered.priority desc, numbered.id;
         get diagnostics v_claimed = row_count;
         if v_limited or v_watching <> '{}' then
             v_started := v_started || array(
@@ -184,6 +195,7 @@ begin
         -- a claim that comes back short sends its worker to sleep, so entries that gave nothing are read past
         exit when cardinality(v_ids) < v_left and v_turns = '{}' and not v_set_aside or clock_timestamp() > v_until;
         v_left := v_left - v_claimed;
+        v_slots := v_slots - v_claimed;
     end loop;
     if v_held <> '{}' then
         perform dtsched.put_back(v_held);
@@ -192,7 +204,7 @@ begin
         perform dtsched.note_starts(p_queue, v_watching, v_started);
     end if;
     if v_limited then
-        perform dtsched.admitted(p_queue, v_room, p_limit, v_started);
+        perform dtsched.admitted(p_queue, v_room, v_limit, v_started);
     end if;
     if v_look_again <> '{}' then
         perform dtsched.give_turns(p_queue, v_look_again);

@@ -3,7 +3,8 @@
 -- Each priority has two lanes: its jobs (1 to 10), and the turns of limit keys (11 to 20). Where both have something they get
 -- half of the limit each. keys are those whose turns were taken, as often as it happened, lanes where, and reserved is how
 -- much of the limit is theirs; p_turns times as many turns are taken, because most may be of keys that have no free seat.
--- What came before the transaction p_aged goes before everything else, priority 10 first.
+-- What came before the transaction p_aged goes before everything else, priority 10 first. While there are turns, no more than
+-- p_slots are taken of anything (null = p_limit): jobs with and without a key wait for the same slots.
 --
 -- This is the lane cursor: it never reads again what has been consumed, and never misses a commit however late.
 --
@@ -32,6 +33,7 @@ create or replace function dtsched.take_ready(
     p_limit integer,
     p_aged xid8 default null,
     p_turns integer default 1,
+    p_slots integer default null,
     out ids bigint[],
     out keys text[],
     out lanes smallint[],
@@ -157,6 +159,9 @@ begin
             end order by lane)
     into v_has_new, v_has_late
     from generate_series(1, v_lanes) lane;
+    if p_slots < p_limit and v_lanes = 20 and (true = any (v_has_new[11:20]) or true = any (v_has_late[11:20])) then
+        v_left := greatest(0, p_slots);
+    end if;
     if p_aged is not null and (select count(*) from unnest(v_has_new) has_new where has_new) > 1 then
         select array_agg(v_has_new[lane] and exists (
             select from dtsched.ready entry

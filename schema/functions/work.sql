@@ -7,7 +7,8 @@ create or replace function dtsched.work(
     p_others jsonb,
     p_queue text,
     p_limit integer,
-    p_tasks text[] default null
+    p_tasks text[] default null,
+    p_slots integer default null
 )
 returns table (
     lease_id bigint,
@@ -44,6 +45,6 @@ begin
         return query
         select claimed.lease_id, claimed.job_id, claimed.task, claimed.args, claimed.attempt, claimed.max_attempts,
             claimed.timeout_seconds, claimed.correlation_id, claimed.backoff
-        from dtsched.claim(p_worker, p_queue, p_limit, p_tasks) claimed;
+        from dtsched.claim(p_worker, p_queue, p_limit, p_tasks, p_slots) claimed;
     end if;
 end $$;

@@ -63,5 +63,7 @@ create table dtsched.ages (
 );
 
 drop function if exists dtsched.take_ready(text, integer);
+drop function if exists dtsched.claim(uuid, text, integer, text[]);
+drop function if exists dtsched.work(uuid, bigint[], jsonb, jsonb, text, integer, text[]);
 drop function if exists dtsched.promote(integer);
 drop function if exists dtsched.list_queues(text);

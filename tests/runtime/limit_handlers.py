@@ -3,6 +3,7 @@ ended is written to the table `runs`, which survives its worker."""
 
 import asyncio
 import os
+from pathlib import Path
 
 import psycopg
 
@@ -40,6 +41,14 @@ async def work_fast(ctx: Context, seconds: float = 0.005) -> None:
 @slow.task(name="work")
 async def work_slow(ctx: Context, seconds: float = 0.05) -> None:
     await run(ctx, f"slow {os.getpid()}", seconds)
+
+
+@fast.task
+async def fragile(ctx: Context, broken: str) -> None:
+    note(ctx, f"fast {os.getpid()}", ended=False)
+    await asyncio.sleep(0.02)
+    if Path(broken).exists():  # noqa: ASYNC240  (a moment)
+        raise RuntimeError("the other side is down")
 
 
 @fast.task(name="nap")
