@@ -57,6 +57,8 @@ _COMPLETE: LiteralString = "select dtsched.complete(%s, %s, %s::jsonb)"
 _RENEW: LiteralString = "select alive, draining, cancelled from dtsched.renew(%s, %s::jsonb)"
 _WORK: LiteralString = """select lease_id, job_id, task, args, attempt, max_attempts, timeout_seconds, correlation_id
     from dtsched.work(%s, %s::bigint[], %s::jsonb, %s::jsonb, %s, %s, %s::text[], %s::integer)"""
+_RESCUE: LiteralString = "select job_id, lease_id, state from dtsched.rescue(coalesce(%s, dtsched.witness()))"
+_EXPIRE: LiteralString = "select job_id, lease_id, state from dtsched.expire(coalesce(%s, dtsched.witness()))"
 
 _RETENTION: LiteralString = """select queue, nullif(completed, 'Infinity'), nullif(failed, 'Infinity'),
         nullif(cancelled, 'Infinity'), nullif(results, 'Infinity')
@@ -467,18 +469,13 @@ class Store:
         rows = await self._rows("select dtsched.reconcile(%s, %s::bigint[], %s)", worker_id, _ids(held), below)
         return [row[0] for row in rows]
 
-    async def rescue(self, worker_id: UUID) -> list[Rescued]:
-        return [
-            Rescued._make(row)
-            for row in await self._rows("select job_id, lease_id, state from dtsched.rescue(%s)", worker_id)
-        ]
+    async def rescue(self, worker_id: UUID | None) -> list[Rescued]:
+        """Who is no worker (None) asks in the name of any witness."""
+        return [Rescued._make(row) for row in await self._rows(_RESCUE, worker_id)]
 
-    async def expire(self, worker_id: UUID) -> list[Expired]:
-        """The jobs that were ended or taken away because their time is over."""
-        return [
-            Expired._make(row)
-            for row in await self._rows("select job_id, lease_id, state from dtsched.expire(%s)", worker_id)
-        ]
+    async def expire(self, worker_id: UUID | None) -> list[Expired]:
+        """The jobs that were ended or taken away because their time is over. None: as in rescue()."""
+        return [Expired._make(row) for row in await self._rows(_EXPIRE, worker_id)]
 
     async def taken_away(self, worker_id: UUID, leases: Sequence[int]) -> list[int]:
         """Those of these leases that the worker does not hold any more."""

@@ -45,7 +45,7 @@ begin
                 'sated', 'parents', 'has_ready', 'free_expired_keys', 'parent_results', 'begun_steps', 'recall_step',
                 'record_step', 'start_sleep', 'await_event', 'emit', 'deliver_events', 'forget_events', 'expire',
                 'taken_away', 'complete', 'report', 'due_schedules', 'fire', 'note_schedule_problem',
-                'declare_schedules', 'prune_ticks', 'prune']),
+                'declare_schedules', 'prune_ticks', 'prune', 'witness']),
             ('dtsched_reader', array[
                 'job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_limits', 'list_workers',
                 'stats', 'metrics', 'ended', 'watch_ended', 'unwatch_ended', 'check', 'workflow', 'list_workflows',
@@ -53,12 +53,13 @@ begin
             ('dtsched_operator', array[
                 'job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_limits', 'list_workers',
                 'stats', 'metrics', 'ended', 'watch_ended', 'unwatch_ended', 'check', 'jobs_of_keys', 'cancel',
-                'retry', 'run_now', 'reschedule', 'delete', 'pause', 'resume', 'drained', 'set_queue', 'set_limit', 'submit',
+                'retry', 'run_now', 'reschedule', 'delete', 'pause', 'resume', 'set_queue', 'set_limit', 'submit',
                 'submit_many', 'create_workflow', 'workflow', 'list_workflows', 'cancel_workflow', 'retry_workflow',
                 'list_steps', 'emit', 'list_tasks', 'list_logs', 'list_schedules', 'list_ticks', 'schedule',
                 'save_schedule', 'unschedule', 'pause_schedule', 'resume_schedule', 'run_schedule', 'promote',
                 'due_schedules', 'fire', 'note_schedule_problem', 'prune_ticks', 'retention', 'set_retention',
-                'past_retention', 'prune', 'edit'])
+                'past_retention', 'prune', 'edit', 'drained', 'witness', 'rescue', 'expire', 'deliver_events',
+                'forget_events', 'free_expired_keys', 'ensure_partitions', 'roll_up', 'note_age'])
         ) as given (role, functions) on proname = any (given.functions)
         where pronamespace = 'dtsched'::regnamespace and to_regrole(given.role) is not null
     loop

@@ -1,15 +1,11 @@
-"""What a server does beside answering: it makes due jobs ready and fires schedules, so that a fleet that claims from
-psql or over HTTP has that done too. It rescues nothing: only a worker can be a witness."""
+"""What a server does beside answering: what every worker does too."""
 
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from dtsched.maintenance.chores import Chores
+from dtsched.maintenance.everywhere import Everywhere
 from dtsched.maintenance.link import Link
-from dtsched.maintenance.loop import repeat
-from dtsched.maintenance.promote import Promote
-from dtsched.maintenance.schedules import Schedules
 from dtsched.settings import Settings
 from dtsched.store import open_store
 
@@ -23,13 +19,7 @@ async def maintained(settings: Settings) -> AsyncGenerator[None]:
     """Over one connection, which is opened when it is first wanted; does not wait for the database."""
     dsn = settings.require_dsn()
     link = Link(lambda: open_store(dsn, role="maintenance", lock_ms=_LOCK_MS))
-    chores = Chores("schedules")
-    promote = Promote(link, chores, poll_seconds=settings.poll)
-    steps = {"promote": promote.run_once, "schedules": Schedules(link).run_once}
-    loops = [
-        asyncio.create_task(repeat(step, name=name, poke=chores.pokes.get(name)), name=f"dtsched-{name}")
-        for name, step in steps.items()
-    ]
+    loops = Everywhere(link, settings, worker_id=lambda: None).start()
     try:
         yield
     finally:

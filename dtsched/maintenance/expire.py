@@ -15,7 +15,7 @@ _FULL = 1000  # as many as one call ends: there may be more
 
 
 class Expire:
-    def __init__(self, link: Link, *, worker_id: Callable[[], UUID]) -> None:
+    def __init__(self, link: Link, *, worker_id: Callable[[], UUID | None]) -> None:
         self._link = link
         self._worker_id = worker_id
 

@@ -14,7 +14,7 @@ _FULL = 1000  # as many as one call rescues: there may be more
 
 
 class Rescue:
-    def __init__(self, link: Link, *, worker_id: Callable[[], UUID], lease_seconds: float) -> None:
+    def __init__(self, link: Link, *, worker_id: Callable[[], UUID | None], lease_seconds: float) -> None:
         self._link = link
         self._worker_id = worker_id
         self._interval_seconds = lease_seconds / 5

@@ -13,19 +13,10 @@ from dtsched.context import Context
 from dtsched.correlation import working_as
 from dtsched.jobs import ParentResult
 from dtsched.listener import Listener
-from dtsched.maintenance.chores import Chores
 from dtsched.maintenance.declare import Declare
-from dtsched.maintenance.events import Events
-from dtsched.maintenance.expire import Expire
-from dtsched.maintenance.keys import ExpiredKeys
+from dtsched.maintenance.everywhere import Everywhere
 from dtsched.maintenance.link import Link
 from dtsched.maintenance.loop import repeat
-from dtsched.maintenance.partitions import Partitions
-from dtsched.maintenance.promote import Promote
-from dtsched.maintenance.prune import Prune
-from dtsched.maintenance.rescue import Rescue
-from dtsched.maintenance.rollup import RollUp
-from dtsched.maintenance.schedules import Schedules
 from dtsched.outage import first_line
 from dtsched.pool import Pool
 from dtsched.runtime.attempt import Attempt, correlation_id_of
@@ -89,8 +80,8 @@ class Worker:
         self._link = Link(lambda: open_store(dsn, role="claimer", lock_ms=_LOCK_MS))
         self._maintenance = Link(lambda: open_store(dsn, role="maintenance", lock_ms=_LOCK_MS))
         self._steps = Pool(dsn, role="steps", size=_STEP_CONNECTIONS, statement_ms=10_000)
-        self._chores = Chores("expire", "events", "schedules")
-        self._promote = Promote(self._maintenance, self._chores, poll_seconds=settings.poll)
+        self._everywhere = Everywhere(self._maintenance, settings, worker_id=lambda: self._membership.worker_id)
+        self._promote = self._everywhere.promote
         self._ledger = Ledger(self._stirred)
         self._reports = Reports(self._ledger, wake=self._stirred.set)
         self._slots = [
@@ -185,21 +176,9 @@ class Worker:
             await self._end(loops)
 
     def _start_loops(self) -> list[asyncio.Task[None]]:
-        lease = self._settings.lease
         steps = {
             "claimer": self._claimer.step,
-            "promote": self._promote.run_once,
-            "rescue": Rescue(
-                self._maintenance, worker_id=lambda: self._membership.worker_id, lease_seconds=lease
-            ).run_once,
-            "expire": Expire(self._maintenance, worker_id=lambda: self._membership.worker_id).run_once,
-            "partitions": Partitions(self._maintenance).run_once,
-            "rollup": RollUp(self._maintenance).run_once,
-            "keys": ExpiredKeys(self._maintenance).run_once,
-            "events": Events(self._maintenance).run_once,
             "declare": Declare(self._maintenance, self._registry.schedules).run_once,
-            "schedules": Schedules(self._maintenance).run_once,
-            "prune": Prune(self._maintenance).run_once,
             "watchdog": Watchdog(
                 self._maintenance,
                 self._claimer,
@@ -208,12 +187,9 @@ class Worker:
                 reconnect=self._reconnect,
             ).run_once,
         }
-        pokes = {"promote": self._promote.poked, **self._chores.pokes}
-        loops = [
-            asyncio.create_task(repeat(step, name=name, poke=pokes.get(name)), name=f"dtsched-{name}")
-            for name, step in steps.items()
-        ]
-        return [*loops, asyncio.create_task(self._listener.run(), name="dtsched-listener")]
+        own = [asyncio.create_task(repeat(step, name=name), name=f"dtsched-{name}") for name, step in steps.items()]
+        listening = asyncio.create_task(self._listener.run(), name="dtsched-listener")
+        return [*own, *self._everywhere.start(), listening]
 
     async def _join(self, store: Store) -> None:
         """Registers under a new id. What was held under the old one has been taken away, or will be."""

@@ -72,6 +72,22 @@ def test_a_late_worker_that_nobody_has_judged_yet_goes_on_with_what_it_holds(ope
     assert late.finish(second) == [late.leases[second]]
 
 
+def test_who_is_no_worker_is_told_a_witness_once_there_is_one(open_worker: OpenWorker, open_session: OpenSession):
+    session = open_session()
+    worker = open_worker(lease=LEASE)
+    worker.take_over_the_clock()
+    assert session.value("select dtsched.witness()") is None, "it has not been there for long enough"
+    worker.travel("30 s")
+    worker.renew()
+    assert session.value("select dtsched.witness()") is None
+    worker.travel("31 s")
+    assert session.value("select dtsched.witness()") == worker.id
+    worker.travel("61 s")
+    assert session.value("select dtsched.witness()") is None, "its lease has run out"
+    worker.renew()
+    assert session.value("select dtsched.witness()") is None, "and with it what was unbroken"
+
+
 def test_only_a_witness_rescues(open_worker: OpenWorker, witness: Worker):
     dead, newcomer = open_worker(lease=LEASE), open_worker(lease="5 minutes")
     (job,) = dead.insert()
