@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
+import resource
 import signal
 import time
+from pathlib import Path
 from typing import Any, cast
 
 import psycopg
 
 from dtsched import App, Context, Fail, Retry
-from tests.runtime.handlers import record
+from tests.runtime.handlers import record, recorded
 
 app = App()
 
@@ -99,15 +102,36 @@ async def block_the_loop(ctx: Context, path: str) -> None:
 @app.task(executor="process", max_crashes=2, retry=Retry(1000, base=0))
 def die(path: str, how: str) -> None:
     record(path, how)
+    end_this_process(how)
+
+
+def end_this_process(how: str) -> None:
+    """The kernel's remedy for want of memory is `kill`."""
     if how == "exit":
         os._exit(3)
-    os.kill(os.getpid(), {"segfault": signal.SIGSEGV, "kill": signal.SIGKILL}[how])
+    if how == "segfault":
+        ctypes.string_at(0)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @app.task(max_crashes=2, retry=Retry(1000, base=0))
-async def kill_the_worker(path: str) -> None:
+async def kill_the_worker(path: str, how: str) -> None:
+    while (lines := recorded(Path(path))).count("beside") < 2 + 2 * lines.count("dies"):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
     record(path, "dies")
-    os.kill(os.getpid(), signal.SIGKILL)
+    end_this_process(how)
+
+
+@app.task
+async def run_beside(path: str) -> None:
+    record(path, "beside")
+    await asyncio.sleep(1)
+
+
+@app.task(executor="process", retry=Retry(2, base=0))
+def ask_for_too_much_memory() -> int:
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+    return len(bytearray(8 << 30))
 
 
 def reach(ctx: Context, here: str, step: str) -> None:

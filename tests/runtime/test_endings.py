@@ -187,20 +187,35 @@ async def test_a_job_that_kills_its_process_fails_at_its_crash_cap(
     assert attempts(connection, job) == [("retry", "ProcessDied"), ("fail", "ProcessDied")]
 
 
-async def test_a_job_that_kills_its_worker_fails_at_its_crash_cap(
-    database: str, connect: Connect, events: Path
+@pytest.mark.parametrize("how", ["segfault", "exit", "kill"])
+async def test_a_job_that_kills_its_worker_fails_at_its_crash_cap_and_what_ran_beside_it_comes_back(
+    database: str, connect: Connect, events: Path, how: str
 ) -> None:
     connection = connect()
-    job = submit(connection, "kill_the_worker", {"path": str(events)})
+    job = submit(connection, "kill_the_worker", {"path": str(events), "how": how})
+    beside = [submit(connection, "run_beside", {"path": str(events)}) for _ in range(2)]
     for deaths in (1, 2):
         with worker_process(database, app=HANDLERS, lease="500ms") as victim:
             await until(lambda: victim.poll() is not None)
-        assert len(recorded(events)) == deaths
-    async with running_worker(app, database, {"other": 1}, lease=0.5):
-        await until_ended(connection, job)
-    assert recorded(events) == ["dies", "dies"]
+        assert recorded(events).count("dies") == deaths
+    async with running_worker(app, database, lease=0.5):
+        await until_ended(connection, job, *beside)
+    assert recorded(events).count("dies") == 2
     assert attempts(connection, job) == [("crash", "WorkerLost"), ("crash", "WorkerLost")]
-    assert one(connection, "select attempt from dtsched.jobs") == 2
+    ended = "select state, attempt, crash_count from dtsched.jobs order by id"
+    assert connection.execute(ended).fetchall() == [("failed", 2, 2), ("completed", 3, 2), ("completed", 3, 2)]
+    assert connection.execute("select * from dtsched.check()").fetchall() == []
+
+
+async def test_a_handler_that_is_refused_memory_fails_its_attempt_and_costs_no_crash(
+    database: str, connect: Connect
+) -> None:
+    connection = connect()
+    async with running_worker(app, database):
+        await until_declared(connection)
+        await until_ended(connection, job := submit(connection, "ask_for_too_much_memory"))
+    assert attempts(connection, job) == [("retry", "MemoryError"), ("fail", "MemoryError")]
+    assert one(connection, "select crash_count from dtsched.jobs") == 0
 
 
 async def test_the_worker_declares_its_tasks_and_jobs_by_sql_take_their_settings(
