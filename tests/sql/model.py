@@ -13,7 +13,8 @@ CRASH_CAP = 3
 
 @dataclass
 class ModelJob:
-    """`due` is in seconds of the model's clock; `waits_for` are the parents that have not ended."""
+    """`due` is in seconds of the model's clock. `parents` and `waits_for` are policies by parent: all that it was submitted with,
+    and those that still count against it. `because` are the parents for which it was cancelled."""
 
     id: int
     queue: str
@@ -22,14 +23,25 @@ class ModelJob:
     key: str | None
     limit_key: str | None
     due: float | None
-    parents: set[int]
+    parents: dict[int, str]
     state: str = "ready"
     attempt: int = 0
     crashes: int = 0
     lease: int | None = None
     worker: UUID | None = None
     told_to_stop: bool = False
-    waits_for: set[int] = field(default_factory=set[int])
+    skipped: bool = False
+    waits_for: dict[int, str] = field(default_factory=dict[int, str])
+    because: set[int] = field(default_factory=set[int])
+
+    @property
+    def is_unfinished(self) -> bool:
+        return self.state not in ENDED
+
+    @property
+    def is_failed(self) -> bool:
+        """In the sense of those that depend on it."""
+        return self.state in ("failed", "cancelled") and not self.skipped
 
 
 @dataclass
@@ -49,11 +61,13 @@ class Model:
 
     def submit(self, job: ModelJob) -> None:
         self.jobs[job.id] = job
-        if any(self.jobs[parent].state in ("failed", "cancelled") for parent in job.parents):
-            job.state = "cancelled"
-            return
-        job.waits_for = {parent for parent in job.parents if self.jobs[parent].state not in ENDED}
+        job.waits_for = {
+            parent: policy
+            for parent, policy in job.parents.items()
+            if self.jobs[parent].is_unfinished or self.jobs[parent].is_failed
+        }
         job.state = "blocked" if job.waits_for else self.free_state(job)
+        self.settle_children([self.jobs[parent] for parent in job.waits_for if self.jobs[parent].is_failed])
 
     def free_state(self, job: ModelJob) -> str:
         return "scheduled" if job.due is not None and job.due > self.now else "ready"
@@ -118,12 +132,12 @@ class Model:
     def hand_back(self, job: ModelJob, *, started: bool) -> None:
         job.lease = None
         job.crashes += started
+        job.attempt -= not started
         if job.told_to_stop:
             self.end(job, "cancelled")
         elif started and (job.attempt >= job.max_attempts or job.crashes >= CRASH_CAP):
             self.end(job, "failed")
         else:
-            job.attempt -= not started
             job.state = "ready"
 
     def cancel(self, job: ModelJob) -> str:
@@ -136,15 +150,44 @@ class Model:
         return "cancelled"
 
     def end(self, job: ModelJob, state: str) -> None:
-        job.state, job.told_to_stop = state, False
-        for child in [child for child in self.jobs.values() if job.id in child.waits_for]:
-            if state == "completed":
-                child.waits_for.discard(job.id)
+        self.end_together([job], state)
+
+    def end_together(self, jobs: list[ModelJob], state: str) -> None:
+        for job in jobs:
+            job.state, job.told_to_stop, job.waits_for = state, False, {}
+        if state == "completed":
+            for job in jobs:
+                self.count_down(job, ("cancel", "skip", "run"))
+        else:
+            self.settle_children(jobs)
+
+    def settle_children(self, failed: list[ModelJob]) -> None:
+        """What becomes of those that depend on these: all that are cancelled first, then who is skipped, then who goes on."""
+        family = list(failed)
+        for parent in family:  # which grows
+            for child in self.children(parent, "cancel"):
+                child.because.add(parent.id)
+                family += [child] if child not in family else []
+        cancelled = family[len(failed) :]
+        skipped = [child for parent in family for child in self.children(parent, "skip") if child not in cancelled]
+        for job in cancelled + skipped:
+            job.state, job.waits_for = "cancelled", {}
+        for job in skipped:
+            job.skipped = True
+        for parent in family:
+            self.count_down(parent, ("run",))
+        for parent in skipped:
+            self.count_down(parent, ("cancel", "skip", "run"))
+
+    def children(self, parent: ModelJob, policy: str) -> list[ModelJob]:
+        return [job for job in self.jobs.values() if job.waits_for.get(parent.id) == policy]
+
+    def count_down(self, parent: ModelJob, policies: tuple[str, ...]) -> None:
+        for child in self.jobs.values():
+            if child.waits_for.get(parent.id) in policies:
+                del child.waits_for[parent.id]
                 if not child.waits_for:
                     child.state = self.free_state(child)
-            elif child.state == "blocked":
-                child.waits_for.clear()
-                self.end(child, "cancelled")
 
     def promote(self) -> int:
         due = [job for job in self.jobs.values() if job.state == "scheduled" and (job.due or 0) <= self.now]
@@ -163,20 +206,58 @@ class Model:
             job.state = "scheduled" if due > self.now else "ready"
         return job.state
 
-    def retry(self, job: ModelJob) -> str:
-        if job.state not in ENDED:
-            return "unfinished"
-        if job.state == "completed":
-            return "finished"
-        if job.key is not None and self.holder(job.key) is not None:
-            return "key_held"
-        if any(self.jobs[parent].state in ("failed", "cancelled") for parent in job.parents):
-            return "parents"
-        job.attempt = job.crashes = 0
-        job.due = None if job.due is None else max(job.due, self.now)
-        job.waits_for = {parent for parent in job.parents if self.jobs[parent].state not in ENDED}
-        job.state = "blocked" if job.waits_for else self.free_state(job)
-        return "retried"
+    def retry(self, asked: ModelJob) -> str:
+        if asked.state not in ("failed", "cancelled"):
+            return "finished" if asked.state == "completed" else "unfinished"
+        family = self.revived_with(asked)
+        held = self.without_key(family)
+        able = [job for job in family if job not in held]
+        retried = self.with_parents(able)
+        for job in able:
+            if job not in retried and job is not asked:  # what else keeps it cancelled brings it back
+                job.because |= {
+                    parent for parent in self.failed_parents(job, ("cancel",)) if self.jobs[parent] not in retried
+                }
+        for job in retried:
+            job.attempt = job.crashes = 0
+            job.skipped, job.because = False, set()
+            job.due = None if job.due is None else max(job.due, self.now)
+            job.waits_for = {
+                parent: policy
+                for parent, policy in job.parents.items()
+                if self.jobs[parent].is_unfinished or self.jobs[parent] in retried
+            }
+        for job in retried:
+            job.state = "blocked" if job.waits_for else self.free_state(job)
+        return "retried" if asked in retried else "key_held" if asked in held else "parents"
+
+    def revived_with(self, asked: ModelJob) -> list[ModelJob]:
+        """The job and all that were cancelled because of it, directly or not, by id."""
+        family = [asked]
+        for parent in family:  # which grows
+            family += [job for job in self.jobs.values() if parent.id in job.because and job not in family]
+        return sorted(family, key=lambda job: job.id)
+
+    def without_key(self, family: list[ModelJob]) -> list[ModelJob]:
+        """Those whose keys are held, or asked for by an earlier one of them."""
+        keyed = [job for job in family if job.key is not None]
+        return [
+            job
+            for n, job in enumerate(keyed)
+            if self.holder(job.key or "") not in (None, job) or job.key in [earlier.key for earlier in keyed[:n]]
+        ]
+
+    def with_parents(self, family: list[ModelJob]) -> list[ModelJob]:
+        """Those of which no parent that must not fail has failed and is not retried with them."""
+        while True:
+            ids = {job.id for job in family}
+            left = [job for job in family if not self.failed_parents(job, ("cancel", "skip")) - ids]
+            if left == family:
+                return left
+            family = left
+
+    def failed_parents(self, job: ModelJob, policies: tuple[str, ...]) -> set[int]:
+        return {parent for parent, policy in job.parents.items() if policy in policies and self.jobs[parent].is_failed}
 
 
 def order(job: ModelJob) -> tuple[int, int]:
