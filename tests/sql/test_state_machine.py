@@ -118,8 +118,8 @@ class Fleet(RuleBasedStateMachine):
 
     @rule(wanted=JOBS)
     def submit(self, wanted: dict[str, Any]) -> None:
-        given = {"task": "echo"} | wanted
-        edges = given.pop("parents", [])
+        given: dict[str, Any] = {"task": "echo"} | wanted
+        edges: list[tuple[int, str]] = given.pop("parents", [])
         parents = {self._job(which).id: policy for which, policy in edges} if self.model.jobs else {}
         key, mode = given.get("key"), given.get("on_conflict", "keep")
         if key is None:
