@@ -148,3 +148,27 @@ def test_two_failing_parents_with_the_same_descendants(
     for side in sides:
         side.join()
     assert [one.state(job) for job in (first, second, third)] == ["cancelled"] * 3
+
+
+@pytest.mark.parametrize("named", [lambda parent: parent, lambda parent: {"job": parent}, lambda _: {"job": "stop"}])
+def test_superseding_the_child_of_a_parent_that_is_finished_with_another_child_of_it(
+    holder: Session, session: Session, open_session: OpenSession, worker: Worker, named: Callable[[int], object]
+):
+    parent = worker.value("select dtsched.submit('echo', key => 'stop', key_for => 'kept')")
+    child = worker.value("select dtsched.submit('echo', key => 'child', depends_on => %s)", [parent])
+    worker.claim()
+    hold_the_key(holder)
+    finishing = Started(lambda: worker.finish(parent))
+    wait_until_blocked(session, worker)
+    submitter = open_session()
+    again = {"task": "echo", "key": "child", "on_conflict": "supersede", "depends_on": [named(parent)]}
+    submitting = Started(lambda: submitter.run("select dtsched.submit_many(%s)", Jsonb([again])))
+    wait_until_blocked(session, submitter)
+    holder.run("rollback")
+    finishing.join()
+    submitting.join()
+    assert session.state(parent) == "completed"
+    assert session.rows("select id = %s, state from dtsched.jobs where key = 'child' order by id", child) == [
+        (True, "cancelled"),
+        (False, "ready"),
+    ]
