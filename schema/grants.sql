@@ -38,7 +38,7 @@ begin
         from pg_catalog.pg_proc
         join (values
             ('dtsched_submit', array[
-                'submit', 'submit_many', 'create_workflow', 'emit']),
+                'submit', 'submit_many', 'submit_partly', 'create_workflow', 'emit']),
             ('dtsched_worker', array[
                 'register_worker', 'renew', 'deregister_worker', 'claim', 'finish', 'work', 'release', 'held',
                 'reconcile', 'rescue', 'promote', 'ensure_partitions', 'roll_up', 'note_age', 'hungry', 'settled',
@@ -54,7 +54,8 @@ begin
                 'job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_limits', 'list_workers',
                 'stats', 'metrics', 'ended', 'watch_ended', 'unwatch_ended', 'check', 'jobs_of_keys', 'cancel',
                 'retry', 'run_now', 'reschedule', 'delete', 'pause', 'resume', 'set_queue', 'set_limit', 'submit',
-                'submit_many', 'create_workflow', 'workflow', 'list_workflows', 'cancel_workflow', 'retry_workflow',
+                'submit_many', 'submit_partly', 'create_workflow', 'workflow', 'list_workflows', 'cancel_workflow',
+                'retry_workflow',
                 'list_steps', 'emit', 'list_tasks', 'list_logs', 'list_schedules', 'list_ticks', 'schedule',
                 'save_schedule', 'unschedule', 'pause_schedule', 'resume_schedule', 'run_schedule', 'promote',
                 'due_schedules', 'fire', 'note_schedule_problem', 'prune_ticks', 'retention', 'set_retention',

@@ -1,7 +1,7 @@
 -- What is wrong with a job as submit_many() is given it, in one sentence, or null. The domains of jobs guard the same limits
 -- for a plain INSERT; this says it to a person, before anything is written.
 create or replace function dtsched.job_problem(p_job jsonb) returns text
-language plpgsql immutable
+language plpgsql stable
 set search_path = pg_catalog, dtsched, pg_temp
 as $$
 declare
@@ -61,7 +61,7 @@ begin
                 return format('max_attempts must be 1 to 1000, not %s', dtsched.shown(v_value));
             end if;
         elsif v_field in ('timeout', 'expires_in') then
-            if v_type <> 'number' or v_value::numeric <= 0 or v_value::numeric > 366 * 86400 then
+            if v_type <> 'number' or v_value::numeric <= 0.0000005 or v_value::numeric > 366 * 86400 then  -- an interval has microseconds
                 return format('%s must be over 0 and at most 366 days, in seconds, not %s', v_field, dtsched.shown(v_value));
             end if;
         elsif v_field = 'delay' then
@@ -69,7 +69,7 @@ begin
                 return format('delay must be 0 to 366 days, in seconds, not %s', dtsched.shown(v_value));
             end if;
         elsif v_field in ('run_at', 'deadline') then
-            if v_type <> 'string' or v_value #>> '{}' !~ v_iso_time then
+            if v_type <> 'string' or v_value #>> '{}' !~ v_iso_time or not dtsched.is_time(v_value #>> '{}') then
                 return format('%s must be a finite time from 1970 to 9999, as in 2030-01-31T09:00:00Z, not %s', v_field,
                               dtsched.shown(v_value));
             end if;

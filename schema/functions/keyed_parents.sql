@@ -10,13 +10,13 @@ set enable_seqscan = off
 as $$
 declare
     v_count constant integer := jsonb_array_length(p_jobs);
-    v_several constant text := case when v_count > 1 then 'job %s: ' else '' end;
     v_children integer[];  -- numbers in the batch, with the key or the entry that each names
     v_keys text[];
     v_entries integer[];
     v_numbers jsonb;  -- of the batch's jobs, by their keys
     v_parents jsonb;
-    v_wrong record;
+    v_wrong integer[];
+    v_problems text[];
     v_circle integer[];
 begin
     if not jsonb_path_exists(p_jobs, '$[*].depends_on[*] ? (@.type() != "number")') then
@@ -55,20 +55,18 @@ begin
         order by (entry.job_id = any (p_ids)) desc
         limit 1) taken on true;
 
-    select edge.child, edge.key, edge.entry
-    into v_wrong
-    from unnest(v_children, v_keys, v_entries) as edge (child, key, entry)
-    where edge.entry > v_count or edge.key is not null and v_parents ->> edge.key is null
-    order by edge.child
-    limit 1;
-    if v_wrong.entry is not null then
-        raise exception '%depends_on names entry %, and there %: entries count from 1', format(v_several, v_wrong.child),
-            v_wrong.entry, case when v_count = 1 then 'is 1 job' else format('are %s jobs', v_count) end
-            using errcode = 'JQ001', column = 'depends_on';
-    elsif v_wrong.key is not null then
-        raise exception '%depends_on names the key %, which no unfinished job has: give the id of the job',
-            format(v_several, v_wrong.child), dtsched.shown(to_jsonb(v_wrong.key))
-            using errcode = 'JQ001', column = 'depends_on';
+    select array_agg(wrong.child order by wrong.child), array_agg(wrong.problem order by wrong.child)
+    into v_wrong, v_problems
+    from (select distinct on (edge.child) edge.child, case
+              when edge.entry is not null then format('depends_on names entry %s, and there %s: entries count from 1', edge.entry,
+                  case when v_count = 1 then 'is 1 job' else format('are %s jobs', v_count) end)
+              else format('depends_on names the key %s, which no unfinished job has: give the id of the job',
+                          dtsched.shown(to_jsonb(edge.key))) end as problem
+          from unnest(v_children, v_keys, v_entries) with ordinality as edge (child, key, entry, place)
+          where edge.entry > v_count or edge.key is not null and v_parents ->> edge.key is null
+          order by edge.child, edge.place) wrong;
+    if v_wrong is not null then
+        perform dtsched.refuse(v_wrong, v_problems, v_count, 'JQ001', 'depends_on');
     end if;
 
     -- what is not made, because its key is held, waits for nobody; a circle has a job that waits for itself or a later one
@@ -80,13 +78,10 @@ begin
           where p_holders[named.child] = p_ids[named.child] and p_holders[named.parent] = p_ids[named.parent]) edge
     having bool_or(edge.parent >= edge.child);
     if v_circle is not null then
-        raise exception '%depends_on goes in a circle, in which jobs wait for each other for ever: %',
-            format(v_several, (select min(n) from unnest(v_circle) n)),
-            (select string_agg(coalesce(dtsched.shown(nullif(p_jobs -> (member.n - 1) -> 'key', 'null')), 'entry ' || member.n),
-                               ', ' order by member.place)
-             from unnest(v_circle[:3]) with ordinality as member (n, place))
-            || case when cardinality(v_circle) > 3 then format(' and %s more', cardinality(v_circle) - 3) else '' end
-            using errcode = 'JQ001', column = 'depends_on';
+        raise exception '%', case when v_count > 1 then format('job %s: ', (select min(n) from unnest(v_circle) n)) else '' end
+                || dtsched.circle_problem(p_jobs, v_circle[:3], cardinality(v_circle))
+            using errcode = 'JQ001', column = 'depends_on',
+                detail = format('circle: jobs %s; %s in all', array_to_string(v_circle[:3], ', '), cardinality(v_circle));
     end if;
     return v_parents;
 end $$;

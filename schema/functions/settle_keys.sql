@@ -25,7 +25,6 @@ set lock_timeout = '300ms'
 as $$
 declare
     v_count constant integer := cardinality(p_ids);
-    v_several constant text := case when v_count > 1 then 'job %s: ' else '' end;
     v_modes text[];
     v_first integer[];  -- of each job, the first one of the batch that has its key
     v_states text[];  -- of the holders
@@ -35,6 +34,8 @@ declare
     v_taken_from bigint[] := '{}';
     v_taken_by integer[] := '{}';
     v_told boolean[] := '{}';
+    v_refused integer[] := '{}';
+    v_problems text[] := '{}';
     v_first_one integer;
 begin
     select array_agg(coalesce(given.job ->> 'on_conflict', 'keep') order by given.n), array_agg(given.first order by given.n)
@@ -57,15 +58,8 @@ begin
         if v_makers[v_first_one] is null and p_holders[v_n] = p_ids[v_first_one] then
             v_makers[v_first_one] := v_n;
         elsif v_modes[v_n] = 'reject' then
-            raise exception
-                '%the key % is held by %: wait until it is free, or submit with on_conflict keep, replace or supersede',
-                format(v_several, v_n), dtsched.shown(to_jsonb(p_keys[v_n])),
-                case when v_makers[v_first_one] is not null then format('job %s of the batch', v_makers[v_first_one])
-                     else format('job %s, which %s', p_holders[v_n], coalesce((
-                         select case when job.state in ('completed', 'failed', 'cancelled') then 'has ended and keeps its key'
-                                     else 'is ' || job.state end
-                         from dtsched.jobs job where job.id = p_holders[v_n]), 'was there until now')) end
-                using errcode = 'JQ003', column = 'key';
+            v_refused := v_refused || v_n;
+            v_problems := v_problems || dtsched.key_problem(p_keys[v_n], p_holders[v_n], v_makers[v_first_one]);
         elsif v_modes[v_n] = 'keep' then
             outcomes[v_n] := 'kept';
             holders[v_n] := coalesce(p_ids[v_makers[v_first_one]], p_holders[v_n]);
@@ -88,6 +82,9 @@ begin
             v_told := v_told || (v_modes[v_n] = 'supersede');
         end if;
     end loop;
+    if v_refused <> '{}' then
+        perform dtsched.refuse(v_refused, v_problems, v_count, 'JQ003', 'key');
+    end if;
 
     untils := array(select p_untils[source] from unnest(v_sources) with ordinality as made (source, n) order by n);
     if exists (select from unnest(v_sources) with ordinality as made (source, n) where source <> n) then

@@ -16,13 +16,16 @@
 --   supersede: one that waits is cancelled, one that runs is told to stop; this one is made (superseded).
 -- Jobs of one array come one after another, see take_keys_by_mode().
 --
--- p_check_tasks refuses tasks that no worker has ever declared, as long as any has been declared.
+-- p_check_tasks refuses tasks that no worker has ever declared, as long as any has been declared. p_partial has the jobs that
+-- are right submitted though others are wrong: see submit_partly(), which also says what code, field and error are then.
 --
 -- Raises JQ001 for what is wrong with a job, JQ002 for an unknown task and JQ003 for a key that is held, each in one
--- sentence that begins with the number of the job, from 1, when there are several; nothing is written then. Locks: keys in sorted order, and nothing else that
+-- sentence that begins with the number of the job, from 1, when there are several; nothing is written then. The detail has
+-- a line for each job that is wrong, if there are several, the first 20. Locks: keys in sorted order, and nothing else that
 -- submitters share; with replace and supersede, take_keys_by_mode's.
-create or replace function dtsched.submit_many(p_jobs jsonb, p_check_tasks boolean default true)
-returns table (id bigint, created boolean, error text, outcome text)
+create or replace function dtsched.submit_many(
+    p_jobs jsonb, p_check_tasks boolean default true, p_partial boolean default false)
+returns table (id bigint, created boolean, error text, outcome text, code text, field text)
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
 set plan_cache_mode = force_generic_plan
@@ -30,8 +33,6 @@ as $$
 #variable_conflict use_column
 declare
     v_count integer;
-    v_wrong integer;
-    v_problem text;
     v_parents jsonb;
     v_ids bigint[];
     v_keys text[];
@@ -48,31 +49,21 @@ begin
         raise exception 'submit_many() takes an array of jobs, not %', coalesce(jsonb_typeof(p_jobs), 'null')
             using errcode = 'JQ001';
     end if;
-    v_count := jsonb_array_length(p_jobs);
-    select given.n, given.problem
-    into v_wrong, v_problem
-    from (select given.n, dtsched.job_problem(given.job) as problem
-          from jsonb_array_elements(p_jobs) with ordinality as given (job, n)) given
-    where given.problem is not null
-    order by given.n
-    limit 1;
-    if found then
-        raise exception '%', case when v_count > 1 then format('job %s: ', v_wrong) else '' end || v_problem
-            using errcode = 'JQ001';
+    if p_partial then
+        return query
+        select partly.id, partly.created, partly.error, partly.outcome, partly.code, partly.field
+        from dtsched.submit_partly(p_jobs, p_check_tasks) partly;
+        return;
     end if;
-    if p_check_tasks and exists (select from dtsched.tasks) then
-        select given.n, given.job ->> 'task'
-        into v_wrong, v_problem
-        from jsonb_array_elements(p_jobs) with ordinality as given (job, n)
-        where not exists (select from dtsched.tasks task where task.name = given.job ->> 'task')
-        limit 1;
-        if found then
-            raise exception '%no worker has declared a task %; known are %',
-                case when v_count > 1 then format('job %s: ', v_wrong) else '' end, dtsched.shown(to_jsonb(v_problem)),
-                (select left(string_agg(task.name, ', ' order by task.name), 500) from dtsched.tasks task)
-                using errcode = 'JQ002', column = 'task',
-                    hint = 'Start a worker that knows it, or INSERT into dtsched.jobs to have it wait.';
-        end if;
+    v_count := jsonb_array_length(p_jobs);
+    if exists (select from jsonb_array_elements(p_jobs) job where dtsched.job_problem(job) is not null)
+        or p_check_tasks
+            and exists (select from dtsched.tasks)
+            and exists (
+                select from jsonb_array_elements(p_jobs) job
+                where not exists (select from dtsched.tasks task where task.name = job ->> 'task'))
+    then
+        perform dtsched.refuse_batch(p_jobs, p_check_tasks);
     end if;
 
     if jsonb_path_exists(p_jobs, '$[*].workflow') then
@@ -141,7 +132,7 @@ begin
     order by given.n;
     return query
     select holder.id, holder.id = v_ids[holder.n], null::text,
-        coalesce(v_outcomes[holder.n], case when holder.id = v_ids[holder.n] then 'created' else 'kept' end)
+        coalesce(v_outcomes[holder.n], case when holder.id = v_ids[holder.n] then 'created' else 'kept' end), null::text, null::text
     from unnest(v_holders) with ordinality as holder (id, n)
     order by holder.n;
 end $$;

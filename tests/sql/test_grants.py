@@ -37,7 +37,7 @@ READING = {
     "workflow",
 }
 FUNCTIONS = {
-    "dtsched_submit": {"create_workflow", "emit", "submit", "submit_many"},
+    "dtsched_submit": {"create_workflow", "emit", "submit", "submit_many", "submit_partly"},
     "dtsched_worker": {
         "await_event",
         "begun_steps",
@@ -122,6 +122,7 @@ FUNCTIONS = {
         "set_retention",
         "submit",
         "submit_many",
+        "submit_partly",
         "unschedule",
         "witness",
     },
