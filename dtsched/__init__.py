@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dtsched.app import App, JobHandle, Options, Task
+    from dtsched.batches import Refusal
     from dtsched.client import Client
     from dtsched.context import Context
     from dtsched.correlation import correlated
@@ -49,6 +50,7 @@ __all__ = [
     "Options",
     "Parent",
     "ParentResult",
+    "Refusal",
     "Retry",
     "SchemaMismatch",
     "SchemaMissing",
@@ -61,6 +63,7 @@ __all__ = [
 
 _HOMES = {
     "dtsched.app": ("App", "JobHandle", "Options", "Task"),
+    "dtsched.batches": ("Refusal",),
     "dtsched.client": ("Client",),
     "dtsched.context": ("Context",),
     "dtsched.correlation": ("correlated",),

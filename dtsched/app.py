@@ -9,13 +9,28 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    Literal,
+    ParamSpec,
+    Self,
+    TypeAlias,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    cast,
+    overload,
+)
 
 import psycopg
 
+from dtsched.batches import Refusal, Wrong, unless_wrong
 from dtsched.client import Client, result_of
 from dtsched.context import Context
-from dtsched.correlation import correlate
+from dtsched.correlation import correlate, correlate_part
 from dtsched.errors import InvalidInput, NotFound
 from dtsched.jobs import (
     ENDED,
@@ -31,7 +46,7 @@ from dtsched.jobs import (
     Submitted,
     check_all,
     check_event,
-    named_by_number,
+    for_each,
     shown,
 )
 from dtsched.overview import LogLine
@@ -39,7 +54,16 @@ from dtsched.parents import AnyParent, edge_of
 from dtsched.pool import SyncPool
 from dtsched.schedules import Catchup, NewSchedule, Overlap
 from dtsched.settings import Settings, load
-from dtsched.store import emit_in, emit_in_sync, read_job_sync, require_connection, submit_in, submit_in_sync
+from dtsched.store import (
+    emit_in,
+    emit_in_sync,
+    read_job_sync,
+    require_connection,
+    submit_in,
+    submit_in_sync,
+    submit_partly_in,
+    submit_partly_in_sync,
+)
 from dtsched.tasks import Executor, TaskDefinition, TaskRegistry
 from dtsched.uniqueness import Unique
 
@@ -99,6 +123,10 @@ class OptionValues(TypedDict, total=False):
     correlation_id: str | None
     key_for: float | str | None
     on_conflict: OnConflict | None
+
+
+ManyArgs: TypeAlias = Mapping[str, Any] | tuple[Mapping[str, Any], Options]
+"""A job of submit_many(): its arguments by name, alone or with its Options."""
 
 
 class JobHandle(Generic[R]):
@@ -187,20 +215,35 @@ class Task(Generic[P, R]):
         job = self._new_job(self.definition.bind(*args, **kwargs), self._options)
         return (await self._submit([job]))[0]
 
+    @overload
+    async def submit_many(self, jobs: Sequence[ManyArgs], *, partial: Literal[False] = False) -> list[JobHandle[R]]: ...
+    @overload
     async def submit_many(
-        self, jobs: Sequence[Mapping[str, Any] | tuple[Mapping[str, Any], Options]]
-    ) -> list[JobHandle[R]]:
-        """All or none; each job is its arguments by name, alone or with its Options."""
-        return await self._submit(self._new_jobs(jobs))
+        self, jobs: Sequence[ManyArgs], *, partial: Literal[True]
+    ) -> list[JobHandle[R] | Refusal]: ...
+    async def submit_many(
+        self, jobs: Sequence[ManyArgs], *, partial: bool = False
+    ) -> list[JobHandle[R]] | list[JobHandle[R] | Refusal]:
+        """All or none; each job is its arguments by name, alone or with its Options. With `partial` those that can be
+        are submitted, and in the place of each other one is a Refusal."""
+        if partial:
+            return await self._submit_partly(self._entries(jobs))
+        return await self._submit(for_each(jobs, self._new_job_of))
 
     def submit_sync(self, /, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R]:
         job = self._new_job(self.definition.bind(*args, **kwargs), self._options)
         return self._submit_sync([job])[0]
 
+    @overload
+    def submit_many_sync(self, jobs: Sequence[ManyArgs], *, partial: Literal[False] = False) -> list[JobHandle[R]]: ...
+    @overload
+    def submit_many_sync(self, jobs: Sequence[ManyArgs], *, partial: Literal[True]) -> list[JobHandle[R] | Refusal]: ...
     def submit_many_sync(
-        self, jobs: Sequence[Mapping[str, Any] | tuple[Mapping[str, Any], Options]]
-    ) -> list[JobHandle[R]]:
-        return self._submit_sync(self._new_jobs(jobs))
+        self, jobs: Sequence[ManyArgs], *, partial: bool = False
+    ) -> list[JobHandle[R]] | list[JobHandle[R] | Refusal]:
+        if partial:
+            return self._submit_partly_sync(self._entries(jobs))
+        return self._submit_sync(for_each(jobs, self._new_job_of))
 
     async def _submit(self, jobs: list[NewJob]) -> list[JobHandle[R]]:
         if self._connection is None:
@@ -222,14 +265,35 @@ class Task(Generic[P, R]):
             raise InvalidInput("this connection is asynchronous: await submit()", field="connection")
         return [JobHandle(self._app, self.definition, one) for one in submitted]
 
-    def _new_jobs(self, jobs: Sequence[Mapping[str, Any] | tuple[Mapping[str, Any], Options]]) -> list[NewJob]:
-        made: list[NewJob] = []
-        for number, job in enumerate(jobs, start=1):
-            with named_by_number(number, of=len(jobs)):
-                made.append(self._new_job_of(job))
-        return made
+    async def _submit_partly(self, entries: list[NewJob | Wrong]) -> list[JobHandle[R] | Refusal]:
+        if self._connection is None:
+            async with self._app.client.pool.store() as store:
+                answers = await store.submit_partly(entries, check_tasks=False)
+        elif isinstance(self._connection, psycopg.AsyncConnection):
+            answers = await submit_partly_in(self._connection, entries)
+        else:
+            raise InvalidInput("this connection is synchronous: use submit_many_sync()", field="connection")
+        return self._handles(answers)
 
-    def _new_job_of(self, job: Mapping[str, Any] | tuple[Mapping[str, Any], Options]) -> NewJob:
+    def _submit_partly_sync(self, entries: list[NewJob | Wrong]) -> list[JobHandle[R] | Refusal]:
+        if self._connection is None:
+            with self._app.sync_connection() as connection:
+                answers = submit_partly_in_sync(connection, entries)
+        elif isinstance(self._connection, psycopg.Connection):
+            answers = submit_partly_in_sync(self._connection, entries)
+        else:
+            raise InvalidInput("this connection is asynchronous: await submit_many()", field="connection")
+        return self._handles(answers)
+
+    def _handles(self, answers: list[Submitted | Refusal]) -> list[JobHandle[R] | Refusal]:
+        return [one if isinstance(one, Refusal) else JobHandle[R](self._app, self.definition, one) for one in answers]
+
+    def _entries(self, jobs: Sequence[ManyArgs]) -> list[NewJob | Wrong]:
+        return correlate_part(
+            [unless_wrong(self._new_job_of, job, job[1].key if isinstance(job, tuple) else None) for job in jobs]
+        )
+
+    def _new_job_of(self, job: ManyArgs) -> NewJob:
         args, options = job if isinstance(job, tuple) else (job, Options())
         given = {name: value for name, value in vars(options).items() if value is not None}
         return self._new_job(self.definition.bind(**_named(args)), replace(self._options, **given))

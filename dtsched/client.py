@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, overload
 
 import msgspec
 
-from dtsched.correlation import correlate
+from dtsched.batches import Refusal, check_each
+from dtsched.correlation import correlate, correlate_part
 from dtsched.edits import checked_changes
 from dtsched.errors import JobFailed, NotFound
 from dtsched.filters import Filter
@@ -58,8 +59,23 @@ class Client:
     async def submit(self, job: NewJob, *, check_tasks: bool = True) -> Submitted:
         return (await self.submit_many([job], check_tasks=check_tasks))[0]
 
-    async def submit_many(self, jobs: Sequence[NewJob], *, check_tasks: bool = True) -> list[Submitted]:
-        """All or none, in the order given. `check_tasks` refuses names that no worker has ever declared."""
+    @overload
+    async def submit_many(
+        self, jobs: Sequence[NewJob], *, check_tasks: bool = True, partial: Literal[False] = False
+    ) -> list[Submitted]: ...
+    @overload
+    async def submit_many(
+        self, jobs: Sequence[NewJob], *, check_tasks: bool = True, partial: Literal[True]
+    ) -> list[Submitted | Refusal]: ...
+    async def submit_many(
+        self, jobs: Sequence[NewJob], *, check_tasks: bool = True, partial: bool = False
+    ) -> list[Submitted] | list[Submitted | Refusal]:
+        """All or none, in the order given; or with `partial` those that can be, and a Refusal in the place of each
+        other one. `check_tasks` refuses names that no worker has ever declared."""
+        if partial:
+            entries = correlate_part(check_each(jobs))
+            async with self.pool.store() as store:
+                return await store.submit_partly(entries, check_tasks=check_tasks)
         checked = correlate(check_all(jobs))
         async with self.pool.store() as store:
             return await store.submit_many(checked, check_tasks=check_tasks)

@@ -11,7 +11,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import set_json_loads
 
-from dtsched.errors import BY_SQLSTATE, DatabaseUnreachable, DtschedError, InvalidInput, SchemaMissing
+from dtsched.errors import BY_SQLSTATE, Conflict, DatabaseUnreachable, DtschedError, InvalidInput, SchemaMissing
 
 Row = tuple[Any, ...]
 Connection = psycopg.AsyncConnection[Row]
@@ -29,6 +29,7 @@ _SETTINGS: dict[str, Any] = {
 
 # a refused connection has no SQLSTATE
 _REFUSED = re.compile('authentication failed|no password supplied|role ".*" does not exist|no pg_hba.conf entry')
+_PROBLEM = re.compile("job ([0-9]{1,9}): (.*)")
 _NO_DATABASE = re.compile('database ".*" does not exist')
 
 
@@ -168,8 +169,16 @@ def _as_encoded(raw: str | bytes) -> bytes:
 def _ours(error: psycopg.Error) -> DtschedError:
     kind = BY_SQLSTATE[error.sqlstate or ""]
     if issubclass(kind, InvalidInput):
-        return kind(_message(error), field=error.diag.column_name)
+        return kind(_message(error), field=error.diag.column_name or None, problems=_problems(error))
+    if issubclass(kind, Conflict):
+        return kind(_message(error), problems=_problems(error))
     return kind(_message(error))
+
+
+def _problems(error: psycopg.Error) -> dict[int, str]:
+    """What dtsched.refuse() says of each job of a batch."""
+    lines = map(_PROBLEM.fullmatch, (error.diag.message_detail or "").splitlines())
+    return {int(line[1]): line[2] for line in lines if line}
 
 
 def _message(error: psycopg.Error) -> str:

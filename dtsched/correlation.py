@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from msgspec.structs import replace
 
+from dtsched.batches import Wrong
 from dtsched.errors import InvalidInput
 from dtsched.jobs import NewJob, check_correlation_id, shown
 
@@ -85,5 +86,19 @@ def correlated(correlation_id: str) -> Generator[None]:
 
 def correlate(jobs: Sequence[NewJob]) -> list[NewJob]:
     """Gives those that have no correlation id the one of what runs now, or one new one for all of them."""
-    current = cast("str | None", fields().get("correlation_id")) or uuid4().hex
-    return [replace(job, correlation_id=current) if job.correlation_id is None else job for job in jobs]
+    current = _current()
+    return [_with_id(job, current) for job in jobs]
+
+
+def correlate_part(entries: Sequence[NewJob | Wrong]) -> list[NewJob | Wrong]:
+    """correlate() of those that are right."""
+    current = _current()
+    return [_with_id(entry, current) if isinstance(entry, NewJob) else entry for entry in entries]
+
+
+def _current() -> str:
+    return cast("str | None", fields().get("correlation_id")) or uuid4().hex
+
+
+def _with_id(job: NewJob, current: str) -> NewJob:
+    return replace(job, correlation_id=current) if job.correlation_id is None else job

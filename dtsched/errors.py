@@ -1,16 +1,20 @@
 """The errors of dtsched. Each message is one sentence for a person: what was wrong, with what value, what to do."""
 
+from collections.abc import Mapping
+
 
 class DtschedError(Exception):
     """What all errors of dtsched are."""
 
 
 class InvalidInput(DtschedError, ValueError):
-    """Something given cannot be accepted; nothing was written. `field` names it where there is one."""
+    """Something given cannot be accepted; nothing was written. `field` names it where there is one. `problems` says
+    what is wrong with each job of a batch, by its number, where several are wrong: the first 20."""
 
-    def __init__(self, message: str, *, field: str | None = None) -> None:
+    def __init__(self, message: str, *, field: str | None = None, problems: Mapping[int, str] | None = None) -> None:
         super().__init__(message)
         self.field = field
+        self.problems = problems or {}
 
 
 class UnknownTask(InvalidInput):
@@ -22,7 +26,11 @@ class NotFound(DtschedError):
 
 
 class Conflict(DtschedError):
-    """The job is in a state, or a key is held, that does not allow this."""
+    """The job is in a state, or a key is held, that does not allow this. `problems` as of InvalidInput."""
+
+    def __init__(self, message: str, *, problems: Mapping[int, str] | None = None) -> None:
+        super().__init__(message)
+        self.problems = problems or {}
 
 
 class WorkerLost(DtschedError):

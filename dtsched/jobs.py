@@ -2,10 +2,9 @@
 
 import math
 import re
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeAlias, cast
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast
 from uuid import UUID
 
 import msgspec
@@ -27,6 +26,10 @@ MAX_BATCH_BYTES = 128 * 1024 * 1024
 MAX_DEPTH = 64
 MAX_SECONDS = 366 * 86400.0
 
+T = TypeVar("T")
+R = TypeVar("R")
+
+_NAMED = 20  # of the wrong jobs of a batch
 _NAME = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -292,10 +295,10 @@ def check(job: NewJob) -> NewJob:
         raise InvalidInput("delay and run_at exclude each other: give one", field="delay")
     if expires_in is not None and deadline is not None:
         raise InvalidInput("expires_in and deadline exclude each other: give one", field="expires_in")
-    _check_key("key", job.key)
+    check_key("key", job.key)
     key_for = _key_time(job.key_for)
     _check_conflict(job)
-    _check_key("limit_key", job.limit_key)
+    check_key("limit_key", job.limit_key)
     check_correlation_id(job.correlation_id)
     _check_tags(job.tags)
     _check_parents(job.depends_on)
@@ -310,27 +313,46 @@ def check(job: NewJob) -> NewJob:
 
 
 def check_all(jobs: Sequence[NewJob]) -> list[NewJob]:
-    """check() of each; the sentence begins with the number of the job, from 1, when there are several."""
-    checked: list[NewJob] = []
-    for number, job in enumerate(jobs, start=1):
-        with named_by_number(number, of=len(jobs)):
-            checked.append(check(job))
-    return checked
+    """check() of each, or an error that names all that are wrong."""
+    return for_each(jobs, check)
 
 
-@contextmanager
-def named_by_number(number: int, *, of: int) -> Generator[None]:
-    """Says which job of a batch is refused, in the words of dtsched.submit_many()."""
-    try:
-        yield
-    except InvalidInput as error:
-        if of == 1:
-            raise
-        raise InvalidInput(f"job {number}: {error}", field=error.field) from error
+def for_each(given: Sequence[T], make: Callable[[T], R]) -> list[R]:
+    """What is made of each job of a batch, or an InvalidInput that says what is wrong with those of which nothing can
+    be made."""
+    made: list[R] = []
+    wrong: dict[int, InvalidInput] = {}
+    for number, one in enumerate(given, start=1):
+        try:
+            made.append(make(one))
+        except InvalidInput as error:
+            wrong[number] = error
+    if wrong:
+        raise refused(wrong, of=len(given)) from next(iter(wrong.values()))
+    return made
+
+
+def refused(wrong: Mapping[int, InvalidInput], *, of: int, noun: str = "job") -> InvalidInput:
+    """One error for these jobs of a batch, by number, in the words of dtsched.refuse()."""
+    (number, first), *others = wrong.items()
+    named = ", ".join(f"{other:,}" if noun == "line" else str(other) for other, _ in others[: _NAMED - 1])
+    more = len(others) - (_NAMED - 1)
+    too = f" (refused too: {noun}{'s' * (len(others) > 1)} {named}{f' and {more} more' if more > 0 else ''})"
+    return type(first)(
+        (f"{noun} {number:,}: " if noun == "line" else f"job {number}: " if of > 1 else "")
+        + str(first)
+        + (too if others else ""),
+        field=first.field,
+        problems={n: str(error) for n, error in list(wrong.items())[:_NAMED]} if others else None,
+    )
 
 
 def encode(jobs: Sequence[NewJob]) -> bytes:
     """The JSON document that dtsched.submit_many() takes, of jobs that check() has passed."""
+    return encode_batch(jobs)
+
+
+def encode_batch(jobs: Sequence[object]) -> bytes:
     raw = msgspec.json.encode(jobs)
     if len(raw) > MAX_BATCH_BYTES:
         raise InvalidInput(
@@ -351,13 +373,13 @@ def check_name(field: str, value: str, *, blamed: str | None = None) -> None:
 
 def check_event(name: str, payload: object) -> bytes:
     """The payload as JSON, of an event whose name may be one."""
-    _check_key("name", name)
+    check_key("name", name)
     return check_json(payload, field="payload")
 
 
 def check_step(field: str, name: str) -> None:
     """Of a step, a sleep or an event."""
-    _check_key(field, name)
+    check_key(field, name)
 
 
 def check_correlation_id(value: str | None) -> None:
@@ -493,7 +515,7 @@ def _check_text(field: str, value: str | None, longest: int) -> None:
         )
 
 
-def _check_key(field: str, value: str | None) -> None:
+def check_key(field: str, value: str | None) -> None:
     _check_text(field, value, 255)
 
 
@@ -564,7 +586,7 @@ def _check_parents(parents: Sequence[int | str | ParentEdge] | None) -> None:
 
 def _check_parent(parent: int | str | None) -> None:
     if isinstance(parent, str):
-        _check_key("depends_on", parent)
+        check_key("depends_on", parent)
     elif parent is not None and not 1 <= parent < 10**18:
         raise InvalidInput(f"depends_on must be ids and keys of jobs, not {parent}", field="depends_on")
 

@@ -14,6 +14,7 @@ import msgspec
 import psycopg
 from psycopg.rows import tuple_row
 
+from dtsched.batches import Refusal, Wrong, answer, encode_part
 from dtsched.connections import Connection, Row, connect, shut_down, translated
 from dtsched.errors import DtschedError, InvalidInput, SchemaMismatch, SchemaMissing
 from dtsched.filters import Filter
@@ -46,6 +47,8 @@ CONTRACT = 3
 LARGEST_ID = 2**63 - 1
 
 _SUBMIT: LiteralString = "select id, created, outcome from dtsched.submit_many(%s::jsonb, %s)"
+_SUBMIT_PARTLY: LiteralString = """select id, created, outcome, code, error, field
+    from dtsched.submit_partly(%s::jsonb, %s, %s::jsonb)"""
 _JOB_COLUMNS: LiteralString = """id, queue, task, args, state, priority, run_at, attempt, max_attempts, timeout, key,
     limit_key, depends_on, tags, result, error, progress, worker_id, correlation_id, created_at, started_at,
     finished_at, workflow_id, skipped"""
@@ -168,6 +171,13 @@ class Store:
         """In the order given, all or none."""
         rows = await self._rows(_SUBMIT, encode(jobs).decode(), check_tasks)
         return [Submitted(id=row[0], created=row[1], outcome=row[2]) for row in rows]
+
+    async def submit_partly(
+        self, entries: Sequence[NewJob | Wrong], *, check_tasks: bool = True
+    ) -> list[Submitted | Refusal]:
+        """In the order given, those that can be."""
+        jobs, problems = encode_part(entries)
+        return [answer(row) for row in await self._rows(_SUBMIT_PARTLY, jobs, check_tasks, problems)]
 
     async def job(self, job_id: int) -> Job | None:
         if job_id > LARGEST_ID:
@@ -688,6 +698,26 @@ def submit_in_sync(connection: psycopg.Connection[Any], jobs: Sequence[NewJob]) 
     with translated(), psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
         cursor.execute(_SUBMIT, (encode(jobs).decode(), False))
         return [Submitted(id=row[0], created=row[1], outcome=row[2]) for row in cursor.fetchall()]
+
+
+async def submit_partly_in(
+    connection: psycopg.AsyncConnection[Any], entries: Sequence[NewJob | Wrong]
+) -> list[Submitted | Refusal]:
+    """Store.submit_partly() on the caller's own connection, inside its transaction if it is in one."""
+    jobs, problems = encode_part(entries)
+    with translated():
+        async with psycopg.AsyncCursor(connection, row_factory=tuple_row) as cursor:
+            await cursor.execute(_SUBMIT_PARTLY, (jobs, False, problems))
+            return [answer(row) for row in await cursor.fetchall()]
+
+
+def submit_partly_in_sync(
+    connection: psycopg.Connection[Any], entries: Sequence[NewJob | Wrong]
+) -> list[Submitted | Refusal]:
+    """submit_partly_in() for a synchronous connection."""
+    jobs, problems = encode_part(entries)
+    with translated(), psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
+        return [answer(row) for row in cursor.execute(_SUBMIT_PARTLY, (jobs, False, problems)).fetchall()]
 
 
 async def record_step_in(

@@ -41,14 +41,20 @@ def parse(raw: bytes) -> dict[str, object]:
     return cast("dict[str, object]", value)
 
 
-def parse_batch(raw: bytes) -> list[object]:
-    """The elements of {"jobs": […]}, or of a bare array; each may be as deep as alone."""
+def parse_batch(raw: bytes) -> tuple[list[object], bool]:
+    """The elements of {"jobs": […]}, or of a bare array, and whether {"partial": true} is there; each element may be as
+    deep as alone."""
     value = _read(raw, MAX_DEPTH + _DEPTH_OF_JOBS)
-    if isinstance(value, dict) and list(cast("dict[str, object]", value)) == ["jobs"]:
-        value = cast("dict[str, object]", value)["jobs"]
+    partial: object = False
+    if isinstance(value, dict):
+        members = cast("dict[str, object]", value)
+        if members.keys() <= {"jobs", "partial"}:
+            value, partial = members.get("jobs"), members.get("partial", False)
     if not isinstance(value, list):
         raise MalformedBody('the body must be one JSON object of an array of jobs, like {"jobs": [{"task": "echo"}]}')
-    return cast("list[object]", value)
+    if not isinstance(partial, bool):
+        raise MalformedBody("partial must be true or false")
+    return cast("list[object]", value), partial
 
 
 def _read(raw: bytes, deepest: int) -> object:

@@ -1,5 +1,6 @@
 """Every answer that says no: problem documents of RFC 9457, with a hint. None shows SQL, a traceback or a path."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -149,9 +150,11 @@ INTERNAL = Kind(
 class Refused(Exception):
     """Ends a request with a problem. The message is one sentence for whoever sent it."""
 
-    def __init__(self, kind: Kind, detail: str, *, field: str | None = None) -> None:
+    def __init__(self, kind: Kind, detail: str, *, field: str | None = None, errors: Sequence[FieldError] = ()) -> None:
+        """`errors` where there is more to say than `detail` of `field`."""
         super().__init__(detail)
         self.kind = kind
+        self.errors = list(errors) or ([FieldError(field, detail)] if field else [])
         self.field = field
 
 
@@ -190,7 +193,7 @@ def document(refused: Refused, request_id: str) -> Problem:
         detail=detail,
         instance=request_id,
         hint=kind.hint,
-        errors=[FieldError(refused.field, detail)] if refused.field else UNSET,
+        errors=refused.errors or UNSET,
     )
 
 

@@ -210,6 +210,7 @@ class Batch(Struct, forbid_unknown_fields=True):
     """All are submitted, or none. `depends_on` may name keys of other jobs of the batch, in any order."""
 
     jobs: Annotated[list[JobBody], Meta(min_length=1, max_length=MAX_BATCH_JOBS)]
+    partial: Annotated[bool, Meta(description="Submit those that can be, though others are refused.")] = False
 
 
 BatchBody: TypeAlias = Batch | Annotated[list[JobBody], Meta(min_length=1, max_length=MAX_BATCH_JOBS)]

@@ -2,26 +2,27 @@
 
 import asyncio
 import re
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
-from typing import cast
+from itertools import islice
+from typing import Literal, cast
 
 from litestar import Response, post
 from litestar.di import NamedDependency
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from dtsched.api.bodies import MAX_BATCH_BODY_BYTES, MAX_BATCH_JOBS, parse_batch
 from dtsched.api.database import Database
 from dtsched.api.documentation import JSON, Answer, documented
 from dtsched.api.preferences import Prefer, applied, disconnected, wait_of
-from dtsched.api.problems import KEY_HELD, MALFORMED, UNKNOWN_TASK, Refused
+from dtsched.api.problems import INVALID, KEY_HELD, MALFORMED, UNKNOWN_TASK, FieldError, Refused
 from dtsched.api.requests import ApiRequest, body_of, convert, object_of, require_json
 from dtsched.api.shapes import BatchBody, JobBody
+from dtsched.batches import ProblemCode, Refusal, Wrong, unless_wrong
 from dtsched.connections import is_outage, is_transient
-from dtsched.correlation import correlate
-from dtsched.errors import Conflict, InvalidInput, NotFound
-from dtsched.jobs import Job, NewJob, ParentEdge, Submitted, check, shown
+from dtsched.correlation import correlate, correlate_part
+from dtsched.errors import Conflict, InvalidInput, NotFound, UnknownTask
+from dtsched.jobs import Job, KeyOutcome, NewJob, ParentEdge, Submitted, refused, shown
 
 _BATCH_SECONDS = 60.0  # for a body of 16 MiB to arrive
 
@@ -59,10 +60,21 @@ class Accepted(Struct, frozen=True):
     id: int
 
 
+class BatchEntry(Struct, frozen=True):
+    """What came of a job of a batch; of one that was refused `id` is null, and the rest says why."""
+
+    id: int | None
+    created: bool
+    outcome: KeyOutcome | Literal["refused"]
+    code: ProblemCode | UnsetType = UNSET
+    error: str | UnsetType = UNSET
+    field: str | UnsetType | None = UNSET
+
+
 class BatchAccepted(Struct, frozen=True):
     """In the order in which the jobs were sent."""
 
-    jobs: list[Submitted]
+    jobs: list[BatchEntry]
 
 
 @post(
@@ -109,48 +121,91 @@ async def submit_job(request: ApiRequest, database: NamedDependency[Database]) -
 )
 async def submit_batch(request: ApiRequest, database: NamedDependency[Database]) -> Response[BatchAccepted]:
     """All or none, at most 10,000 jobs and 16 MiB; a bare array is taken too. 201 when a job was made, 200 when
-    other jobs have all the keys already. A problem names the job by its number, from 1."""
+    other jobs have all the keys already. A problem names the jobs by their numbers, from 1, the first 20 that are
+    refused. With `partial` those that can be are submitted, and each of `jobs` says what came of it."""
     require_json(request)
     raw = await body_of(request, MAX_BATCH_BODY_BYTES, seconds=_BATCH_SECONDS)
-    jobs = await asyncio.to_thread(_jobs_of, raw)
-    try:
-        submitted = await database.store(lambda store: store.submit_many(correlate(jobs)))
-    except InvalidInput as error:
-        raise _numbered(error, jobs) from error
-    except Conflict as error:
-        number = _NUMBER.match(str(error))
-        raise Refused(KEY_HELD, str(error), field=_path(int(number[1]) if number else 1, "key")) from error
-    return Response(BatchAccepted(submitted), status_code=201 if any(job.created for job in submitted) else 200)
+    entries, partial = await asyncio.to_thread(_entries_of, raw)
+    if partial:
+        answers = await database.store(lambda store: store.submit_partly(correlate_part(entries)))
+    else:
+        jobs = _all_right(entries)
+        try:
+            answers = await database.store(lambda store: store.submit_many(correlate(jobs)))
+        except InvalidInput as error:
+            raise _numbered(error, jobs) from error
+        except Conflict as error:
+            number = _NUMBER.match(str(error))
+            path = _path(int(number[1]) if number else 1, "key")
+            raise Refused(KEY_HELD, str(error), field=path, errors=_errors(error)) from error
+    return Response(
+        BatchAccepted([_entry(one) for one in answers]), status_code=201 if any(one.created for one in answers) else 200
+    )
 
 
-def _jobs_of(raw: bytes) -> list[NewJob]:
-    given = parse_batch(raw)
+def _entry(answer: Submitted | Refusal) -> BatchEntry:
+    if isinstance(answer, Submitted):
+        return BatchEntry(answer.id, answer.created, answer.outcome)
+    return BatchEntry(None, False, "refused", answer.code, answer.error, answer.field)
+
+
+def _entries_of(raw: bytes) -> tuple[list[NewJob | Wrong], bool]:
+    given, partial = parse_batch(raw)
     if not 1 <= len(given) <= MAX_BATCH_JOBS:
         raise InvalidInput(f"a batch must be of 1 to {MAX_BATCH_JOBS} jobs, not {len(given)}", field="jobs")
-    return [_job_of(element, number) for number, element in enumerate(given, start=1)]
+    return [_entry_of(element) for element in given], partial
 
 
-def _job_of(given: object, number: int) -> NewJob:
-    with _named_by_number(number):
-        if not isinstance(given, dict):
-            raise Refused(MALFORMED, f"a job must be an object, not {shown(given)}")
-        return check(convert(cast("dict[str, object]", given), NewJob, _SHAPES))
+def _entry_of(given: object) -> NewJob | Wrong:
+    if not isinstance(given, dict):
+        return Wrong(_Malformed(f"a job must be an object, not {shown(given)}"))
+    members = cast("dict[str, object]", given)
+    return unless_wrong(_converted, members, members.get("key"))
 
 
-@contextmanager
-def _named_by_number(number: int) -> Generator[None]:
+def _converted(given: dict[str, object]) -> NewJob:
     try:
-        yield
+        return convert(given, NewJob, _SHAPES)
     except Refused as error:
-        raise Refused(error.kind, f"job {number}: {error}", field=_path(number, error.field)) from error
-    except InvalidInput as error:
-        raise InvalidInput(f"job {number}: {error}", field=_path(number, error.field)) from error
+        raise _Malformed(str(error), field=error.field) from error
 
 
-def _numbered(error: InvalidInput, jobs: Sequence[NewJob]) -> InvalidInput:
+class _Malformed(InvalidInput):
+    """Not even of the right type: alone it would be answered with 400."""
+
+
+def _all_right(entries: Sequence[NewJob | Wrong]) -> list[NewJob]:
+    wrong = {number: entry.error for number, entry in enumerate(entries, start=1) if isinstance(entry, Wrong)}
+    if wrong:
+        number, first = next(iter(wrong.items()))
+        kind = MALFORMED if isinstance(first, _Malformed) else INVALID
+        said = f"job {number}: {refused(wrong, of=1)}"
+        paths = [
+            FieldError(_path(n, error.field), said if n == number else f"job {n}: {error}")
+            for n, error in islice(wrong.items(), 20)
+        ]
+        raise Refused(kind, said, field=_path(number, first.field), errors=paths) from first
+    return [entry for entry in entries if isinstance(entry, NewJob)]
+
+
+def _errors(error: InvalidInput | Conflict) -> list[FieldError]:
+    """Of each job that is refused, where several are; the sentences begin with the field, most of them."""
+    return [
+        FieldError(_path(number, _field_of(sentence)), f"job {number}: {sentence}")
+        for number, sentence in error.problems.items()
+    ]
+
+
+def _field_of(sentence: str) -> str | None:
+    word = sentence.removeprefix("the ").partition(" ")[0]
+    return word if word in _SHAPES else "task" if " declared a task " in sentence else None
+
+
+def _numbered(error: InvalidInput, jobs: Sequence[NewJob]) -> InvalidInput | Refused:
     """What the database says of a batch: it knows the number of the job, but not where only the commit shows it."""
     if found := _NUMBER.match(str(error)):
-        return type(error)(str(error), field=_path(int(found[1]), error.field))
+        kind = UNKNOWN_TASK if isinstance(error, UnknownTask) else INVALID
+        return Refused(kind, str(error), field=_path(int(found[1]), error.field), errors=_errors(error))
     parent = _MISSING_PARENT.match(str(error))
     workflow = _MISSING_WORKFLOW.match(str(error))
     number = next(

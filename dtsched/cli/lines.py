@@ -3,14 +3,15 @@
 import os
 import re
 import stat
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO, NamedTuple, cast
 
 import msgspec
 
+from dtsched.batches import Wrong, unless_wrong
 from dtsched.errors import Conflict, InvalidInput
-from dtsched.jobs import NewJob, check, shown
+from dtsched.jobs import NewJob, check, refused, shown
 
 MOST_LINES = 100_000
 AT_ONCE = 5_000
@@ -25,6 +26,8 @@ LONGEST_LINE = 8 * 1024 * 1024
 
 _NUMBER = re.compile("^job ([0-9]+): ")
 _PARENT = re.compile("depends_on names job ([0-9]+)")
+_OTHER = re.compile("job ([0-9]+) of the batch")
+_TOO = re.compile(r" \(refused too: job(s?) ([0-9, ]*[0-9])((?: and [0-9]+ more)?)\)$")
 _FIELDS = NewJob.__struct_fields__
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -92,12 +95,21 @@ class Batch(NamedTuple):
             line = self._line_of(text)
             if line is None:
                 raise
-            raise InvalidInput(f"line {line:,}: {_NUMBER.sub('', text, count=1)}", field=error.field) from error
+            raise InvalidInput(self._by_line(line, text), field=error.field, problems=self._lines(error)) from error
         except Conflict as error:
             line = self._line_of(str(error))
             if line is None:
                 raise
-            raise Conflict(f"line {line:,}: {_NUMBER.sub('', str(error), count=1)}") from error
+            raise Conflict(self._by_line(line, str(error)), problems=self._lines(error)) from error
+
+    def line(self, number: int) -> int:
+        return self.lines[number - 1]
+
+    def _by_line(self, line: int, text: str) -> str:
+        return f"line {line:,}: {by_line(_NUMBER.sub('', text, count=1), self.line)}"
+
+    def _lines(self, error: InvalidInput | Conflict) -> dict[int, str]:
+        return {self.line(n): by_line(sentence, self.line) for n, sentence in error.problems.items()}
 
     def _line_of(self, text: str) -> int | None:
         if text.startswith("line "):
@@ -108,6 +120,15 @@ class Batch(NamedTuple):
             parent = int(found[1])
             return next((line for job, line in zip(*self, strict=True) if parent in (job.depends_on or ())), None)
         return self.lines[0] if len(self.lines) == 1 else None
+
+
+def by_line(text: str, line: Callable[[int], int]) -> str:
+    """Where the schema speaks of other jobs of the batch by their numbers."""
+    text = _OTHER.sub(lambda found: f"line {line(int(found[1])):,}", text)
+    if too := _TOO.search(text):
+        numbers = ", ".join(f"{line(int(number)):,}" for number in too[2].split(", "))
+        return f"{text[: too.start()]} (refused too: line{too[1]} {numbers}{too[3]})"
+    return text
 
 
 def batches(source: Source, most: int) -> Iterator[Batch]:
@@ -125,19 +146,49 @@ def batches(source: Source, most: int) -> Iterator[Batch]:
 
 
 def whole(source: Source) -> Iterator[Batch]:
-    """As far as all may be one transaction."""
-    count = 0
+    """As far as all may be one transaction. All lines are read, and an error names each that is wrong."""
+    wrong: dict[int, InvalidInput] = {}
     try:
-        for batch in batches(source, AT_ONCE):
-            count += len(batch.jobs)
-            if count > MOST_LINES or source.bytes_read > MOST_BYTES:
-                raise InvalidInput(
-                    f"{source.name} has more than {MOST_LINES:,} lines or {MOST_BYTES // 1024**2} MiB, too much for "
-                    "one transaction: --batch 1000 commits every 1,000 lines"
-                )
-            yield batch
+        for part in entries(source, AT_ONCE, bounded=True):
+            wrong |= {line: entry.error for line, entry in part if isinstance(entry, Wrong)}
+            if not wrong:
+                yield Batch([entry for _, entry in part if isinstance(entry, NewJob)], [line for line, _ in part])
+        if wrong:
+            raise refused(wrong, of=len(wrong), noun="line")
     except InvalidInput as error:
-        raise InvalidInput(f"{error}; nothing was submitted", field=error.field) from error
+        raise InvalidInput(f"{error}; nothing was submitted", field=error.field, problems=error.problems) from error
+
+
+def entries(source: Source, most: int, *, bounded: bool) -> Iterator[list[tuple[int, NewJob | Wrong]]]:
+    """Lines and what they are, so many at a time; `bounded` as far as all may be one transaction."""
+    part: list[tuple[int, NewJob | Wrong]] = []
+    count, held = 0, 0
+    for number, raw in source.lines():
+        part.append((number, entry_of(raw)))
+        count, held = count + 1, held + len(raw)
+        if bounded and (count > MOST_LINES or source.bytes_read > MOST_BYTES):
+            raise InvalidInput(
+                f"{source.name} has more than {MOST_LINES:,} lines or {MOST_BYTES // 1024**2} MiB, too much for "
+                "one transaction: --batch 1000 commits every 1,000 lines"
+            )
+        if len(part) == most or held >= BATCH_BYTES:
+            yield part
+            part, held = [], 0
+    if part:
+        yield part
+
+
+def entry_of(raw: bytes) -> NewJob | Wrong:
+    try:
+        given = decoded(raw)
+    except InvalidInput as error:
+        return Wrong(error)
+    entry = unless_wrong(job_of, given, given.get("key"))
+    return Wrong(plain(entry.error), entry.key) if isinstance(entry, Wrong) else entry
+
+
+def plain(error: InvalidInput) -> InvalidInput:
+    return InvalidInput(in_json(error), field=error.field)
 
 
 def parse(number: int, raw: bytes) -> NewJob:

@@ -1,43 +1,55 @@
 """`dtsched submit-many`: the jobs of a file, one JSON object a line; all or none, or so many at a time."""
 
 import asyncio
+import functools
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, NamedTuple, TextIO
 from uuid import uuid4
 
 import click
 import msgspec
+from msgspec import UNSET, UnsetType
 from rich_click import RichCommand
 
+from dtsched.batches import ProblemCode, Refusal, Wrong
 from dtsched.cli.database import database
 from dtsched.cli.display import Display
-from dtsched.cli.lines import Batch, Source, batches, whole
+from dtsched.cli.exits import ExitCode
+from dtsched.cli.lines import MOST_LINES, Batch, Source, batches, by_line, entries, whole
 from dtsched.cli.options import dsn_option, json_option
 from dtsched.cli.output import print_json, say
 from dtsched.cli.wording import jobs
 from dtsched.connections import Connection, connect, translated
-from dtsched.correlation import correlate, correlated
+from dtsched.correlation import correlate, correlate_part, correlated
 from dtsched.errors import Conflict, InvalidInput
-from dtsched.jobs import Submitted
+from dtsched.jobs import NewJob, Submitted
 from dtsched.store import Store
 
 LARGEST_BATCH = 10_000
 
 
+class RefusedLine(msgspec.Struct, frozen=True):
+    line: int
+    code: ProblemCode
+    error: str
+    field: str | None
+
+
 class Summary(msgspec.Struct, kw_only=True):
     """`submitted` jobs were made, from first_id to last_id; `kept` ones were there with their keys, and
-    `replaced` ones got new values. The numbers of lines are those that are committed."""
+    `replaced` ones got new values. The numbers of lines are those that are committed. `refused` with --partial."""
 
     submitted: int = 0
     kept: int = 0
     replaced: int = 0
+    refused: list[RefusedLine] | UnsetType = UNSET
     first_id: int | None = None
     last_id: int | None = None
 
-    def add(self, results: list[Submitted]) -> None:
-        made = [each.id for each in results if each.created]
+    def add(self, results: Sequence[Submitted | Refusal]) -> None:
+        made = [each.id for each in results if isinstance(each, Submitted) and each.created]
         self.submitted += len(made)
         self.kept += sum(each.outcome == "kept" for each in results)
         self.replaced += sum(each.outcome == "replaced" for each in results)
@@ -54,10 +66,13 @@ class Summary(msgspec.Struct, kw_only=True):
     metavar="N",
     help="Commit every N lines. Without it, all jobs are submitted or none, of at most 100,000 lines.",
 )
-@click.option("--ids", is_flag=True, help="Print the id of every job, in the order of the lines.")
+@click.option(
+    "--partial", is_flag=True, help="Submit the lines that can be, and say of each other one why not. Exit code 2 then."
+)
+@click.option("--ids", is_flag=True, help="Print the id of every job, in the order of the lines; - of a refused one.")
 @dsn_option
 @json_option
-def submit_many_command(file: str, batch: int | None, ids: bool, dsn: str | None, as_json: bool) -> None:
+def submit_many_command(file: str, batch: int | None, partial: bool, ids: bool, dsn: str | None, as_json: bool) -> int:
     """Submit the jobs of a file, one JSON object a line.
 
     FILE is read as UTF-8, - is stdin. A line is what POST /v1/jobs takes: task, and perhaps args, queue, priority,
@@ -67,7 +82,8 @@ def submit_many_command(file: str, batch: int | None, ids: bool, dsn: str | None
     --batch, of its batch).
 
     A line that is wrong is exit code 2 and said with its number: without --batch nothing is submitted then, with
-    --batch the lines before its batch are, and it is said up to which.
+    --batch the lines before its batch are, and it is said up to which. With --partial all others are submitted, but
+    those that depend on it.
 
     \b
     dtsched submit-many jobs.ndjson
@@ -75,13 +91,26 @@ def submit_many_command(file: str, batch: int | None, ids: bool, dsn: str | None
     """
     if ids and as_json:
         raise click.UsageError("--ids and --json exclude each other: give one")
-    summary = Summary()
+    summary = Summary(refused=[] if partial else UNSET)
     with opened(file) as stream, database(dsn, create=True) as target, correlated(uuid4().hex):
         source = Source(stream, "stdin" if file == "-" else file)
-        Submitting(target, summary, sys.stdout if ids else None).run(source, batch)
+        with told_of_others():
+            Submitting(target, summary, sys.stdout if ids else None).run(source, batch, partial=partial)
     if as_json:
         print_json(summary)
     say(said(summary))
+    return ExitCode.USAGE if summary.refused else ExitCode.OK
+
+
+@contextmanager
+def told_of_others() -> Generator[None]:
+    """The error itself tells of the first wrong line."""
+    try:
+        yield
+    except (InvalidInput, Conflict) as error:
+        for line, sentence in list(error.problems.items())[1:]:
+            say(f"line {line:,}: {sentence}")
+        raise
 
 
 @contextmanager
@@ -101,7 +130,8 @@ def said(summary: Summary) -> str:
     kept = summary.kept
     by_keys = f" ({kept:,} {'was' if kept == 1 else 'were'} kept by {'its key' if kept == 1 else 'their keys'})"
     replaced = f", replaced {summary.replaced:,}" if summary.replaced else ""
-    return f"submitted {jobs(summary.submitted)}{replaced}{by_keys if kept else ''}"
+    refused = f", refused {len(summary.refused):,}" if summary.refused else ""
+    return f"submitted {jobs(summary.submitted)}{replaced}{by_keys if kept else ''}{refused}"
 
 
 class Submitting:
@@ -112,22 +142,23 @@ class Submitting:
         self._summary = summary
         self._ids = ids
         self._done = 0
-        self._under_way: Batch | None = None
+        self._under_way: Lines | None = None
 
-    def run(self, source: Source, batch: int | None) -> None:
+    def run(self, source: Source, batch: int | None, *, partial: bool) -> None:
         drawn_over = self._ids is not None and self._ids.isatty()
         shown = sys.stderr.isatty() and not drawn_over
         with asyncio.Runner() as runner, Display() if shown else nullcontext() as display:
-            if batch is None:
+            if batch is None and not partial:
                 runner.run(self._all_or_none(list(whole(source)), display))
                 return
             connection = runner.run(self._connected())
             try:
                 with self._said_how_far(source):
-                    for each in batches(source, batch):
+                    for each in parts_of(source, batch) if partial else wholes_of(source, batch or 1):
                         self._under_way = each
-                        submitted = runner.run(submit(Store(connection), each))
+                        submitted = runner.run(each.submitted(Store(connection)))
                         self._under_way, self._done = None, each.last_line
+                        self._tell_refused(each, submitted)
                         self._tell_ids(submitted)
                         if display:
                             display.advance(f"{self._submitted:,} jobs; bytes", source.bytes_read, source.size)
@@ -158,10 +189,17 @@ class Submitting:
                             display.advance("submitting", len(results), sum(len(one.jobs) for one in read))
         self._tell_ids(results)
 
-    def _tell_ids(self, results: list[Submitted]) -> None:
+    def _tell_refused(self, lines: "Lines", results: Sequence[Submitted | Refusal]) -> None:
+        for line, each in zip(lines.lines, results, strict=True):
+            if isinstance(each, Refusal) and self._summary.refused is not UNSET:
+                sentence = by_line(each.error, lambda number: lines.lines[number - 1])
+                self._summary.refused.append(RefusedLine(line, each.code, sentence, each.field))
+                say(f"line {line:,}: {sentence}")
+
+    def _tell_ids(self, results: Sequence[Submitted | Refusal]) -> None:
         self._summary.add(results)
         if self._ids is not None and results:
-            self._ids.write("".join(f"{each.id}\n" for each in results))
+            self._ids.write("".join(f"{each.id if each.id is not None else '-'}\n" for each in results))
             self._ids.flush()
 
     @contextmanager
@@ -170,9 +208,9 @@ class Submitting:
         try:
             yield
         except InvalidInput as error:
-            raise InvalidInput(f"{error}; {self._standing}", field=error.field) from error
+            raise InvalidInput(f"{error}; {self._standing}", field=error.field, problems=error.problems) from error
         except Conflict as error:
-            raise Conflict(f"{error}; {self._standing}") from error
+            raise Conflict(f"{error}; {self._standing}", problems=error.problems) from error
         except BaseException:
             unsure = self._under_way
             say(
@@ -191,6 +229,38 @@ async def submit(store: Store, batch: Batch) -> list[Submitted]:
         return await store.submit_many(correlate(batch.jobs))
 
 
+class Lines(NamedTuple):
+    """What is one transaction, and how it is submitted."""
+
+    lines: Sequence[int]
+    submitted: Callable[[Store], Coroutine[Any, Any, Sequence[Submitted | Refusal]]]
+
+    @property
+    def first_line(self) -> int:
+        return self.lines[0]
+
+    @property
+    def last_line(self) -> int:
+        return self.lines[-1]
+
+
+def wholes_of(source: Source, most: int) -> Iterator[Lines]:
+    """Batches that are submitted whole or not at all."""
+    for batch in batches(source, most):
+        yield Lines(batch.lines, functools.partial(submit, batch=batch))
+
+
+def parts_of(source: Source, most: int | None) -> Iterator[Lines]:
+    """Batches of which those lines are submitted that can be; without `most` all lines are one."""
+    read = entries(source, most or MOST_LINES, bounded=most is None)
+    for part in read if most is not None else filter(None, [[line for each in read for line in each]]):
+        yield Lines([line for line, _ in part], functools.partial(submit_partly, entries=[entry for _, entry in part]))
+
+
+async def submit_partly(store: Store, entries: Sequence[NewJob | Wrong]) -> Sequence[Submitted | Refusal]:
+    return await store.submit_partly(correlate_part(entries))
+
+
 def parts(read: list[Batch]) -> list[Batch]:
     """As they were read, or all at once if a line may depend on the key of a later one."""
     everything = Batch.joined(read)
@@ -203,6 +273,6 @@ def said_that_none() -> Generator[None]:
     try:
         yield
     except InvalidInput as error:
-        raise InvalidInput(f"{error}; nothing was submitted", field=error.field) from error
+        raise InvalidInput(f"{error}; nothing was submitted", field=error.field, problems=error.problems) from error
     except Conflict as error:
-        raise Conflict(f"{error}; nothing was submitted") from error
+        raise Conflict(f"{error}; nothing was submitted", problems=error.problems) from error
