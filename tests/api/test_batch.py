@@ -79,6 +79,62 @@ async def test_a_problem_names_the_job_and_nothing_is_written(
     assert set(written(connection).values()) == {0}
 
 
+async def test_a_partial_batch_writes_what_it_can_and_answers_for_each_job(api: Api, connect: Connect) -> None:
+    jobs = [
+        {"task": "a", "priority": 11},
+        {"task": "b"},
+        {"task": "c", "priority": "high"},
+        {"task": "d", "depends_on": [{"entry": 1}]},
+        {"task": "e", "depends_on": [{"entry": 2}]},
+        7,
+    ]
+    answer = await api.post("/v1/jobs/batch", json={"jobs": jobs, "partial": True})
+    assert answer.status_code == 201
+    first, second, third, fourth, fifth, sixth = answer.json()["jobs"]
+    refused = {"id": None, "created": False, "outcome": "refused", "code": "invalid-input"}
+    assert first == {**refused, "error": "priority must be 1 to 10, not 11", "field": "priority"}
+    assert third == {**refused, "error": 'priority must be an integer from 1 to 10, not "high"', "field": "priority"}
+    assert fourth["code"] == "parent-refused"
+    assert sixth == {**refused, "error": "a job must be an object, not 7", "field": None}
+    assert (second["outcome"], fifth["outcome"]) == ("created", "created")
+    rows = connect().execute("select id, depends_on from dtsched.jobs order by id").fetchall()
+    assert rows == [(second["id"], None), (fifth["id"], [second["id"]])]
+
+
+async def test_a_partial_batch_of_which_nothing_is_made_is_a_200(api: Api) -> None:
+    answer = await api.post("/v1/jobs/batch", json={"partial": True, "jobs": [{"task": "a", "priority": 11}]})
+    assert (answer.status_code, answer.json()["jobs"][0]["outcome"]) == (200, "refused")
+
+
+@pytest.mark.parametrize("partial", [None, 1, "true"])
+async def test_partial_is_true_or_false(api: Api, partial: object) -> None:
+    body = {"jobs": [{"task": "a"}], "partial": partial}
+    assert problem(await api.post("/v1/jobs/batch", json=body), 400)["detail"] == "partial must be true or false"
+    body["partial"] = False
+    assert (await api.post("/v1/jobs/batch", json=body)).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("jobs", "status", "errors"),
+    [
+        ([{}, {"priority": 11}, {"queue": "a b"}], 422, ["jobs[2].priority", "jobs[3].queue"]),
+        ([{"priority": "high"}, {}, {"priority": 11}], 400, ["jobs[1].priority", "jobs[3].priority"]),
+        ([{"depends_on": ["nobody"]}, {"task": "nosuch"}], 422, ["jobs[1].depends_on", "jobs[2].task"]),
+        ([{"key": "k", "on_conflict": "reject"}] * 3, 409, ["jobs[2].key", "jobs[3].key"]),
+    ],
+)
+async def test_a_problem_names_every_wrong_job(
+    api: Api, connect: Connect, jobs: list[dict[str, Any]], status: int, errors: list[str]
+) -> None:
+    connection = connect()
+    declare(connection)
+    document = problem(await api.post("/v1/jobs/batch", json=[{"task": TASK, **job} for job in jobs]), status)
+    assert [error["field"] for error in document["errors"]] == errors
+    assert all(error["detail"].startswith(f"job {error['field'][5]}: ") for error in document["errors"])
+    assert "(refused too: job" in document["detail"]
+    assert set(written(connection).values()) == {0}
+
+
 async def test_10000_jobs_are_a_batch_and_10001_are_not(api: Api, connect: Connect) -> None:
     job = {"task": "echo"}
     assert len((await api.post("/v1/jobs/batch", json=[job] * 10_000)).json()["jobs"]) == 10_000

@@ -312,3 +312,58 @@ def test_20_000_jobs_go_in_at_once(cli: Cli, connect: Connect) -> None:
     assert cli("submit-many", path, "--json").json["submitted"] == 20_000
     assert time.monotonic() - began < 20  # a tenth of what two cores do: 40,000 a second
     assert values(connect()) == list(range(20_000))
+
+
+BAD = '{"task": "echo", "priority": 11}'
+SAYS = "priority must be 1 to 10, not 11"
+
+
+def test_every_wrong_line_is_named_and_nothing_is_submitted(cli: Cli, connect: Connect) -> None:
+    ended = cli("submit-many", file_of(GOOD, BAD, "", "{", BAD))
+    assert ended.code == 2
+    *others, last = ended.err.splitlines()
+    assert [line.partition(": ")[0] for line in others] == ["line 4", "line 5"]
+    assert last == f"dtsched: line 2: {SAYS} (refused too: lines 4, 5); nothing was submitted"
+    assert values(connect()) == []
+
+
+def test_lines_that_the_schema_refuses_are_named_by_their_lines(cli: Cli, connect: Connect) -> None:
+    held = '{"task": "echo", "key": "k", "on_conflict": "reject"}'
+    ended = cli("submit-many", file_of("", held, "", held, held))
+    assert ended.code == 4
+    first, last = ended.err.splitlines()
+    assert first.startswith('line 5: the key "k" is held by line 2: wait')
+    assert last.startswith('dtsched: line 4: the key "k" is held by line 2: wait')
+    assert last.endswith(" (refused too: line 5); nothing was submitted")
+    assert values(connect()) == []
+
+
+def test_a_partial_file_is_submitted_as_far_as_it_is_right(cli: Cli, connect: Connect) -> None:
+    child = '{"task": "echo", "depends_on": [{"entry": 2}]}'
+    later = '{"task": "echo", "depends_on": ["p"]}'
+    ended = cli("submit-many", file_of("", GOOD, BAD, child, "{", later, '{"task": "echo", "key": "p"}'), "--partial")
+    assert ended.code == 2
+    assert ended.err.splitlines() == [
+        f"line 3: {SAYS}",
+        "line 4: depends_on names line 3, which is refused itself",
+        "line 5: it is not JSON: Input data was truncated",
+        "submitted 3 jobs, refused 3",
+    ]
+    assert connect().execute("select depends_on from dtsched.jobs order by id").fetchall() == [(None,), ([3],), (None,)]
+
+
+def test_a_partial_file_in_batches_goes_on_after_a_wrong_line(cli: Cli, connect: Connect) -> None:
+    ended = cli("submit-many", file_of(*numbered(3), BAD, *numbered(2)), "--partial", "--batch", "2", "--json")
+    assert ended.code == 2
+    assert ended.json["refused"] == [{"line": 4, "code": "invalid-input", "error": SAYS, "field": "priority"}]
+    assert (ended.json["submitted"], len(values(connect()))) == (5, 5)
+
+
+def test_a_partial_file_without_a_wrong_line_is_0_and_an_empty_one_too(cli: Cli) -> None:
+    ended = cli("submit-many", file_of(GOOD), "--partial", "--json")
+    assert (ended.code, ended.json["refused"]) == (0, [])
+    assert cli("submit-many", file_of(), "--partial").code == 0
+
+
+def test_ids_of_refused_lines_are_dashes(cli: Cli) -> None:
+    assert cli("submit-many", file_of(BAD, GOOD), "--partial", "--ids").out == "-\n1\n"

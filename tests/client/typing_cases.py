@@ -9,7 +9,7 @@ from typing import Any, assert_type
 
 import psycopg
 
-from dtsched import App, Context, JobHandle, Options, Retry
+from dtsched import App, Context, JobHandle, Options, Refusal, Retry
 
 app = App()
 
@@ -73,6 +73,7 @@ async def right_calls(connection: psycopg.AsyncConnection, synchronous: psycopg.
     parent = await send.submit("a")
     assert_type(await plain.options(depends_on=[parent, 5]).submit(at), JobHandle[str | None])
     assert_type(await send.submit_many([{"to": "a"}, ({"to": "b"}, Options(priority=9))]), list[JobHandle[int]])
+    assert_type(await send.submit_many([{"to": "a"}], partial=True), list[JobHandle[int] | Refusal])
     assert_type(await app.submit("send", {"to": "a"}, queue="mail"), JobHandle[Any])
 
 
