@@ -375,6 +375,7 @@ class App:
         max_crashes: int | None = None,
         result: bool = True,
         max_result: int = MAX_RESULT_BYTES,
+        result_ttl: float | str | None = None,
     ) -> "TaskDecorator": ...
     def task(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
         """Makes a handler of a function, async or plain, under its own name or `name`. A first parameter annotated
@@ -383,7 +384,8 @@ class App:
         own, which is killed at the timeout or when the job is cancelled. unique="args" gives each job a key made of
         its args, unique=("user_id",) of these alone; key_for and on_conflict are as in Options, for jobs with a key.
         With result=False nothing is kept of what it returns, else at most `max_result` bytes of JSON; more fails the
-        job."""
+        job. `result_ttl` is how long it is kept, "forever" for as long as the job; without it the queue's retention
+        says."""
         decorator = TaskDecorator(self, options)
         return decorator if function is None else decorator(function)
 

@@ -10,7 +10,7 @@ import msgspec
 from dtsched.batches import Refusal, check_each
 from dtsched.correlation import correlate, correlate_part
 from dtsched.edits import checked_changes
-from dtsched.errors import JobFailed, NotFound
+from dtsched.errors import JobFailed, NotFound, ResultExpired
 from dtsched.filters import Filter
 from dtsched.jobs import ENDED, Emitted, Job, NewJob, Submitted, check_all, check_event, check_name
 from dtsched.limits import checked_limit, checked_settings
@@ -218,12 +218,18 @@ class Client:
             return await store.logs(job_id, after=after, limit=_PAGE, attempt=attempt)
 
     async def result(self, job_id: int, *, timeout: float | None = None) -> Any:
-        """What the handler returned. JobFailed when the job failed or was cancelled, TimeoutError as wait() does."""
+        """What the handler returned. JobFailed when the job failed or was cancelled, ResultExpired when that is not
+        kept any more, TimeoutError as wait() does."""
         return result_of(await self.wait(job_id, timeout=timeout))
 
 
 def result_of(job: Job) -> Any:
-    """The result of a job that has ended."""
+    """The result of a job that has ended. ResultExpired when it is not kept any more."""
     if job.state != "completed":
         raise JobFailed(f"job {job.id} ({job.task}) {job.state}: {job.error or 'no reason was given'}", state=job.state)
+    if job.result_expired_at is not None:
+        raise ResultExpired(
+            f"job {job.id} ({job.task}) completed, and its result expired at {job.result_expired_at.isoformat(' ')}",
+            at=job.result_expired_at,
+        )
     return job.result

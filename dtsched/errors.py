@@ -1,6 +1,7 @@
 """The errors of dtsched. Each message is one sentence for a person: what was wrong, with what value, what to do."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
 
 class DtschedError(Exception):
@@ -56,6 +57,14 @@ class SchemaMismatch(SchemaMissing):
 
 class DatabaseUnreachable(DtschedError):
     """The database does not answer, or does not let this user in."""
+
+
+class ResultExpired(NotFound):
+    """An awaited job has completed, and its result is not kept any more; `at` is when it expired."""
+
+    def __init__(self, message: str, *, at: datetime) -> None:
+        super().__init__(message)
+        self.at = at
 
 
 class JobFailed(DtschedError):

@@ -43,7 +43,8 @@ _LATEST = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A job as the database has it. `timeout` in seconds; `result` is decoded JSON; `progress` has percent, message and
-    at, of the attempt that runs or ran last."""
+    at, of the attempt that runs or ran last. It holds its key until `key_until` though it may have ended by then; of
+    "kept" that is the end of the year 9999. From `result_expired_at` on there is no result any more."""
 
     id: int
     queue: str
@@ -69,6 +70,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: datetime | None
     workflow_id: int | None
     skipped: bool
+    deadline: datetime | None
+    key_until: datetime | None
+    result_expired_at: datetime | None
 
 
 class ParentEdge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -51,7 +51,7 @@ _SUBMIT_PARTLY: LiteralString = """select id, created, outcome, code, error, fie
     from dtsched.submit_partly(%s::jsonb, %s, %s::jsonb)"""
 _JOB_COLUMNS: LiteralString = """id, queue, task, args, state, priority, run_at, attempt, max_attempts, timeout, key,
     limit_key, depends_on, tags, result, error, progress, worker_id, correlation_id, created_at, started_at,
-    finished_at, workflow_id, skipped"""
+    finished_at, workflow_id, skipped, deadline, key_until, result_expired_at"""
 _JOB: LiteralString = f"select {_JOB_COLUMNS} from dtsched.job(%s)"
 _LIST_JOBS: LiteralString = f"select {_JOB_COLUMNS}, scanned_to from dtsched.list_jobs(%s::jsonb, %s, %s)"
 _RECORD_STEP: LiteralString = "select result, created from dtsched.record_step(%s, %s, %s, %s::jsonb)"

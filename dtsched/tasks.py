@@ -31,6 +31,7 @@ from dtsched.uniqueness import Unique, key_of
 
 Executor: TypeAlias = Literal["async", "thread", "process"]
 
+_LONGEST_TTL_SECONDS = 36_600 * 86_400.0
 _EXECUTORS = get_args(Executor)
 _AT = re.compile(r" - at `\$(?:\.(?P<field>[^`\[.]+))?[^`]*`$")
 _FIELD = re.compile(r"field `(?P<field>[^`]+)`")
@@ -41,8 +42,8 @@ class TaskDefinition:
     """A handler under a name. `timeout` is seconds an attempt; `executor` says where it runs, by default in the event
     loop for an async def and in a thread for a def; `max_crashes` workers or processes may die under a job before it
     fails; `queue` and the others are what its jobs get unless they say otherwise. `max_result` is in bytes of JSON, and
-    0 on the definition where no result is kept. Raises InvalidInput for a signature whose arguments cannot travel as
-    named JSON values."""
+    0 on the definition where no result is kept; `result_ttl` is seconds, or "forever". Raises InvalidInput for a
+    signature whose arguments cannot travel as named JSON values."""
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class TaskDefinition:
         max_crashes: int | None = None,
         result: bool = True,
         max_result: int = MAX_RESULT_BYTES,
+        result_ttl: float | str | None = None,
     ) -> None:
         if not inspect.isroutine(function):
             raise InvalidInput(f"a handler must be a function, not {shown(function)}", field="function")
@@ -79,6 +81,7 @@ class TaskDefinition:
         if max_crashes is not None and not 1 <= max_crashes <= 1000:
             raise InvalidInput(f"max_crashes must be 1 to 1000, not {max_crashes}", field="max_crashes")
         self.timeout = None if timeout is None else parse_duration(timeout, field="timeout")
+        self.result_ttl = _result_ttl(result_ttl)
         self.key_for = key_for
         self.on_conflict: OnConflict | None = on_conflict
         check(
@@ -185,6 +188,7 @@ class TaskDefinition:
             "retry_never": self.rules.never,
             "retry_delays": self.rules.delays,
             "executor": self.executor,
+            "result_ttl": self.result_ttl,
         }
         return {
             "settings": {name: value for name, value in settings.items() if value not in (None, (), {})},
@@ -265,6 +269,15 @@ class TaskRegistry(Mapping[str, TaskDefinition]):
 
     def __len__(self) -> int:
         return len(self._definitions)
+
+
+def _result_ttl(given: float | str | None) -> float | str | None:
+    if given is None or given == "forever":
+        return given
+    seconds = parse_duration(given, field="result_ttl")
+    if not 0 <= seconds <= _LONGEST_TTL_SECONDS:
+        raise InvalidInput(f'result_ttl must be 0 to 36600 days, or "forever", not {shown(given)}', field="result_ttl")
+    return seconds
 
 
 def _max_result(name: str, *, kept: bool, most: int) -> int:

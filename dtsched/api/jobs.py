@@ -1,5 +1,6 @@
 """What can be read of one job: itself, its result, its attempts, and why it is where it is."""
 
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -19,11 +20,13 @@ from dtsched.store import Store
 
 
 class Result(Struct, frozen=True):
-    """`result` is what the handler returned, `error` why there is nothing; both null while the job is unfinished."""
+    """`result` is what the handler returned, `error` why there is nothing; both null while the job is unfinished. From
+    `expired_at` on the result of a completed job is not kept any more."""
 
     state: JobState
     result: Any
     error: str | None
+    expired_at: datetime | None = None
 
 
 class Attempts(Struct, frozen=True):
@@ -61,7 +64,7 @@ async def get_result(
     job = await database.wait(wanted, seconds or 0, unless=partial(disconnected, request))
     ended = job.state in ENDED
     return Response(
-        Result(job.state, job.result, job.error) if ended else Result(job.state, None, None),
+        Result(job.state, job.result, job.error, job.result_expired_at) if ended else Result(job.state, None, None),
         status_code=200 if ended else 202,
         headers={**applied(seconds), **({} if ended else {"retry-after": "1"})},
     )

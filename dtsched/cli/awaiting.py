@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from dtsched.cli.exits import ExitCode
 from dtsched.cli.output import print_json, say
+from dtsched.cli.wording import at
 from dtsched.errors import NotFound
 from dtsched.jobs import ENDED, Job
 from dtsched.settings import parse_duration
@@ -67,6 +68,9 @@ def tell_end(job: Job, *, as_json: bool) -> int:
     """Prints the result, or with --json the whole job; returns the exit code."""
     if as_json:
         print_json(job)
+    elif job.result_expired_at is not None:
+        say(f"job {job.id} completed, and its result expired at {at(job.result_expired_at)}")
+        return ExitCode.NOT_FOUND
     elif job.state == "completed":
         print_json(job.result)
     if job.state != "completed":

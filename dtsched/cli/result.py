@@ -20,7 +20,8 @@ from dtsched.store import Store
 def result_command(job_id: int, wait: bool, timeout: str | None, dsn: str | None, as_json: bool) -> int:
     """Print the result of a job, as JSON.
 
-    With --json it is the whole job. Exit code 3 if there is none of that id, 4 if it has not ended and nobody waits,
+    With --json it is the whole job. Exit code 3 if there is none of that id or its result has
+    expired, 4 if it has not ended and nobody waits,
     5 if it failed or was cancelled, and then why on stderr.
 
     \b

@@ -18,6 +18,7 @@ from dtsched.store import Store
 
 LONGEST_TRACEBACK = 20
 LONGEST_RESULT = 200
+_KEPT = 9999
 
 
 class Shown(Job, frozen=True, kw_only=True):
@@ -79,6 +80,8 @@ async def existing(store: Store, job_id: int) -> Job:
 def fields(job: Shown) -> list[tuple[str, str]]:
     values = [(name, shown(getattr(job, name))) for name in Job.__struct_fields__]
     values = [(name, progress_text(job.progress) if name == "progress" and text else text) for name, text in values]
+    if job.key_until is not None and job.key_until.year == _KEPT:
+        values = [(name, "as long as the job is kept" if name == "key_until" else text) for name, text in values]
     why = [("why", job.reasons[0].reason)] if job.reasons else []
     return [(name, text) for name, text in values if text is not None] + why
 

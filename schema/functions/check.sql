@@ -163,6 +163,12 @@ as $$
         union all select kept.parent_id, 'cancelled_by' from dtsched.cancelled_by kept) kept
     where not exists (select from dtsched.jobs job where job.id = kept.job_id)
     union all
+    select 'a result that has expired is gone', job.id, format('%s, expired %s', job.state, job.result_expired_at)
+    from dtsched.jobs job
+    where job.result_expired_at is not null
+        and (job.state <> 'completed' or job.result is not null
+             or exists (select from dtsched.results stored where stored.job_id = job.id))
+    union all
     select 'a job is looked at when its retention has passed', ended.id, coalesce(format('looked at again %s, past it %s',
         looked_at.due_at, ended.gone_at), 'never looked at')
     from (

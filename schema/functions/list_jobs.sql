@@ -39,6 +39,9 @@ returns table (
     finished_at timestamptz,
     workflow_id bigint,
     skipped boolean,
+    deadline timestamptz,
+    key_until timestamptz,
+    result_expired_at timestamptz,
     scanned_to bigint
 )
 language plpgsql stable security definer
@@ -58,11 +61,15 @@ begin
     select job.id, job.queue::text, job.task::text, job.args::jsonb, job.state, job.priority::integer,
         job.run_at::timestamptz, job.attempt, job.max_attempts::integer,
         extract(epoch from job.timeout)::double precision, job.key::text, job.limit_key::text, job.depends_on::bigint[],
-        job.tags::text[], coalesce(stored.result, job.result), job.error, job.progress, job.worker_id,
+        job.tags::text[], case when expired.at is null then coalesce(stored.result, job.result) end, job.error, job.progress, job.worker_id,
         job.correlation_id::text, job.created_at, job.started_at, job.finished_at,
-        job.workflow_id, job.skipped is true, null::bigint
+        job.workflow_id, job.skipped is true, job.deadline::timestamptz, dtsched.finite(job.key_until), expired.at,
+        null::bigint
     from dtsched.jobs job
     left join dtsched.results stored on stored.job_id = job.id
+    cross join lateral (
+        select dtsched.result_expired(job.state, job.task, job.queue, job.finished_at, job.result_expired_at,
+                                      job.result is not null or stored.job_id is not null)) expired (at)
     where job.id = any (v_found)
     order by job.id desc;
     if v_scanned_to is not null then

@@ -27,20 +27,26 @@ declare
 begin
     with rule as materialized (
         select kept.queue, kept.completed, kept.failed, kept.cancelled, kept.results,
-            least(kept.completed, kept.failed, kept.cancelled) as shortest
+            least(kept.completed, kept.failed, kept.cancelled, kept.results) as shortest
         from dtsched.retention() kept
+    ),
+    of_task as materialized (
+        select task.name::text, dtsched.retention_seconds(task.settings, 'result_ttl') as results
+        from dtsched.tasks task
+        where dtsched.retention_seconds(task.settings, 'result_ttl') is not null
     ),
     ruled as (
         select job.id, job.state, job.finished_at,
             case job.state when 'completed' then coalesce(own.completed, fallback.completed)
                 when 'failed' then coalesce(own.failed, fallback.failed)
                 when 'cancelled' then coalesce(own.cancelled, fallback.cancelled) end as kept,
-            coalesce(own.shortest, fallback.shortest) as shortest,
-            case when job.state = 'completed' and coalesce(own.results, fallback.results) < 'Infinity'
+            least(coalesce(own.shortest, fallback.shortest), of_task.results) as shortest,
+            case when job.state = 'completed' and coalesce(of_task.results, own.results, fallback.results) < 'Infinity'
                 and (job.result is not null
                      or exists (select from dtsched.results stored where stored.job_id = job.id))
-                then coalesce(own.results, fallback.results) end as result_kept
+                then coalesce(of_task.results, own.results, fallback.results) end as result_kept
         from dtsched.jobs job
+        left join of_task on of_task.name = job.task::text
         left join rule own on own.queue = job.queue::text
         cross join (select * from rule where rule.queue is null) fallback
         where job.id >= p_chunk * c_size and job.id < (p_chunk + 1) * c_size
@@ -59,7 +65,7 @@ begin
             then least(judged.gone_at, case when judged.bare_at > v_now then judged.bare_at end)
             else least(judged.gone_at, dtsched.expiry(v_now, judged.shortest)) end)
             filter (where (judged.gone_at <= v_now) is not true),
-        (select min(rule.shortest) from rule)
+        least((select min(rule.shortest) from rule), (select min(of_task.results) from of_task))
     into v_known, v_expired, v_strip, v_due, v_shortest
     from judged;
 
@@ -85,12 +91,16 @@ begin
         select job.id
         from dtsched.jobs job
         where job.id = any (v_strip[1:p_limit - pruned]) and job.state = 'completed'
+            and dtsched.result_expiry(job.task, job.queue, job.finished_at) <= v_now
         order by job.id
         for no key update skip locked);
     stripped := cardinality(v_locked);
     if stripped > 0 then
         delete from dtsched.results stored where stored.job_id = any (v_locked);
-        update dtsched.jobs job set result = null where job.id = any (v_locked) and job.result is not null;
+        update dtsched.jobs job
+        set result = null,
+            result_expired_at = dtsched.result_expiry(job.task, job.queue, job.finished_at)
+        where job.id = any (v_locked);
     end if;
     if stripped < cardinality(v_strip) then
         v_due := v_now;

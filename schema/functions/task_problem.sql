@@ -21,5 +21,9 @@ begin
     if v_crashes <> 'null' and v_crashes::text !~ '^([1-9][0-9]{0,2}|1000)$' then
         return format('max_crashes must be 1 to 1000, not %s', dtsched.shown(v_crashes));
     end if;
+    if coalesce(p_settings -> 'result_ttl', 'null') <> 'null' and dtsched.retention_seconds(p_settings, 'result_ttl') is null then
+        return format('result_ttl must be 0 to 36600 days, in seconds, or "forever", not %s',
+                      dtsched.shown(p_settings -> 'result_ttl'));
+    end if;
     return null;
 end $$;

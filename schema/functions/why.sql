@@ -13,11 +13,16 @@ declare
     v_now timestamptz := dtsched.now();
 begin
     select job.id, job.state, job.queue::text as queue, job.task::text as task, job.priority::smallint as priority, job.run_at,
-        job.attempt, job.max_attempts, job.depends_on, job.error, job.worker_id, job.started_at, job.finished_at, job.limit_key
+        job.attempt, job.max_attempts, job.depends_on, job.error, job.worker_id, job.started_at, job.finished_at, job.limit_key,
+        job.deadline
     into v_job
     from dtsched.jobs job
     where job.id = p_id;
     if not found then
+        return;
+    end if;
+    if v_job.state in ('blocked', 'scheduled', 'ready') and v_job.deadline <= v_now then
+        return query select 'deadline', dtsched.why_deadline(v_job.deadline, null, v_now);
         return;
     end if;
     case v_job.state
@@ -46,9 +51,8 @@ begin
             order by step.begun_at
             limit 1;
             if found then
-                return;
-            end if;
-            if v_job.run_at > v_now then
+                null;
+            elsif v_job.run_at > v_now then
                 return query select 'later', format('it is to run at %s, in %s%s', date_trunc('second', v_job.run_at),
                     date_trunc('second', v_job.run_at - v_now),
                     case when v_job.attempt > 0 then format('; attempt %s of %s ended with: %s', v_job.attempt,
@@ -80,4 +84,7 @@ begin
             return query select v_job.state, format('it ended at %s%s', date_trunc('second', v_job.finished_at),
                 case when v_job.error is not null then ': ' || v_job.error else '' end);
     end case;
+    if v_job.state in ('blocked', 'scheduled', 'ready') and v_job.deadline is not null then
+        return query select 'deadline', dtsched.why_deadline(v_job.deadline, v_job.run_at, v_now);
+    end if;
 end $$;

@@ -7,6 +7,9 @@ create table dtsched.prunable (
 ) with (fillfactor = 50);
 create index prunable_due_idx on dtsched.prunable (due_at);
 
+-- By when the result of a completed job was past its retention; it is gone then. No domain: that would rewrite the table.
+alter table dtsched.jobs add column result_expired_at timestamptz;
+
 -- One row: the retention of queues that say nothing of their own, and by which rules prunable.due_at was reckoned.
 create table dtsched.pruning (
     one       boolean not null default true constraint pruning_pkey primary key constraint one_row check (one),
