@@ -14,7 +14,7 @@ from dtsched.errors import JobFailed, NotFound, ResultExpired
 from dtsched.filters import Filter
 from dtsched.jobs import ENDED, Emitted, Job, NewJob, Submitted, check_all, check_event, check_name
 from dtsched.limits import checked_limit, checked_settings
-from dtsched.overview import JobPage, LimitRecord, LogLine, WorkflowRecord
+from dtsched.overview import HeldLimits, JobPage, LimitRecord, LogLine, WorkflowRecord
 from dtsched.pool import Pool
 from dtsched.store import Store
 from dtsched.waiting import Waiting
@@ -148,6 +148,13 @@ class Client:
         checked = checked_limit(key, concurrency, rate, burst)
         async with self.pool.store() as store:
             return await store.set_limit(checked)
+
+    async def effective_limits(self, key: str, *, queue: str = "default") -> HeldLimits:
+        """What holds for a limit key among the jobs of a queue: its own limits, else the queue's, else one at once."""
+        checked_limit(key)
+        check_name("queue", queue)
+        async with self.pool.store() as store:
+            return await store.effective_limits(key, queue)
 
     async def limits(self, key: str | None = None, *, after: str | None = None, limit: int = 200) -> list[LimitRecord]:
         """Keys that have limits of their own, jobs that run, or jobs that wait; by key, at most 200 a page."""

@@ -110,6 +110,22 @@ class LimitRecord(msgspec.Struct, frozen=True, kw_only=True):
     open_until: datetime | None
 
 
+class HeldLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds for a limit key among the jobs of a queue; `rate` and `burst` are None without a rate."""
+
+    queue: str
+    concurrency: int
+    rate: float | None
+    burst: int | None
+
+
+def untouched(limit_key: str) -> LimitRecord:
+    """Of a limit key for which nothing is set, and no job of which runs or waits."""
+    return LimitRecord(
+        limit_key=limit_key, concurrency=None, rate=None, burst=None, running=0, waiting=0, open_until=None
+    )
+
+
 class Retention(msgspec.Struct, frozen=True):
     """How many seconds ended jobs are kept, and the results of completed ones; None: for ever. `queue` None: of all
     queues that say nothing of their own."""

@@ -22,6 +22,7 @@ from dtsched.jobs import Emitted, Job, NewJob, Outcome, ParentResult, Submitted,
 from dtsched.limits import KeyLimit
 from dtsched.overview import (
     AttemptRecord,
+    HeldLimits,
     IdPage,
     JobPage,
     LimitRecord,
@@ -36,6 +37,7 @@ from dtsched.overview import (
     TaskRecord,
     WorkerRecord,
     WorkflowRecord,
+    untouched,
 )
 from dtsched.schedules import Due, DueSchedule, NewSchedule, Schedule, Tick
 
@@ -294,14 +296,16 @@ class Store:
     async def set_limit(self, limit: KeyLimit) -> LimitRecord:
         """As checked_limit() passed it. What is None is as the queue of a job says."""
         await self._rows("select dtsched.set_limit(%s, %s::integer, %s::double precision, %s::integer)", *limit)
-        return await self.limit(limit.key) or LimitRecord(
-            limit_key=limit.key, concurrency=None, rate=None, burst=None, running=0, waiting=0, open_until=None
-        )
+        return await self.limit(limit.key) or untouched(limit.key)
 
     async def limit(self, key: str) -> LimitRecord | None:
         """None where nothing is set for the key, and no job of it runs or waits."""
         found = await self.limits(key)
         return found[0] if found else None
+
+    async def effective_limits(self, key: str, queue: str = "default") -> HeldLimits:
+        """What holds for the key among the jobs of this queue."""
+        return (await self._records(HeldLimits, "select * from dtsched.effective_limits(%s, %s)", key, queue))[0]
 
     async def limits(self, key: str | None = None, *, after: str | None = None, limit: int = 200) -> list[LimitRecord]:
         """By key, at most 200; `after` is the last one of the page before."""

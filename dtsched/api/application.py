@@ -35,6 +35,7 @@ from dtsched.api.queues import (
     set_queue,
 )
 from dtsched.api.requests import ApiRequest
+from dtsched.api.retention import get_past_retention, get_retention, prune, set_retention
 from dtsched.api.schedules import (
     delete_schedule,
     get_next_times,
@@ -82,6 +83,10 @@ HANDLERS = [
     get_limit,
     set_limit,
     delete_limit,
+    get_retention,
+    set_retention,
+    get_past_retention,
+    prune,
     create_workflow,
     list_workflows,
     get_workflow,

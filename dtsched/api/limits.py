@@ -6,18 +6,20 @@ from urllib.parse import unquote, urlencode
 from litestar import Response, delete, get, put
 from litestar.di import NamedDependency
 from msgspec import Meta, Struct
+from msgspec.structs import asdict
 
 from dtsched.api.database import Database
 from dtsched.api.documentation import JSON, Answer, documented
-from dtsched.api.requests import ApiRequest, convert, object_of, query_of
+from dtsched.api.requests import ApiRequest, Name, convert, object_of, query_of
 from dtsched.api.settings import KeyLimitsBody
 from dtsched.errors import InvalidInput, NotFound
-from dtsched.jobs import shown
 from dtsched.limits import checked_limit
-from dtsched.overview import LimitRecord
+from dtsched.overview import HeldLimits, LimitRecord, untouched
+from dtsched.store import Store
 
 _PREFIX = b"/v1/limits/"
 _SHAPES = {"concurrency": "a whole number", "rate": "a number", "burst": "a whole number"}
+_QUEUE_SHAPES = {"queue": "1 to 128 characters out of A-Z a-z 0-9 . _ : -"}
 _PAGE_SHAPES = {"limit": "1 to 200", "after": "1 to 255 characters without control characters"}
 
 
@@ -26,6 +28,18 @@ class LimitPage(Struct, frozen=True, forbid_unknown_fields=True):
 
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
     after: Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,255}$")] | None = None
+
+
+class OfQueue(Struct, frozen=True, forbid_unknown_fields=True):
+    """`queue`: whose defaults hold for a key that has no limits of its own."""
+
+    queue: Name = "default"
+
+
+class EffectiveLimit(LimitRecord, frozen=True, kw_only=True):
+    """A limit key, and what holds for it among the jobs of one queue."""
+
+    effective: HeldLimits
 
 
 class Limits(Struct, frozen=True):
@@ -56,14 +70,21 @@ async def list_limits(request: ApiRequest, database: NamedDependency[Database]) 
     return Response(Limits(found, following), headers=link)
 
 
-@get("/v1/limits/{key:path}", summary="Get a limit key", opt=documented("queues", {200: LimitRecord}))
-async def get_limit(request: ApiRequest, database: NamedDependency[Database]) -> LimitRecord:
-    """404 where nothing is set for it, and no job of it runs or waits."""
+@get(
+    "/v1/limits/{key:path}",
+    summary="Get a limit key",
+    opt=documented("queues", {200: EffectiveLimit}, query=OfQueue),
+)
+async def get_limit(request: ApiRequest, database: NamedDependency[Database]) -> EffectiveLimit:
+    """Also one that nobody has used yet; `effective` is what holds for it among the jobs of a queue."""
     wanted = _key_of(request)
-    found = await database.store(lambda store: store.limit(wanted))
-    if found is None:
-        raise NotFound(f"nothing is set for limit key {shown(wanted)}, and no job of it runs or waits")
-    return found
+    queue = query_of(request, OfQueue, _QUEUE_SHAPES).queue
+
+    async def read(store: Store) -> EffectiveLimit:
+        limit = await store.limit(wanted) or untouched(wanted)
+        return EffectiveLimit(**asdict(limit), effective=await store.effective_limits(wanted, queue))
+
+    return await database.store(read)
 
 
 @put(

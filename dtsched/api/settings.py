@@ -38,6 +38,11 @@ class Retention(Struct, forbid_unknown_fields=True):
     results: Kept | None = None
 
 
+RetentionBody: TypeAlias = Annotated[
+    Retention, Meta(extra_json_schema={"examples": [{"completed": "2d", "results": "12h"}]})
+]
+
+
 class QueueSettings(Struct, forbid_unknown_fields=True):
     """Each may be left out, which leaves it as it is; null takes it away."""
 

@@ -1,6 +1,7 @@
 """`dtsched limit`: limit keys, their limits, and what runs and waits under them."""
 
 import click
+from msgspec.structs import asdict
 from rich_click import RichCommand, RichGroup
 
 from dtsched.cli.database import with_store
@@ -11,9 +12,10 @@ from dtsched.cli.settings import rate as rate_text
 from dtsched.cli.settings import whole
 from dtsched.cli.tables import show_table
 from dtsched.cli.wording import breaker
-from dtsched.errors import InvalidInput, NotFound
+from dtsched.errors import InvalidInput
+from dtsched.jobs import check_name
 from dtsched.limits import checked_limit
-from dtsched.overview import LimitRecord
+from dtsched.overview import HeldLimits, LimitRecord, untouched
 from dtsched.store import Store
 
 PAGE = 200
@@ -65,15 +67,27 @@ def list_limits(after: str | None, count: int, dsn: str | None, as_json: bool) -
 
 @limit_command.command("show", cls=RichCommand)
 @click.argument("key")
+@click.option("--queue", metavar="NAME", default="default", show_default=True, help="Whose defaults hold for the key.")
 @dsn_option
 @json_option
-def show_limit(key: str, dsn: str | None, as_json: bool) -> None:
-    """Show a limit key. Exit code 3 if nothing is set for it, and no job of it runs or waits."""
+def show_limit(key: str, queue: str, dsn: str | None, as_json: bool) -> None:
+    """Show a limit key, also one that nobody has used yet, and what holds for it among the jobs of a queue."""
     checked_limit(key)
-    found = with_store(dsn, lambda store: store.limit(key))
-    if found is None:
-        raise NotFound(f"nothing is set for limit key {key}, and no job of it runs or waits")
-    print_json(found) if as_json else print_fields(fields(found))
+    check_name("queue", queue)
+
+    async def read(store: Store) -> tuple[LimitRecord, HeldLimits]:
+        return await store.limit(key) or untouched(key), await store.effective_limits(key, queue)
+
+    found, held = with_store(dsn, read)
+    if as_json:
+        print_json({**asdict(found), "effective": asdict(held)})
+    else:
+        print_fields([*fields(found), (f"in queue {held.queue}", in_words(held))])
+
+
+def in_words(held: HeldLimits) -> str:
+    rate = "" if held.rate is None else f", {rate_text(held.rate)}, {held.burst} after a quiet while"
+    return f"{held.concurrency} at once{rate}"
 
 
 @limit_command.command("set", cls=RichCommand)

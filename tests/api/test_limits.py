@@ -47,12 +47,14 @@ async def test_a_limit_key_is_set_read_listed_and_taken_back(api: Api) -> None:
         "limit_key": "tenant-7", "concurrency": 3, "rate": 10, "burst": 20, "running": 0, "waiting": 0,
         "open_until": None,
     }  # fmt: skip
-    assert (await api.get("/v1/limits/tenant-7")).json() == told.json()
+    held = {"queue": "default", "concurrency": 3, "rate": 10, "burst": 20}
+    assert (await api.get("/v1/limits/tenant-7")).json() == {**told.json(), "effective": held}
     assert (await api.get("/v1/limits")).json() == {"limits": [told.json()], "next": None}
     replaced = await api.put("/v1/limits/tenant-7", json={"rate": 1})
     assert (replaced.json()["concurrency"], replaced.json()["rate"]) == (None, 1)
     assert (await api.delete("/v1/limits/tenant-7")).status_code == 204
-    problem(await api.get("/v1/limits/tenant-7"), 404)
+    after = (await api.get("/v1/limits/tenant-7")).json()
+    assert (after["concurrency"], after["effective"]["concurrency"], after["effective"]["rate"]) == (None, 1, None)
     assert (await api.delete("/v1/limits/tenant-7")).status_code == 204
 
 
@@ -137,3 +139,15 @@ async def test_why_and_the_queue_tell_what_holds_a_job(api: Api, worker: Worker)
     (reason,) = (await api.get(f"/v1/jobs/{second}/why")).json()["reasons"]
     assert reason["code"] == "breaker"
     assert (await api.get("/v1/limits/acme")).json()["open_until"] is not None
+
+
+async def test_a_key_that_nobody_has_used_answers_what_its_queue_says(api: Api) -> None:
+    await api.patch("/v1/queues/mail", json={"key_limit": 3, "key_rate": "90/m"})
+    answer = (await api.get("/v1/limits/new?queue=mail")).json()
+    assert (answer["limit_key"], answer["concurrency"], answer["running"]) == ("new", None, 0)
+    assert answer["effective"] == {"queue": "mail", "concurrency": 3, "rate": 1.5, "burst": 2}
+    await api.put("/v1/limits/new", json={"concurrency": 7, "burst": 9})
+    answer = (await api.get("/v1/limits/new?queue=mail")).json()
+    assert answer["effective"] == {"queue": "mail", "concurrency": 7, "rate": 1.5, "burst": 9}
+    problem(await api.get("/v1/limits/new?queue=a%20b"), 400)
+    problem(await api.get("/v1/limits/new?queues=mail"), 400)

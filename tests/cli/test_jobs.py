@@ -144,3 +144,20 @@ def test_cancelling_says_what_came_of_each(cli: Cli) -> None:
         {"id": 999999, "outcome": "missing"},
     ]
     assert result.code == 3
+
+
+def test_a_job_shows_its_deadline_and_its_key_and_a_result_that_has_expired(cli: Cli, connect: Connect) -> None:
+    cli("submit", "echo", "--key", "k", "--key-for", "kept", "--deadline", "2090-01-01T00:00:00Z")
+    shown = dict(line.split(None, 1) for line in cli("show", "1").out.splitlines())
+    assert (shown["deadline"][:7], shown["key_until"]) == ("2090-01", "as long as the job is kept")
+    assert shown["why"].startswith("no live worker serves queue default")
+    why = cli("why", "1", "--json").json["reasons"]
+    assert [reason["code"] for reason in why] == ["no_worker", "deadline"]
+
+    connect().execute("update dtsched.jobs set state = 'completed', result = '7', finished_at = '2026-01-01 00:00Z'")
+    assert cli("result", "1").out == "7\n"
+    cli("queue", "retention", "--results", "1h")
+    gone = cli("result", "1")
+    assert (gone.code, gone.out) == (3, "")
+    assert gone.err.startswith("job 1 completed, and its result expired at ")
+    assert cli("result", "1", "--json").json["result_expired_at"] == "2026-01-01T01:00:00Z"

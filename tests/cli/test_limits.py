@@ -94,8 +94,22 @@ def test_limits_of_a_key_are_set_shown_listed_and_taken_away(cli: Cli) -> None:
     shown = dict(line.split(None, 1) for line in cli("limit", "show", "a/b").out.splitlines())
     assert (shown["limit"], shown["rate"], shown["breaker"]) == ("as the queue says", "1/d", "closed")
     assert cli("limit", "set", "a/b", "--default").code == 0
-    gone = cli("limit", "show", "a/b")
-    assert (gone.code, gone.err) == (3, "dtsched: nothing is set for limit key a/b, and no job of it runs or waits\n")
+    shown = dict(line.split(None, 1) for line in cli("limit", "show", "a/b").out.splitlines()[:-1])
+    assert (shown["limit"], shown["rate"]) == ("as the queue says", "as the queue says")
+
+
+def test_a_key_that_nobody_has_used_is_shown_with_what_its_queue_says(cli: Cli) -> None:
+    cli("queue", "set", "mail", "key_limit=3", "key_rate=90/m")
+    assert cli("limit", "show", "new").out.splitlines()[-1].split(None, 3) == ["in", "queue", "default", "1 at once"]
+    line = cli("limit", "show", "new", "--queue", "mail").out.splitlines()[-1]
+    assert line.endswith("3 at once, 90/m, 2 after a quiet while")
+    assert cli("limit", "show", "new", "--queue", "mail", "--json").json["effective"] == {
+        "queue": "mail",
+        "concurrency": 3,
+        "rate": 1.5,
+        "burst": 2,
+    }
+    assert cli("limit", "show", "new", "--queue", "a b").code == 2
 
 
 def test_limit_keys_are_listed_page_by_page(cli: Cli) -> None:

@@ -14,6 +14,7 @@ from tests.sql.sessions import Session, Worker
 ANYBODY = {"gate", "now", "version"}
 READING = {
     "check",
+    "effective_limits",
     "ended",
     "find_jobs",
     "job",

@@ -6,6 +6,7 @@ import pytest
 
 from tests.sql.conftest import OpenWorker
 from tests.sql.sessions import Session, Worker
+from tests.sql.test_steps import park
 
 
 def why(session: Session, job: int) -> dict[str, str]:
@@ -117,3 +118,51 @@ def test_an_ended_job_says_how_it_ended(worker: Worker):
     worker.finish_as("fail", failed)
     assert list(why(worker, done)) == ["completed"]
     assert why(worker, failed)["failed"].endswith(": ValueError: told to")
+
+
+def test_a_job_that_waits_says_when_its_deadline_ends_it(worker: Worker):
+    (parent,) = worker.insert()
+    blocked = worker.value("select dtsched.submit('echo', depends_on => %s, expires_in => '1 hour')", [parent])
+    ready = worker.value("select dtsched.submit('echo', expires_in => '1 hour')")
+    for job, first in ((blocked, "parents"), (ready, "behind")):
+        reasons = why(worker, job)
+        assert list(reasons) == [first, "deadline"]
+        assert reasons["deadline"].startswith("unless it has ended by its deadline, it is ended as failed at ")
+    assert "deadline" not in why(worker, parent)
+
+
+def test_a_job_whose_deadline_comes_before_it_can_start_says_so_to_the_microsecond(session: Session):
+    session.take_over_the_clock()
+    session.stop_the_clock()
+    submit = "select dtsched.submit('echo', delay => '2 hours', expires_in => %s::interval)"
+    never, just = (session.value(submit, expiry) for expiry in ("2 hours", "2 hours 1 us"))
+    assert list(why(session, never)) == ["later", "deadline"]
+    assert why(session, never)["deadline"].startswith("its deadline comes before that: it is ended as failed at ")
+    assert why(session, never)["deadline"].endswith(", in 02:00:00")
+    assert why(session, just)["deadline"].startswith("unless it has ended by its deadline")
+
+
+def test_a_sleeping_job_tells_of_its_deadline_too(worker: Worker):
+    job = worker.value("select dtsched.submit('echo', expires_in => '1 hour')")
+    worker.claim()
+    worker.run("select dtsched.start_sleep(%s, %s, 'nap', 600)", worker.id, worker.leases[job])
+    assert park(worker, job, "nap")
+    reasons = why(worker, job)
+    assert list(reasons) == ["sleep", "deadline"]
+    assert reasons["deadline"].startswith("unless it has ended by its deadline")
+
+
+def test_a_job_past_its_deadline_says_who_ends_it(session: Session, open_worker: OpenWorker):
+    session.take_over_the_clock()
+    session.stop_the_clock()
+    job = session.value("select dtsched.submit('echo', expires_in => '1 min')")
+    session.travel("1 min - 1 us")
+    assert list(why(session, job))[-1] == "deadline"
+    assert "no_worker" in why(session, job)
+    session.travel("1 us")
+    assert list(why(session, job)) == ["deadline"]
+    assert "; no worker is alive to end it as failed: start one" in why(session, job)["deadline"]
+    worker = open_worker()
+    assert "; workers end it as failed within a second or two" in why(session, job)["deadline"]
+    worker.run("select dtsched.expire(null)")
+    assert list(why(session, job)) == ["failed"]
