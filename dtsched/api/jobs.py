@@ -7,7 +7,7 @@ from typing import Any
 from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from dtsched.api.database import Database
 from dtsched.api.documentation import Answer, documented
@@ -26,7 +26,7 @@ class Result(Struct, frozen=True):
     state: JobState
     result: Any
     error: str | None
-    expired_at: datetime | None = None
+    expired_at: datetime | UnsetType = UNSET
 
 
 class Attempts(Struct, frozen=True):
@@ -64,7 +64,9 @@ async def get_result(
     job = await database.wait(wanted, seconds or 0, unless=partial(disconnected, request))
     ended = job.state in ENDED
     return Response(
-        Result(job.state, job.result, job.error, job.result_expired_at) if ended else Result(job.state, None, None),
+        Result(job.state, job.result, job.error, job.result_expired_at or UNSET)
+        if ended
+        else Result(job.state, None, None),
         status_code=200 if ended else 202,
         headers={**applied(seconds), **({} if ended else {"retry-after": "1"})},
     )

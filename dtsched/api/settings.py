@@ -29,7 +29,7 @@ class Breaker(Struct, forbid_unknown_fields=True):
     cooldown: Seconds
 
 
-class Retention(Struct, forbid_unknown_fields=True):
+class RetentionSettings(Struct, forbid_unknown_fields=True):
     """How long what has ended is kept; null takes one away."""
 
     completed: Kept | None = None
@@ -39,7 +39,7 @@ class Retention(Struct, forbid_unknown_fields=True):
 
 
 RetentionBody: TypeAlias = Annotated[
-    Retention, Meta(extra_json_schema={"examples": [{"completed": "2d", "results": "12h"}]})
+    RetentionSettings, Meta(extra_json_schema={"examples": [{"completed": "2d", "results": "12h"}]})
 ]
 
 
@@ -67,7 +67,7 @@ class QueueSettings(Struct, forbid_unknown_fields=True):
         Annotated[float, Meta(gt=0, le=MAX_SECONDS)] | Duration | None,
         Meta(description="Of one attempt of jobs that do not say it.", examples=["2m"]),
     ] = None
-    retention: Retention | None = None
+    retention: RetentionSettings | None = None
     breaker: Breaker | None = None
     key_breaker: Annotated[Breaker | None, Meta(description="The same of each limit key.")] = None
 

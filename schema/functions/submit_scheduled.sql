@@ -25,6 +25,6 @@ as $$
             'key', case p_schedule.overlap when 'skip' then 'schedule:' || p_schedule.name end
         ) order by moment.n)
         from unnest(p_moments) with ordinality moment (at, n)), false)
-    with ordinality submitted (id, created, error, n)
+    with ordinality submitted (id, created, error, outcome, code, field, n)
     order by submitted.n
 $$;
