@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import (
@@ -49,11 +49,11 @@ from dtsched.jobs import (
     for_each,
     shown,
 )
-from dtsched.overview import LogLine
-from dtsched.parents import AnyParent, edge_of
+from dtsched.overview import LogLine, Reason
+from dtsched.parents import AnyParent, edges_of
 from dtsched.pool import SyncPool
 from dtsched.schedules import Catchup, NewSchedule, Overlap
-from dtsched.settings import Settings, load
+from dtsched.settings import Duration, Settings, load
 from dtsched.store import (
     emit_in,
     emit_in_sync,
@@ -79,12 +79,12 @@ _STATEMENT_MS = 60_000  # 100,000 jobs in one batch take 4 s, measured
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How one submission differs from its task. `at` needs a time zone; durations are seconds or like "10m".
-    `depends_on` takes handles, ids and keys, and Parents; `workflow` the id of one. `key_for` says how long a key is
-    held: "unfinished" (the default), "kept", or for a duration from the submission on; `on_conflict` what becomes of
-    the job that holds it."""
+    """How one submission differs from its task. `at` needs a time zone; durations are seconds, timedeltas or like
+    "10m". `depends_on` takes handles, ids and keys, and Parents; `workflow` the id of one. `key_for` says how long a
+    key is held: "unfinished" (the default), "kept", or for a duration from the submission on; `on_conflict` what
+    becomes of the job that holds it. `backoff` is an object of kind, base, cap and jitter, in seconds."""
 
-    delay: float | str | None = None
+    delay: Duration | None = None
     at: datetime | None = None
     queue: str | None = None
     priority: int | None = None
@@ -95,18 +95,19 @@ class Options:
     on_parent_failure: OnFailure | None = None
     workflow: int | None = None
     max_attempts: int | None = None
-    timeout: float | str | None = None
+    timeout: Duration | None = None
     deadline: datetime | None = None
-    expires_in: float | str | None = None
+    expires_in: Duration | None = None
     correlation_id: str | None = None
-    key_for: float | str | None = None
+    key_for: Duration | None = None
     on_conflict: OnConflict | None = None
+    backoff: Mapping[str, Any] | None = None
 
 
 class OptionValues(TypedDict, total=False):
     """The fields of Options, as keyword arguments: a type checker sees a misspelt one."""
 
-    delay: float | str | None
+    delay: Duration | None
     at: datetime | None
     queue: str | None
     priority: int | None
@@ -117,12 +118,13 @@ class OptionValues(TypedDict, total=False):
     on_parent_failure: OnFailure | None
     workflow: int | None
     max_attempts: int | None
-    timeout: float | str | None
+    timeout: Duration | None
     deadline: datetime | None
-    expires_in: float | str | None
+    expires_in: Duration | None
     correlation_id: str | None
-    key_for: float | str | None
+    key_for: Duration | None
     on_conflict: OnConflict | None
+    backoff: Mapping[str, Any] | None
 
 
 ManyArgs: TypeAlias = Mapping[str, Any] | tuple[Mapping[str, Any], Options]
@@ -167,6 +169,14 @@ class JobHandle(Generic[R]):
     async def cancel(self) -> str:
         """cancelled, requested (it runs and is told), finished, or busy (its row is held: try again)."""
         return (await self._app.client.cancel([self.id]))[self.id]
+
+    async def retry(self) -> str:
+        """retried, or why not, see Client.retry()."""
+        return (await self._app.client.retry([self.id]))[self.id]
+
+    async def why(self) -> list[Reason]:
+        """What it waits for, or how it ended; the decisive reason first."""
+        return await self._app.client.why(self.id)
 
 
 class Task(Generic[P, R]):
@@ -317,7 +327,7 @@ class Task(Generic[P, R]):
                 if options.on_conflict is not None or key is None
                 else definition.on_conflict,
             ),
-            backoff=definition.backoff,
+            backoff=definition.backoff if options.backoff is None else cast("dict[str, Any]", options.backoff),
         )
 
 
@@ -367,10 +377,10 @@ class App:
         queue: str | None = None,
         priority: int | None = None,
         retry: Retry | None = None,
-        timeout: float | str | None = None,
+        timeout: Duration | None = None,
         executor: Executor | None = None,
         unique: Unique | None = None,
-        key_for: float | str | None = None,
+        key_for: Duration | None = None,
         on_conflict: OnConflict | None = None,
         max_crashes: int | None = None,
         result: bool = True,
@@ -602,11 +612,11 @@ class ScheduleDecorator:
 
 
 def _changed(options: Options, values: OptionValues) -> Options:
-    try:
-        return replace(options, **values)
-    except TypeError as error:
+    unknown = next((name for name in values if name not in OptionValues.__annotations__), None)
+    if unknown is not None:
         names = ", ".join(OptionValues.__annotations__)
-        raise InvalidInput(f"options are {names}: {error}", field="options") from error
+        raise InvalidInput(f"there is no option {unknown!r}: known are {names}", field="options")
+    return replace(options, **values)
 
 
 def _named(args: object) -> dict[str, Any]:
@@ -626,19 +636,31 @@ def new_job(task: str, args: dict[str, Any], options: Options, *, backoff: dict[
         queue=options.queue,
         priority=options.priority,
         run_at=options.at,
-        delay=options.delay,
+        delay=_seconds(options.delay),
         max_attempts=options.max_attempts,
-        timeout=options.timeout,
+        timeout=_seconds(options.timeout),
         key=options.key,
         limit_key=options.limit_key,
-        depends_on=None if options.depends_on is None else [edge_of(parent) for parent in options.depends_on],
+        depends_on=None if options.depends_on is None else edges_of(options.depends_on),
         on_parent_failure=options.on_parent_failure,
         workflow=options.workflow,
-        tags=None if options.tags is None else list(options.tags),
+        tags=None if options.tags is None else _tags(options.tags),
         backoff=backoff,
         deadline=options.deadline,
-        expires_in=options.expires_in,
+        expires_in=_seconds(options.expires_in),
         correlation_id=options.correlation_id,
-        key_for=options.key_for,
+        key_for=_seconds(options.key_for),
         on_conflict=options.on_conflict,
     )
+
+
+def _seconds(duration: Duration | None) -> float | str | None:
+    """What JSON has no word for, in seconds."""
+    return duration.total_seconds() if isinstance(duration, timedelta) else duration
+
+
+def _tags(given: Sequence[str]) -> list[str]:
+    """A string would be taken apart into its letters."""
+    if isinstance(given, str):
+        raise InvalidInput(f"tags must be a list of strings, not {shown(given)}", field="tags")
+    return list(given)

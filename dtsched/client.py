@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, overload
 
@@ -11,12 +12,24 @@ from dtsched.batches import Refusal, check_each
 from dtsched.correlation import correlate, correlate_part
 from dtsched.edits import checked_changes
 from dtsched.errors import JobFailed, NotFound, ResultExpired
-from dtsched.filters import Filter
-from dtsched.jobs import ENDED, Emitted, Job, NewJob, Submitted, check_all, check_event, check_name
+from dtsched.filters import Filter, parse_filter
+from dtsched.jobs import ENDED, Emitted, Job, NewJob, Submitted, check, check_all, check_event, check_name
 from dtsched.limits import checked_limit, checked_settings
-from dtsched.overview import HeldLimits, JobPage, LimitRecord, LogLine, WorkflowRecord
+from dtsched.overview import (
+    AttemptRecord,
+    HeldLimits,
+    JobPage,
+    LimitRecord,
+    LogLine,
+    Queue,
+    Reason,
+    Retention,
+    StepRecord,
+    WorkflowRecord,
+)
 from dtsched.pool import Pool
-from dtsched.store import Store
+from dtsched.schedules import NewSchedule, Schedule, check_change, check_schedule, check_schedule_name
+from dtsched.store import Pruned, Store
 from dtsched.waiting import Waiting
 
 T = TypeVar("T")
@@ -87,10 +100,12 @@ class Client:
             raise NotFound(f"there is no job {job_id}")
         return job
 
-    async def list_jobs(self, wanted: Filter, *, before: int | None = None, limit: int = 100) -> JobPage:
-        """Newest first, at most 200 a page; `before` is the `next` of the page before. `wanted` by parse_filter()."""
+    async def list_jobs(self, wanted: Filter | str = "", *, before: int | None = None, limit: int = 100) -> JobPage:
+        """Newest first, at most 200 a page; `before` is the `next` of the page before. `wanted` is in the filter
+        language, as "state:failed queue:mail since:1h", or what parse_filter() has made of it."""
+        parsed = parse_filter(wanted) if isinstance(wanted, str) else wanted
         async with self.pool.store() as store:
-            return await store.list_jobs(wanted, before=before, limit=limit)
+            return await store.list_jobs(parsed, before=before, limit=limit)
 
     async def jobs_of_keys(self, keys: Sequence[str]) -> dict[str, int]:
         """The job that holds each of these keys."""
@@ -101,6 +116,42 @@ class Client:
         """What came of each: cancelled, requested (it runs and is told), finished, busy (try again) or missing."""
         async with self.pool.store() as store:
             return await store.cancel(job_ids)
+
+    async def retry(self, job_ids: Sequence[int]) -> dict[int, str]:
+        """Failed and cancelled jobs get all their attempts again. What came of each: retried, unfinished, finished (it
+        has completed), key_held, parents (one of them did not complete: retry it too), deadline, busy or missing."""
+        return await self.ask(lambda store: store.retry(job_ids))
+
+    async def run_now(self, job_ids: Sequence[int]) -> dict[int, str]:
+        """What waits for a time waits no longer. What came of each: ready, blocked (its parents have not ended),
+        running, finished, busy or missing."""
+        return await self.ask(lambda store: store.run_now(job_ids))
+
+    async def reschedule(self, job_ids: Sequence[int], run_at: datetime) -> dict[int, str]:
+        """`run_at` needs a time zone. What came of each: scheduled, ready, blocked, running, finished, busy or
+        missing."""
+        checked = check(NewJob(task="any", run_at=run_at)).run_at or run_at
+        return await self.ask(lambda store: store.reschedule(job_ids, checked))
+
+    async def delete(self, job_ids: Sequence[int]) -> dict[int, str]:
+        """With results and attempts; what waits is cancelled first. What came of each: deleted, running, busy or
+        missing."""
+        return await self.ask(lambda store: store.delete(job_ids))
+
+    async def why(self, job_id: int) -> list[Reason]:
+        """Why a job is where it is: what it waits for, or how it ended; the decisive reason first."""
+        reasons = await self.ask(lambda store: store.why(job_id))
+        if not reasons:
+            raise NotFound(f"there is no job {job_id}")
+        return reasons
+
+    async def attempts(self, job_id: int) -> list[AttemptRecord]:
+        """Those that did not simply succeed, newest first, at most 200."""
+        return await self.ask(lambda store: store.attempts(job_id))
+
+    async def steps(self, job_id: int) -> list[StepRecord]:
+        """Steps, sleeps and waits for events that it has come to, in the order in which they began."""
+        return await self.ask(lambda store: store.steps(job_id))
 
     async def workflow(self, workflow_id: int) -> WorkflowRecord:
         async with self.pool.store() as store:
@@ -141,6 +192,39 @@ class Client:
         async with self.pool.store() as store:
             return await store.set_queue(queue, checked)
 
+    async def queues(self, name: str | None = None) -> list[Queue]:
+        """All that have a row, wait for something or are served, by name; or the one."""
+        return await self.ask(lambda store: store.queues(name))
+
+    async def pause(self, queue: str) -> bool:
+        """Nothing of it starts until resume(); what runs goes on. False when it was paused already."""
+        check_name("queue", queue)
+        return await self.ask(lambda store: store.pause(queue))
+
+    async def resume(self, queue: str) -> bool:
+        """Closes its circuit breaker too. False when it was not paused."""
+        check_name("queue", queue)
+        return await self.ask(lambda store: store.resume(queue))
+
+    async def retention(self, queue: str | None = None) -> list[Retention]:
+        """Of one queue, or of each that says something of its own and, last, of all others."""
+        return await self.ask(lambda store: store.retention(queue))
+
+    async def set_retention(self, members: Mapping[str, float | str | None], queue: str | None = None) -> None:
+        """How long ended jobs of a queue are kept, or of all queues that say nothing: completed, failed, cancelled and
+        results, each in seconds or like "30d", "forever", or None for the default."""
+        kept = checked_settings({"retention": members})["retention"]
+        await self.ask(lambda store: store.set_retention(kept, queue))
+
+    async def prune(self) -> Pruned:
+        """Deletes all ended jobs that are past their retention, now; `more` is False. In many short transactions."""
+        done = await self.ask(lambda store: store.prune(everywhere=True))
+        jobs, results, partitions = done.jobs, done.results, done.partitions
+        while done.more:
+            done = await self.ask(lambda store: store.prune())
+            jobs, results, partitions = jobs + done.jobs, results + done.results, partitions + done.partitions
+        return Pruned(jobs, results, partitions, more=False)
+
     async def set_limit(
         self, key: str, concurrency: int | None = None, rate: float | str | None = None, burst: int | None = None
     ) -> LimitRecord:
@@ -160,6 +244,44 @@ class Client:
         """Keys that have limits of their own, jobs that run, or jobs that wait; by key, at most 200 a page."""
         async with self.pool.store() as store:
             return await store.limits(key, after=after, limit=limit)
+
+    async def schedules(self) -> list[Schedule]:
+        """By name."""
+        return await self.ask(lambda store: store.schedules())
+
+    async def schedule(self, name: str) -> Schedule:
+        check_schedule_name(name)
+        found = await self.ask(lambda store: store.schedules(name))
+        if not found:
+            raise NotFound(f'there is no schedule "{name}"')
+        return found[0]
+
+    async def save_schedule(self, name: str, schedule: NewSchedule) -> bool:
+        """Makes it, or gives the one of that name this definition. True when it is new."""
+        checked = check_schedule(name, schedule)
+        return await self.ask(lambda store: store.save_schedule(name, checked))
+
+    async def change_schedule(self, name: str, **fields: Any) -> Schedule:
+        """What is not named stays as it is, None is the default; `fields` are those of NewSchedule."""
+        changes = check_change(await self.schedule(name), fields)
+        await self.ask(lambda store: store.change_schedule(name, changes))
+        return await self.schedule(name)
+
+    async def run_schedule(self, name: str) -> Submitted:
+        """Submits its job now, also while it is paused. With overlap skip, the unfinished one that there is."""
+        return await self.ask(lambda store: store.run_schedule(name))
+
+    async def pause_schedule(self, name: str) -> bool:
+        """False when it was paused already."""
+        return await self.ask(lambda store: store.pause_schedule(name))
+
+    async def resume_schedule(self, name: str) -> bool:
+        """It fires from its next time on. False when it was not paused."""
+        return await self.ask(lambda store: store.resume_schedule(name))
+
+    async def unschedule(self, name: str) -> None:
+        """What it has submitted goes on. Conflict while the code of running workers declares it."""
+        await self.ask(lambda store: store.unschedule(name))
 
     async def edit(self, job_ids: Sequence[int], changes: Mapping[str, Any]) -> dict[int, str]:
         """Changes jobs that wait, have failed or were cancelled: args or merge_args, queue, priority, max_attempts,

@@ -22,6 +22,7 @@ from uuid import UUID
 
 from dtsched.errors import InvalidInput
 from dtsched.jobs import Emitted, ParentResult, shown
+from dtsched.settings import Duration
 
 if TYPE_CHECKING:
     import psycopg
@@ -193,22 +194,22 @@ class Context:
         """step() for handlers in threads."""
         return cast("T", self._durable("step_sync").step_sync(name, function, args, connection))
 
-    async def sleep(self, duration: float | str, *, name: str | None = None) -> None:
+    async def sleep(self, duration: Duration, *, name: str | None = None) -> None:
         """Ends the attempt here, at no cost, and gives the slot back; the job runs again after that time, from the
         beginning, and then this returns at once. Without names, sleeps are told apart by the order of the calls."""
         await self._durable("sleep").sleep(duration, name)
 
-    def sleep_sync(self, duration: float | str, *, name: str | None = None) -> None:
+    def sleep_sync(self, duration: Duration, *, name: str | None = None) -> None:
         """sleep() for handlers in threads."""
         self._durable("sleep_sync").sleep_sync(duration, name)
 
-    async def wait_event(self, event: str, *, timeout: float | str | None = None, name: str | None = None) -> Any:
+    async def wait_event(self, event: str, *, timeout: Duration | None = None, name: str | None = None) -> Any:
         """The payload of an event, at once if it has been emitted. Else the attempt ends here, at no cost, and the job
         runs again when the event is emitted or the time is over: EventTimeout then. Either is remembered. `name` is
         that of the step, by default event: and the event's."""
         return await self._durable("wait_event").wait_event(event, timeout, name)
 
-    def wait_event_sync(self, event: str, *, timeout: float | str | None = None, name: str | None = None) -> Any:
+    def wait_event_sync(self, event: str, *, timeout: Duration | None = None, name: str | None = None) -> Any:
         """wait_event() for handlers in threads."""
         return self._durable("wait_event_sync").wait_event_sync(event, timeout, name)
 

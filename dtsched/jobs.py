@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from dtsched.errors import InvalidInput
-from dtsched.settings import parse_duration
+from dtsched.settings import Duration, parse_duration
 
 JobState: TypeAlias = Literal["blocked", "scheduled", "ready", "running", "completed", "failed", "cancelled"]
 OnConflict: TypeAlias = Literal["keep", "replace", "reject", "supersede"]
@@ -196,14 +196,14 @@ class Retry(Exception):
         self,
         max_attempts: int | None = None,
         *,
-        after: float | str | None = None,
+        after: Duration | None = None,
         backoff: Literal["exponential", "linear", "fixed"] = "exponential",
-        base: float | str = 2.0,
-        cap: float | str = 3600.0,
+        base: Duration = 2.0,
+        cap: Duration = 3600.0,
         jitter: float = 0.25,
         on: Errors = (),
         never: Errors = (),
-        delays: Mapping[type[BaseException], float | str] | None = None,
+        delays: Mapping[type[BaseException], Duration] | None = None,
     ) -> None:
         super().__init__("the handler asked for another attempt")
         self.max_attempts = max_attempts
@@ -231,7 +231,7 @@ class Retry(Exception):
 class Snooze(Exception):
     """Raised or returned by a handler: run this job again after `delay`; it does not cost an attempt."""
 
-    def __init__(self, delay: float | str) -> None:
+    def __init__(self, delay: Duration) -> None:
         super().__init__(f"snoozed for {delay}")
         self.delay = parse_duration(delay, field="delay")
 
@@ -263,7 +263,7 @@ def lineage_of(kind: type[BaseException]) -> tuple[str, ...]:
 
 
 def _class_names(field: str, kinds: object) -> tuple[str, ...]:
-    classes = [kinds] if isinstance(kinds, type) else list(cast("Sequence[object]", kinds))
+    classes = [kinds] if isinstance(kinds, type | str) else list(cast("Sequence[object]", kinds))
     for kind in classes:
         if not isinstance(kind, type) or not issubclass(kind, BaseException):
             raise InvalidInput(f"{field} must be classes of exceptions, not {shown(cast('object', kind))}", field=field)
@@ -464,6 +464,10 @@ def _check_types(job: NewJob) -> NewJob:
             raise InvalidInput(
                 f"on_conflict must be keep, replace, reject or supersede, not {shown(job.on_conflict)}", field=field
             ) from error
+        if field == "on_parent_failure":
+            raise InvalidInput(
+                f"on_parent_failure must be cancel, run or skip, not {shown(job.on_parent_failure)}", field=field
+            ) from error
         reason = _AT.sub("", str(error))
         raise InvalidInput(
             f"{field or 'a job'} is of a wrong type: {reason[:1].lower()}{reason[1:]}", field=field
@@ -501,7 +505,7 @@ def _instant(field: str, value: datetime | None) -> datetime | None:
     return value.astimezone(UTC)
 
 
-def _seconds(field: str, value: float | str | None, *, positive: bool) -> float | None:
+def _seconds(field: str, value: Duration | None, *, positive: bool) -> float | None:
     if value is None:
         return None
     seconds = parse_duration(value, field=field)

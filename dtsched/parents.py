@@ -1,7 +1,8 @@
 """How a job names those it depends on, in Python."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, cast, runtime_checkable
+from typing import Protocol, TypeAlias, cast, get_args, runtime_checkable
 
 from dtsched.errors import InvalidInput
 from dtsched.jobs import OnFailure, ParentEdge, shown
@@ -21,6 +22,12 @@ class Parent:
 
     job: int | str | Dependable
     on_failure: OnFailure | None = None
+
+    def __post_init__(self) -> None:
+        if self.on_failure not in (None, *get_args(OnFailure)):
+            raise InvalidInput(
+                f"on_failure must be cancel, run or skip, not {shown(self.on_failure)}", field="depends_on"
+            )
 
     def as_parent(self) -> ParentEdge:
         return self.said_of(edge_of(self.job))
@@ -43,3 +50,12 @@ def edge_of(parent: AnyParent) -> int | str | ParentEdge:
     raise InvalidInput(
         f"depends_on takes handles, ids and keys of jobs, not {shown(cast('object', parent))}", field="depends_on"
     )
+
+
+def edges_of(parents: Sequence[AnyParent]) -> list[int | str | ParentEdge]:
+    """A key alone would be taken apart into its letters."""
+    if isinstance(parents, str) or not isinstance(cast("object", parents), Iterable):
+        raise InvalidInput(
+            f"depends_on must be a list of handles, ids and keys of jobs, not {shown(parents)}", field="depends_on"
+        )
+    return [edge_of(parent) for parent in parents]

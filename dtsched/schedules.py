@@ -1,6 +1,7 @@
 """What a schedule is: the structs that travel between Python, REST and SQL, and what of one is refused."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -114,6 +115,21 @@ def check_schedule(name: str, given: NewSchedule) -> NewSchedule:
     return msgspec.structs.replace(
         given, spec=cron.normal(given.spec), timeout=job.timeout, tolerance=_tolerance(given.tolerance)
     )
+
+
+def check_change(schedule: Schedule, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What save_schedule() takes to change one. InvalidInput for what a NewSchedule could not say."""
+    unknown = next((name for name in fields if name not in NewSchedule.__struct_fields__), None)
+    if unknown is not None:
+        known = ", ".join(NewSchedule.__struct_fields__)
+        raise InvalidInput(f"a schedule has no field {shown(unknown)}: known are {known}", field=unknown)
+    for name in ("spec", "task"):
+        if name in fields and fields[name] is None:
+            raise InvalidInput(f"{name} has no default: give it, or leave it out", field=name)
+    whole = {**definition(schedule), **fields}
+    whole["args"] = {} if whole["args"] is None else whole["args"]
+    checked = check_schedule(schedule.name, NewSchedule(**whole))
+    return {name: getattr(checked, name) for name in fields}
 
 
 def check_schedule_name(name: str) -> None:

@@ -5,10 +5,13 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple, TypeAlias, cast
 
 from dtsched.errors import InvalidInput
+
+Duration: TypeAlias = float | str | timedelta
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)?")
@@ -54,7 +57,7 @@ class Settings:
         return self.dsn
 
 
-def parse_duration(value: float | str, *, field: str = "duration") -> float:
+def parse_duration(value: Duration, *, field: str = "duration") -> float:
     """Seconds. Reads 500ms, 30s, 2m, 1h, 7d; a bare number is seconds."""
     if isinstance(value, str):
         match = _DURATION.fullmatch(value.strip())
@@ -64,7 +67,7 @@ def parse_duration(value: float | str, *, field: str = "duration") -> float:
             )
         seconds = float(match[1]) * _SECONDS[match[2] or "s"]
     else:
-        seconds = float(value)
+        seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
     if not 0 <= seconds < float("inf"):
         raise InvalidInput(f"{field} must be a finite number of seconds from 0 on, not {str(value)[:40]}", field=field)
     return seconds

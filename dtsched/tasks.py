@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from functools import reduce
 from types import UnionType
 from typing import Any, Literal, TypeAlias, Union, cast, get_args, get_origin, get_type_hints
@@ -26,7 +27,7 @@ from dtsched.jobs import (
     shown,
 )
 from dtsched.schedules import NewSchedule, check_schedule
-from dtsched.settings import parse_duration
+from dtsched.settings import Duration, parse_duration
 from dtsched.uniqueness import Unique, key_of
 
 Executor: TypeAlias = Literal["async", "thread", "process"]
@@ -53,10 +54,10 @@ class TaskDefinition:
         queue: str | None = None,
         priority: int | None = None,
         retry: Retry | None = None,
-        timeout: float | str | None = None,
+        timeout: Duration | None = None,
         executor: Executor | None = None,
         unique: Unique | None = None,
-        key_for: float | str | None = None,
+        key_for: Duration | None = None,
         on_conflict: OnConflict | None = None,
         max_crashes: int | None = None,
         result: bool = True,
@@ -74,6 +75,8 @@ class TaskDefinition:
         self.name = name if name is not None else function.__name__
         self.queue = queue
         self.priority = priority
+        if retry is not None and not isinstance(cast("object", retry), Retry):
+            raise InvalidInput(f"task {self.name}: retry must be like Retry(5), not {shown(retry)}", field="retry")
         self.max_attempts = retry.max_attempts if retry else None
         self.backoff = retry.policy if retry else None
         self.rules = retry.rules if retry else RetryRules()
@@ -82,7 +85,7 @@ class TaskDefinition:
             raise InvalidInput(f"max_crashes must be 1 to 1000, not {max_crashes}", field="max_crashes")
         self.timeout = None if timeout is None else parse_duration(timeout, field="timeout")
         self.result_ttl = _result_ttl(result_ttl)
-        self.key_for = key_for
+        self.key_for = key_for.total_seconds() if isinstance(key_for, timedelta) else key_for
         self.on_conflict: OnConflict | None = on_conflict
         check(
             NewJob(
@@ -93,7 +96,7 @@ class TaskDefinition:
                 backoff=self.backoff,
                 timeout=self.timeout,
                 key="any",
-                key_for=key_for,
+                key_for=self.key_for,
                 on_conflict=on_conflict,
             )
         )

@@ -24,7 +24,7 @@ from dtsched.app import App, Task
 from dtsched.connections import Row, connect_sync, parse_dsn
 from dtsched.errors import InvalidInput
 from dtsched.jobs import Job, JobState, Retry
-from dtsched.settings import Settings, load, parse_duration
+from dtsched.settings import Duration, Settings, load, parse_duration
 from dtsched.store import read_job_sync
 
 _TASKS = "select id from dtsched.jobs order by id"
@@ -59,7 +59,8 @@ class HandlersFailed(AssertionError):
             f"job {failure.job_id} ({failure.task}): {failure.error}\n{failure.traceback}".rstrip()
             for failure in failures
         )
-        super().__init__(f"{len(failures)} attempts failed (drain(raises=False) lets them)\n\n{told}")
+        attempts = "1 attempt" if len(failures) == 1 else f"{len(failures)} attempts"
+        super().__init__(f"{attempts} failed (drain(raises=False) lets them)\n\n{told}")
         self.failures = failures
 
 
@@ -148,9 +149,9 @@ class Dts:
         """By the database's clock."""
         return cast("datetime", self._rows("select dtsched.now()")[0][0])
 
-    def travel(self, by: float | str | timedelta) -> None:
+    def travel(self, by: Duration) -> None:
         """Moves the database's clock ahead, by seconds or a duration like "10m". What is due then, drain() runs."""
-        self._ahead += by if isinstance(by, timedelta) else timedelta(seconds=parse_duration(by, field="travel"))
+        self._ahead += timedelta(seconds=parse_duration(by, field="travel"))
         self._connection.execute(
             sql.SQL("""
                 create or replace function dtsched.now() returns timestamptz language sql volatile parallel safe
@@ -184,7 +185,7 @@ class Dts:
 
     def assert_not_submitted(self, task: "Task[..., Any] | str", /, **args: object) -> None:
         if found := self.submitted(task, **args):
-            raise AssertionError(f"{_said(_name_of(task), args)} was submitted: {_told(found)}")
+            raise AssertionError(f"{_said(_name_of(task), args)} was submitted; {_told(found)}")
 
     def drain(self, *, raises: bool = True) -> list[Job]:
         """Runs what is due, of all queues, with a real worker in this process until nothing is left to do now, and

@@ -21,7 +21,7 @@ from dtsched.jobs import Emitted, check_event, check_step
 from dtsched.outage import Outage
 from dtsched.pool import Pool
 from dtsched.runtime.results import UnstorableResult, encode_result
-from dtsched.settings import parse_duration
+from dtsched.settings import Duration, parse_duration
 from dtsched.store import Claimed, Store, record_step_in, record_step_in_sync, require_connection
 from dtsched.tasks import result_type
 
@@ -111,16 +111,16 @@ class Steps:
             record_step_in_sync(connection, *self._lease, name, raw)
         return raw
 
-    async def sleep(self, duration: float | str, name: str | None) -> None:
+    async def sleep(self, duration: Duration, name: str | None) -> None:
         name, seconds = self._numbered(name), parse_duration(duration, field="duration")
         self._meet(name)
         if not await self._ask(lambda store: store.start_sleep(*self._lease, name, seconds)):
             raise Suspended(name)
 
-    def sleep_sync(self, duration: float | str, name: str | None) -> None:
+    def sleep_sync(self, duration: Duration, name: str | None) -> None:
         self._from_thread(self.sleep(duration, name))
 
-    async def wait_event(self, event: str, timeout: float | str | None, name: str | None) -> Any:
+    async def wait_event(self, event: str, timeout: Duration | None, name: str | None) -> Any:
         check_step("event", event)
         step = name if name is not None else f"event:{event}"[:255]
         seconds = None if timeout is None else parse_duration(timeout, field="timeout")
@@ -132,7 +132,7 @@ class Steps:
             raise EventTimeout(f"event {event} did not come in time")
         return msgspec.json.decode(payload or b"null")
 
-    def wait_event_sync(self, event: str, timeout: float | str | None, name: str | None) -> Any:
+    def wait_event_sync(self, event: str, timeout: Duration | None, name: str | None) -> Any:
         return self._from_thread(self.wait_event(event, timeout, name))
 
     async def _asked_for(self, step: str, event: str, seconds: float | None) -> tuple[str, bytes | None]:

@@ -174,7 +174,7 @@ async def test_a_cancelled_workflow_is_retried(app: App) -> None:
         ({"depends_on": [ParentEdge(entry=0)]}, "an entry in depends_on must be the number of a job"),
         ({"depends_on": [ParentEdge(job=0)]}, "depends_on must be ids and keys of jobs, not 0"),
         ({"depends_on": [{"job": 1, "on_failure": "stop"}]}, "depends_on is of a wrong type"),
-        ({"on_parent_failure": "stop"}, "on_parent_failure is of a wrong type"),
+        ({"on_parent_failure": "stop"}, "on_parent_failure must be cancel, run or skip"),
         ({"workflow": 0}, "workflow must be the id of a workflow, not 0"),
         ({"args": {"a": {"$parent": 2}}, "depends_on": [1]}, 'args.a must be {"$parent": n}, n from 1 to 1'),
         ({"workflow": 7}, "there is no workflow 7"),

@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from dtsched.errors import InvalidInput
+from dtsched.settings import Duration
 from dtsched.testing import Dts
 
 PROJECT = {
@@ -221,7 +223,7 @@ def test_the_plugin_imports_nothing_that_costs_time() -> None:
     assert ended.stdout == "[]\n"
 
 
-@pytest.mark.parametrize("by", ["soon", -1])
-def test_time_travel_takes_durations_only(database: str, by: float | str) -> None:
+@pytest.mark.parametrize("by", ["soon", -1, timedelta(days=-1)])
+def test_time_travel_takes_durations_only(database: str, by: Duration) -> None:
     with closing(Dts(database)) as dts, pytest.raises(InvalidInput, match="travel must be"):
         dts.travel(by)
