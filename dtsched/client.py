@@ -221,6 +221,8 @@ class Client:
         done = await self.ask(lambda store: store.prune(everywhere=True))
         jobs, results, partitions = done.jobs, done.results, done.partitions
         while done.more:
+            if not done.jobs:
+                await asyncio.sleep(_SHORTEST_PAUSE_SECONDS)  # a worker is at it
             done = await self.ask(lambda store: store.prune())
             jobs, results, partitions = jobs + done.jobs, results + done.results, partitions + done.partitions
         return Pruned(jobs, results, partitions, more=False)

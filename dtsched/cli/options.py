@@ -12,15 +12,24 @@ from dtsched.settings import Settings, load
 F = TypeVar("F", bound=Callable[..., object])
 
 
-class _JobId(click.IntRange):
+class _Id(click.IntRange):
+    """`of` names what it is the id of."""
+
+    def __init__(self, of: str) -> None:
+        super().__init__(min=1)
+        self.of = of
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         try:
             return int(super().convert(value, param, ctx))
         except click.BadParameter as error:
-            raise click.BadParameter(f"{value!r} is no id of a job: ids are numbers from 1 on", ctx, param) from error
+            raise click.BadParameter(
+                f"{value!r} is no id of a {self.of}: ids are numbers from 1 on", ctx, param
+            ) from error
 
 
-JOB_ID = _JobId(min=1)
+JOB_ID = _Id("job")
+WORKFLOW_ID = _Id("workflow")
 
 
 def dsn_option(function: F) -> F:

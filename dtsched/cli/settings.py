@@ -37,7 +37,7 @@ def value_of(name: str, text: str) -> object:
     if name in _WHOLE:
         return whole(text)
     if name in ("breaker", "key_breaker"):
-        return breaker_of(text)
+        return breaker_of(name, text)
     return text
 
 
@@ -45,10 +45,15 @@ def whole(text: str) -> object:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else text
 
 
-def breaker_of(text: str) -> object:
+def breaker_of(name: str, text: str) -> object:
     """FAILURES/WITHIN/COOLDOWN."""
     parts: list[object] = list(text.split("/"))
-    return dict(zip(BREAKER, [whole(str(parts[0])), *parts[1:]], strict=True)) if len(parts) == len(BREAKER) else text
+    if len(parts) != len(BREAKER):
+        raise InvalidInput(
+            f"{name} must be like 5/1m/30s: failures, within, and for how long nothing starts, not {text[:40]!r}",
+            field=name,
+        )
+    return dict(zip(BREAKER, [whole(str(parts[0])), *parts[1:]], strict=True))
 
 
 def shown_settings(settings: dict[str, Any]) -> list[tuple[str, str]]:

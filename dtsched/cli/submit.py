@@ -57,6 +57,11 @@ MEANING: dict[KeyOutcome, str] = {
 @click.option("--workflow", type=int, metavar="ID", help="The workflow it belongs to.")
 @click.option("--tag", "tags", multiple=True, help="Repeatable.")
 @click.option("--limit-key", metavar="KEY", help="Jobs of one limit key share its limit.")
+@click.option(
+    "--backoff",
+    metavar="JSON",
+    help='How far apart attempts are, such as {"kind": "fixed", "base": 10}. Default: what the task declares.',
+)
 @click.option("--correlation-id", metavar="ID", help="By which logs find what belongs together. Default: a new one.")
 @click.option("--wait", is_flag=True, help="Wait for the end and print the result. Exit code 5 if it was no success.")
 @click.option("--wait-timeout", metavar="DURATION", help="Wait at most this long. Exit code 124 then; the job goes on.")
@@ -81,6 +86,7 @@ def submit_command(
     workflow: int | None,
     tags: tuple[str, ...],
     limit_key: str | None,
+    backoff: str | None,
     correlation_id: str | None,
     wait: bool,
     wait_timeout: str | None,
@@ -110,6 +116,7 @@ def submit_command(
                 depends_on=[parse_parent(parent) for parent in depends_on] or None,
                 workflow=workflow,
                 tags=list(tags) or None,
+                backoff=None if backoff is None else read_object(backoff, flag="--backoff"),
                 correlation_id=correlation_id,
                 deadline=parse_time(deadline, field="deadline"),
                 expires_in=expires_in,
@@ -141,12 +148,16 @@ def read_args(text: str | None) -> dict[str, Any]:
         raw = read_file(Path(text[1:]))
     else:
         raw = text
+    return read_object(raw, flag="--args")
+
+
+def read_object(raw: str | bytes, *, flag: str) -> dict[str, Any]:
     try:
         value = cast("object", json.loads(raw))  # reads lone surrogates too, which check() then names
     except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"--args must be JSON: {error}", field="args") from error
+        raise InvalidInput(f"{flag} must be JSON: {error}", field=flag.strip("-")) from error
     if not isinstance(value, dict):
-        raise InvalidInput("--args must be a JSON object, from names to values", field="args")
+        raise InvalidInput(f"{flag} must be a JSON object, from names to values", field=flag.strip("-"))
     return cast("dict[str, Any]", value)
 
 

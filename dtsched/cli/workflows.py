@@ -12,8 +12,8 @@ from dtsched.cli.acting import CANCEL, RETRY, Verb
 from dtsched.cli.database import with_store
 from dtsched.cli.exits import ExitCode
 from dtsched.cli.layout import Column
-from dtsched.cli.options import dsn_option, json_option
-from dtsched.cli.output import print_fields, print_json, print_table
+from dtsched.cli.options import WORKFLOW_ID, dsn_option, json_option
+from dtsched.cli.output import print_fields, print_json, print_table, say
 from dtsched.cli.tables import show_table
 from dtsched.cli.wording import at
 from dtsched.errors import NotFound
@@ -43,7 +43,24 @@ class Acted(msgspec.Struct, frozen=True):
 
 @click.group("workflow", cls=RichGroup)
 def workflow_command() -> None:
-    """Look at workflows and how far they are; cancel and retry them."""
+    """Make workflows, look at them and how far they are; cancel and retry them."""
+
+
+@workflow_command.command("create", cls=RichCommand)
+@click.argument("name")
+@dsn_option
+@json_option
+def create_workflow(name: str, dsn: str | None, as_json: bool) -> None:
+    """Make a workflow without jobs, and print its id.
+
+    `dtsched submit TASK --workflow ID` adds jobs to it. Names need not be unique.
+    """
+
+    async def create(store: Store) -> WorkflowRecord:
+        return await read(store, await store.create_workflow(name))
+
+    made = with_store(dsn, create)
+    print_json(made) if as_json else click.echo(made.id)
 
 
 @workflow_command.command("list", cls=RichCommand)
@@ -74,7 +91,7 @@ def row(workflow: WorkflowRecord) -> list[str]:
 
 
 @workflow_command.command("show", cls=RichCommand)
-@click.argument("workflow_id", metavar="ID", type=click.IntRange(min=1))
+@click.argument("workflow_id", metavar="ID", type=WORKFLOW_ID)
 @dsn_option
 @json_option
 def show_workflow(workflow_id: int, dsn: str | None, as_json: bool) -> None:
@@ -116,7 +133,7 @@ def bar(progress: float) -> str:
 
 
 @workflow_command.command("cancel", cls=RichCommand)
-@click.argument("workflow_id", metavar="ID", type=click.IntRange(min=1))
+@click.argument("workflow_id", metavar="ID", type=WORKFLOW_ID)
 @dsn_option
 @json_option
 def cancel_workflow(workflow_id: int, dsn: str | None, as_json: bool) -> int:
@@ -124,11 +141,11 @@ def cancel_workflow(workflow_id: int, dsn: str | None, as_json: bool) -> int:
 
     Exit code 3 if there is no such workflow, 4 if somebody else was changing one of the jobs: try again.
     """
-    return act(CANCEL, Store.cancel_workflow, workflow_id, dsn, as_json=as_json)
+    return act(CANCEL, Store.cancel_workflow, workflow_id, dsn, as_json=as_json, unmet="waits or runs")
 
 
 @workflow_command.command("retry", cls=RichCommand)
-@click.argument("workflow_id", metavar="ID", type=click.IntRange(min=1))
+@click.argument("workflow_id", metavar="ID", type=WORKFLOW_ID)
 @dsn_option
 @json_option
 def retry_workflow(workflow_id: int, dsn: str | None, as_json: bool) -> int:
@@ -136,13 +153,15 @@ def retry_workflow(workflow_id: int, dsn: str | None, as_json: bool) -> int:
 
     Exit code 3 if there is no such workflow, 4 if a job could not be retried.
     """
-    return act(RETRY, Store.retry_workflow, workflow_id, dsn, as_json=as_json)
+    return act(RETRY, Store.retry_workflow, workflow_id, dsn, as_json=as_json, unmet="has failed or was cancelled")
 
 
-def act(verb: Verb, action: Act, workflow_id: int, dsn: str | None, *, as_json: bool) -> int:
+def act(verb: Verb, action: Act, workflow_id: int, dsn: str | None, *, as_json: bool, unmet: str) -> int:
     outcomes = Counter(with_store(dsn, lambda store: action(store, workflow_id)).values())
     if as_json:
         print_json(Acted(workflow_id, dict(outcomes)))
+    elif not outcomes:
+        say(f"no job of workflow {workflow_id} {unmet}")
     else:
         rows = [[outcome, f"{count}", verb.meanings[outcome]] for outcome, count in outcomes.items()]
         print_table(["outcome", "jobs", "meaning"], rows)

@@ -9,6 +9,9 @@ set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
+    c_members constant text[] := array['state', 'queue', 'task', 'key', 'limit_key', 'tag', 'priority', 'worker', 'correlation_id',
+        'id', 'error', 'args', 'since', 'until', 'workflow'];
+    c_states constant text[] := array['blocked', 'scheduled', 'ready', 'running', 'completed', 'failed', 'cancelled', 'pending'];
     c_long constant integer := 100000;  -- longer than this, ready and scheduled are not sorted for a page
     v_unknown text;
     v_states text[] := dtsched.texts(p_filter -> 'state');
@@ -20,8 +23,8 @@ declare
     v_priorities text[] := dtsched.texts(p_filter -> 'priority');
     v_workers text[] := dtsched.texts(p_filter -> 'worker');
     v_correlations text[] := dtsched.texts(p_filter -> 'correlation_id');
-    v_ids bigint[] := dtsched.texts(p_filter -> 'id')::bigint[];
-    v_workflows bigint[] := dtsched.texts(p_filter -> 'workflow')::bigint[];
+    v_ids bigint[];
+    v_workflows bigint[];
     v_errors text[] := dtsched.texts(p_filter -> 'error');
     v_args jsonb := p_filter -> 'args';
     v_since timestamptz := dtsched.moment(p_filter -> 'since');
@@ -34,15 +37,33 @@ declare
     v_matches bigint[];
     v_found bigint[] := '{}';
 begin
+    if jsonb_typeof(p_filter) <> 'object' then
+        raise exception 'a filter must be an object like {"state": ["failed"]}, not %', dtsched.shown(p_filter) using errcode = 'JQ001';
+    end if;
     select member.name
     into v_unknown
     from jsonb_object_keys(p_filter) as member (name)
-    where member.name not in ('state', 'queue', 'task', 'key', 'limit_key', 'tag', 'priority', 'worker', 'correlation_id', 'id',
-                              'error', 'args', 'since', 'until', 'workflow')
+    where member.name <> all (c_members)
     limit 1;
     if found then
-        raise exception 'a filter has no member %', dtsched.shown(to_jsonb(v_unknown)) using errcode = 'JQ001';
+        raise exception 'a filter has no member %: known are %', dtsched.shown(to_jsonb(v_unknown)), array_to_string(c_members, ', ')
+            using errcode = 'JQ001';
     end if;
+    select value into v_unknown from unnest(v_states) value where value <> all (c_states) limit 1;
+    if found then
+        raise exception 'state must be one of %, not %', array_to_string(c_states, ', '), dtsched.shown(to_jsonb(v_unknown))
+            using errcode = 'JQ001';
+    end if;
+    select value
+    into v_unknown
+    from unnest(dtsched.texts(p_filter -> 'id') || dtsched.texts(p_filter -> 'workflow')) value
+    where case when value ~ '^[0-9]{1,19}$' then value::numeric > 9223372036854775807 else true end
+    limit 1;
+    if found then
+        raise exception 'id and workflow must be ids, not %', dtsched.shown(to_jsonb(v_unknown)) using errcode = 'JQ001';
+    end if;
+    v_ids := dtsched.texts(p_filter -> 'id')::bigint[];
+    v_workflows := dtsched.texts(p_filter -> 'workflow')::bigint[];
     if 'pending' = any (v_states) then
         v_states := array_remove(v_states, 'pending') || array['blocked', 'scheduled', 'ready'];
     end if;

@@ -2,10 +2,11 @@
 -- 100,000 jobs at most. So it may be short, or empty, and not the last one: then a last row has no id, and scanned_to says
 -- below which id (p_before) the next page begins. Without such a row there is nothing more, unless the page is full.
 --
--- p_filter is an object whose members must all fit; each is an array of which one must fit: state ('pending' stands for
+-- p_filter is an object whose members must all fit; each is a value, or an array of which one must fit: state ('pending' stands for
 -- blocked, scheduled and ready), queue, task, key, limit_key, tag, priority, worker (name or id), correlation_id, id, workflow (id), error
 -- (part of it, in any case), and args: [{"path": ["user", "id"], "value": "42"}, …], which must all fit. since and until,
--- submitted at or after, and before, are times, or {"seconds_ago": n}. Raises JQ001 for any other member.
+-- submitted at or after, and before, are times, or {"seconds_ago": n}. Raises JQ001 for any other member,
+-- and for what is no state or no id.
 --
 -- Reads unsuccessful_pkey for failed and cancelled jobs; leases, blocked, and ready and scheduled if they are not too long,
 -- for those; jobs_workflow_idx for workflows; jobs_pkey backwards for all others.

@@ -68,10 +68,12 @@ def test_args_come_from_text_a_file_or_stdin_and_pairs_go_over_them(database: st
 def test_every_option_reaches_its_column(cli: Cli, connect: Connect) -> None:
     parent = cli("submit", "echo").out.strip()
     options = ["--priority", "9", "--key", "order-1", "--max-attempts", "7", "--timeout", "2m", "--limit-key", "shop"]
+    options += ["--backoff", '{"kind": "fixed", "base": 10}']
     job_id = cli("submit", "echo", *options, "--depends-on", parent).out.strip()
     cursor = connect().cursor(row_factory=dict_row)
     row = cursor.execute(
-        "select priority, key, max_attempts, timeout, limit_key, depends_on, state from dtsched.jobs where id = %s",
+        "select priority, key, max_attempts, timeout, limit_key, depends_on, state, backoff"
+        " from dtsched.jobs where id = %s",
         [job_id],
     ).fetchone()
     assert row == {
@@ -82,7 +84,10 @@ def test_every_option_reaches_its_column(cli: Cli, connect: Connect) -> None:
         "limit_key": "shop",
         "depends_on": [int(parent)],
         "state": "blocked",
+        "backoff": {"kind": "fixed", "base": 10},
     }
+    refused = cli("submit", "echo", "--backoff", "fixed")
+    assert (refused.code, "--backoff must be JSON" in refused.err) == (2, True)
 
 
 def test_in_and_at_delay_a_job(cli: Cli) -> None:

@@ -59,7 +59,10 @@ def test_a_queue_is_limited_in_short(cli: Cli) -> None:
         (["set", "mail", "limit"], "settings are like limit=5, not 'limit'"),
         (["set", "mail", "limit=x"], 'limit must be a whole number of jobs from 0, not "x"'),
         (["set", "mail", "rate=10/y"], 'rate must be a number of jobs a second from 0.000001 to 1000000, not "10/y"'),
-        (["set", "mail", "breaker=5/1m"], "breaker must be an object of failures"),
+        (
+            ["set", "mail", "breaker=5/1m"],
+            "breaker must be like 5/1m/30s: failures, within, ",
+        ),
         (["set", "mail", "limit=1", "limit=2"], "limit is there twice"),
         (["set", "mail", "speed=1"], 'there is no setting "speed"'),
         (["set", "mail", "retention.done=1"], "retention must be an object of completed"),

@@ -85,6 +85,7 @@ SAMPLES = {
     "task list": Sample(),
     "task show": Sample("echo"),
     "stats": Sample(),
+    "workflow create": Sample("etl"),
     "workflow list": Sample(),
     "workflow show": Sample("1"),
     "workflow cancel": Sample("1"),

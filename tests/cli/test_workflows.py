@@ -34,6 +34,18 @@ def test_a_workflow_is_listed_shown_cancelled_and_retried(cli: Cli, connect: Con
     assert cli("workflow", "retry", workflow, "--json").json == {"id": int(workflow), "outcomes": {"retried": 2}}
 
 
+def test_a_workflow_is_made_and_has_nothing_to_cancel_or_retry_yet(cli: Cli) -> None:
+    made = cli("workflow", "create", "etl", "--json").json
+    assert (made["name"], made["state"], made["jobs"]["total"]) == ("etl", "completed", 0)
+    assert cli("workflow", "create", "etl").out == f"{made['id'] + 1}\n"
+    for verb, nothing in (("cancel", "waits or runs"), ("retry", "has failed or was cancelled")):
+        ended = cli("workflow", verb, f"{made['id']}")
+        assert (ended.code, ended.out, ended.err) == (0, "", f"no job of workflow {made['id']} {nothing}\n")
+    refused = cli("workflow", "create", "")
+    assert (refused.code, "name must be 1 to 128 characters" in refused.err) == (2, True)
+    assert "'x' is no id of a workflow: ids are numbers from 1 on" in cli("workflow", "show", "x").err
+
+
 def test_a_terminal_is_shown_a_bar(cli: Cli, connect: Connect, database: str) -> None:
     workflow = f"{create(connect)}"
     cli("cancel", cli("submit", "echo", "--workflow", workflow).out.strip())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -141,11 +142,38 @@ def test_a_failed_job_is_found_at_once_behind_any_number_of_others(worker: Worke
     assert worker.rows('select id, scanned_to from dtsched.list_jobs(\'{"state": ["failed"]}\')') == [(failed, None)]
 
 
-def test_a_member_that_a_filter_does_not_have_is_refused(session: Session):
+@pytest.mark.parametrize(
+    ("wanted", "says"),
+    [
+        ({"stat": ["failed"]}, 'a filter has no member "stat": known are state, queue, task'),
+        (
+            {"state": ["failed", "faild"]},
+            "state must be one of blocked, scheduled, ready, running, ",
+        ),
+        ({"id": ["x"]}, 'id and workflow must be ids, not "x"'),
+        ({"id": ["9223372036854775808"]}, 'id and workflow must be ids, not "9223372036854775808"'),
+        ({"workflow": ["1", "1.5"]}, 'id and workflow must be ids, not "1.5"'),
+        (["failed"], 'a filter must be an object like {"state": ["failed"]}, not ["failed"]'),
+        ("failed", 'a filter must be an object like {"state": ["failed"]}, not "failed"'),
+    ],
+)
+def test_what_a_filter_cannot_be_is_refused(session: Session, wanted: Any, says: str):
     with pytest.raises(psycopg.Error) as refused:
-        session.run('select dtsched.list_jobs(\'{"stat": ["failed"]}\')')
+        session.run("select dtsched.list_jobs(%s)", Jsonb(wanted))
     assert refused.value.sqlstate == "JQ001"
-    assert '"stat"' in str(refused.value)
+    assert str(refused.value).startswith(says)
+
+
+def test_a_single_value_need_not_be_an_array(session: Session):
+    session.insert()
+    job = submit(session, queue="mail")
+    assert listed(session, {"state": "ready", "queue": "mail", "id": job, "key": None}) == [job]
+
+
+def test_a_list_says_until_when_a_job_has_to_have_ended(session: Session):
+    submit(session, deadline="2030-01-31T09:00:00Z")
+    rows = session.rows("select l.deadline, j.deadline from dtsched.list_jobs() l cross join dtsched.job(l.id) j")
+    assert rows == [(datetime(2030, 1, 31, 9, tzinfo=UTC),) * 2]
 
 
 def test_the_attempts_of_a_job_are_listed_newest_first(worker: Worker):
