@@ -67,7 +67,12 @@ UNKNOWN_TASK = Kind(
     "No worker has ever declared this task",
     "Check the name, or start a worker that knows the task and send the request again.",
 )
-NOT_FOUND = Kind("not-found", HTTPStatus.NOT_FOUND, "There is nothing here", "GET /v1/jobs lists the jobs there are.")
+NOT_FOUND = Kind(
+    "not-found",
+    HTTPStatus.NOT_FOUND,
+    "There is nothing here",
+    "GET on the address without the id or name lists those there are; GET /openapi.json describes every address.",
+)
 METHOD = Kind(
     "method-not-allowed",
     HTTPStatus.METHOD_NOT_ALLOWED,

@@ -88,7 +88,7 @@ print(*(file.name for file in importlib.resources.files("dtsched.schema").joinpa
     assert set(found.stdout.split()) == {file.name for file in (ROOT / "schema" / "functions").iterdir()}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def elsewhere() -> Generator[Path]:
     """A folder that the server's own user may enter, as pytest's are not."""
     with tempfile.TemporaryDirectory() as folder:
@@ -96,18 +96,35 @@ def elsewhere() -> Generator[Path]:
         yield Path(folder)
 
 
-def test_installed_away_from_the_checkout_the_demo_is_true(wheel: Path, elsewhere: Path) -> None:
+@pytest.fixture(scope="module")
+def programs(wheel: Path, elsewhere: Path) -> Path:
+    """Where the wheel is installed away from the checkout, beside pytest."""
     pins = re.findall(r"(?m)^[a-z0-9-]+==[^\\]+", (ROOT / "requirements.lock").read_text())
     (elsewhere / "pins.txt").write_text("\n".join(pins))
-    python = elsewhere / "venv/bin/python"
+    installed = elsewhere / "venv/bin"
     run([sys.executable, "-m", "venv", "--without-pip", elsewhere / "venv"], elsewhere)
-    install = ["install", "--quiet", "--no-compile", "--constraint", "pins.txt", f"{wheel}[embedded]"]
-    run([*pip(), "--python", python, *install], elsewhere)
-    where = run([python, "-c", "import dtsched; print(dtsched.__file__)"], elsewhere)
+    install = ["install", "--quiet", "--no-compile", "--constraint", "pins.txt", f"{wheel}[embedded]", "pytest"]
+    run([*pip(), "--python", installed / "python", *install], elsewhere)
+    where = run([installed / "python", "-c", "import dtsched; print(dtsched.__file__)"], elsewhere)
     assert Path(where.strip()).is_relative_to(elsewhere / "venv")
-    said = run([elsewhere / "venv/bin/dtsched", "demo", "--no-wait"], elsewhere).splitlines()
+    return installed
+
+
+def test_installed_away_from_the_checkout_the_demo_is_true(programs: Path, elsewhere: Path) -> None:
+    said = run([programs / "dtsched", "demo", "--no-wait"], elsewhere).splitlines()
     assert " 0 lost, 0 finished twice" in said[0]
     assert said[-1].startswith("verdict: all of it is true")
+
+
+def test_what_the_page_about_testing_shows_passes_with_the_installed_plugin(programs: Path, elsewhere: Path) -> None:
+    project = elsewhere / "project"
+    project.mkdir()
+    page = (ROOT / "docs/testing.md").read_text()
+    for name, text in re.findall(r"```\w+\n# (\w+\.\w+)\n(.*?)```", page, re.DOTALL):
+        (project / name).write_text(text)
+    (asynchronous,) = re.findall(r"```python\n(@pytest.mark.anyio.*?)```", page, re.DOTALL)
+    (project / "test_async.py").write_text(f"import pytest, shop\n\n{asynchronous}")
+    assert re.search(r"^2 passed", run([programs / "pytest", "-q"], project), re.MULTILINE)
 
 
 def pip() -> list[str]:
