@@ -73,6 +73,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_TASK_OPTIONS = tuple(TaskDefinition.__init__.__kwdefaults__ or ())
 _POLL_SECONDS = 0.1
 _STATEMENT_MS = 60_000  # 100,000 jobs in one batch take 4 s, measured
 
@@ -193,6 +194,9 @@ class Task(Generic[P, R]):
         self.definition = definition
         self._options = options or Options()
         self._connection = connection
+
+    def __repr__(self) -> str:
+        return f"Task({self.definition.name!r})"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.definition.function(*args, **kwargs)
@@ -396,6 +400,11 @@ class App:
         With result=False nothing is kept of what it returns, else at most `max_result` bytes of JSON; more fails the
         job. `result_ttl` is how long it is kept, "forever" for as long as the job; without it the queue's retention
         says."""
+        unknown = next((name for name in options if name not in _TASK_OPTIONS), None)
+        if unknown is not None:
+            raise InvalidInput(
+                f"a task has no option {unknown!r}: known are {', '.join(_TASK_OPTIONS)}", field="options"
+            )
         decorator = TaskDecorator(self, options)
         return decorator if function is None else decorator(function)
 

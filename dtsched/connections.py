@@ -73,6 +73,11 @@ def parse_dsn(dsn: str) -> dict[str, Any]:
     try:
         return conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:
+        if dsn == "embedded":
+            raise InvalidInput(
+                'only App("embedded") and the command line start an embedded database: use app.client, or its DSN',
+                field="dsn",
+            ) from None
         raise InvalidInput(
             "the DSN (DTSCHED_DSN or --dsn) cannot be read: write it like postgresql://user@host:5432/database",
             field="dsn",

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from dtsched import App, InvalidInput, Options, Parent, Retry, Snooze
+from dtsched.connections import parse_dsn
 from dtsched.jobs import check
 
 app = App("postgresql://nobody@127.0.0.1:1/nowhere")
@@ -84,6 +85,16 @@ def test_a_number_is_no_policy_of_retries() -> None:
 
         @App().task(retry=cast("Any", 5))
         def task() -> None: ...
+
+
+def test_an_option_that_no_task_has_is_refused_with_those_there_are() -> None:
+    with pytest.raises(InvalidInput, match="a task has no option 'queu': known are name, queue, priority, retry"):
+        App().task(**cast("Any", {"queu": "mail"}))
+
+
+def test_a_client_does_not_start_an_embedded_database() -> None:
+    with pytest.raises(InvalidInput, match=r'only App\("embedded"\) and the command line start an embedded database'):
+        parse_dsn("embedded")
 
 
 def test_options_of_one_of_many_say_their_backoff_too() -> None:
