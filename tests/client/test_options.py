@@ -61,12 +61,8 @@ def test_a_submission_may_have_a_backoff_of_its_own() -> None:
     ],
 )
 def test_what_cannot_be_is_refused_in_a_sentence(options: Mapping[str, Any], says: str) -> None:
-    def submit() -> None:
-        bound = send.options(**cast("Any", options))
-        check(bound._new_jobs([{"to": "a"}])[0])  # pyright: ignore[reportPrivateUsage]: as submit_many() does
-
     with pytest.raises(InvalidInput) as refused:
-        submit()
+        job_of(**options)
     assert str(refused.value).startswith(says)
 
 
@@ -98,5 +94,5 @@ def test_a_client_does_not_start_an_embedded_database() -> None:
 
 
 def test_options_of_one_of_many_say_their_backoff_too() -> None:
-    made = send._new_jobs([({"to": "a"}, Options(backoff={"kind": "fixed"})), {"to": "b"}])  # pyright: ignore[reportPrivateUsage]
-    assert [job.backoff and job.backoff["kind"] for job in made] == ["fixed", "exponential"]
+    made = send._new_job_of(({"to": "a"}, Options(backoff={"kind": "fixed"})))  # pyright: ignore[reportPrivateUsage]
+    assert made.backoff == {"kind": "fixed"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -168,12 +167,6 @@ def test_a_single_value_need_not_be_an_array(session: Session):
     session.insert()
     job = submit(session, queue="mail")
     assert listed(session, {"state": "ready", "queue": "mail", "id": job, "key": None}) == [job]
-
-
-def test_a_list_says_until_when_a_job_has_to_have_ended(session: Session):
-    submit(session, deadline="2030-01-31T09:00:00Z")
-    rows = session.rows("select l.deadline, j.deadline from dtsched.list_jobs() l cross join dtsched.job(l.id) j")
-    assert rows == [(datetime(2030, 1, 31, 9, tzinfo=UTC),) * 2]
 
 
 def test_the_attempts_of_a_job_are_listed_newest_first(worker: Worker):
