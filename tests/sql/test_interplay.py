@@ -275,3 +275,34 @@ def test_a_claim_does_not_wait_for_an_old_entry_that_another_claim_has_in_hand(
     assert worker.claim() == []
     other.run("commit")
     assert open_worker().claim() == [job]
+
+
+def test_what_is_handed_back_does_not_wait_for_somebody_who_changes_a_queue_with_a_breaker(
+    open_session: OpenSession, worker: Worker
+):
+    breaker = {"failures": 1, "within": 60, "cooldown": 60}
+    worker.set_queue(breaker=breaker)
+    worker.set_queue("mail", key_limit=3)
+    worker.insert()
+    worker.insert(queue="mail")
+    jobs = worker.claim() + worker.claim(queue="mail")
+    operator = open_session()
+    operator.run("begin")
+    operator.run("select dtsched.pause('default'), dtsched.pause('mail')")
+    worker.run("set statement_timeout = '2 s'")
+    assert sorted(worker.release(started=jobs)) == sorted(jobs)
+    operator.run("rollback")
+    assert worker.claim() == jobs[:1]
+
+
+def test_a_failure_does_not_wait_for_somebody_who_changes_a_queue_without_a_breaker(
+    open_session: OpenSession, worker: Worker
+):
+    worker.set_queue("mail", breaker={"failures": 1, "within": 60, "cooldown": 60})
+    (job,) = worker.insert()
+    worker.claim()
+    operator = open_session()
+    operator.run("begin")
+    operator.run("select dtsched.pause('default')")
+    worker.run("set statement_timeout = '1 s'")
+    assert worker.finish_as("fail", job)
