@@ -45,7 +45,9 @@ class _Given(Struct, forbid_unknown_fields=True):
     delay: float | str | None = None
 
 
-class _Changes(Struct, forbid_unknown_fields=True):
+class GivenChanges(Struct, forbid_unknown_fields=True):
+    """What is to be changed of a job; null takes away what may be missing."""
+
     args: dict[str, Any] | UnsetType = UNSET
     merge_args: dict[str, Any] | UnsetType = UNSET
     queue: str | UnsetType = UNSET
@@ -57,7 +59,7 @@ class _Changes(Struct, forbid_unknown_fields=True):
     deadline: datetime | UnsetType | None = UNSET
 
 
-_CHANGES = {
+CHANGES = {
     "args": "an object of named arguments",
     "merge_args": "an object of named arguments",
     "queue": "1 to 128 characters out of A-Z a-z 0-9 . _ : -",
@@ -139,7 +141,7 @@ async def edit_job(request: ApiRequest, job_id: FromPath[str], database: NamedDe
     """Of a job that waits, has failed or was cancelled. What is left out stays as it is, and null takes a timeout, a
     limit key or a deadline away. An ended job stays as it ended: retry has it run again."""
     wanted = job_id_of(job_id)
-    given = structs.asdict(convert(await object_of(request), _Changes, _CHANGES))
+    given = structs.asdict(convert(await object_of(request), GivenChanges, CHANGES))
     changes = checked_changes({name: value for name, value in given.items() if value is not UNSET})
 
     async def edit(store: Store, ids: Sequence[int]) -> dict[int, str]:

@@ -21,6 +21,7 @@ from dtsched.api.jobs import get_attempts, get_job, get_result, get_why
 from dtsched.api.limits import delete_limit, get_limit, list_limits, set_limit
 from dtsched.api.lists import list_jobs
 from dtsched.api.logs import get_logs
+from dtsched.api.many import cancel_jobs, delete_jobs, edit_jobs, retry_jobs
 from dtsched.api.metrics import Figures, get_metrics
 from dtsched.api.openapi import describe
 from dtsched.api.pages import Pages, get_docs, get_openapi, get_root, get_style
@@ -72,6 +73,10 @@ HANDLERS = [
     reschedule_job,
     edit_job,
     delete_job,
+    cancel_jobs,
+    retry_jobs,
+    delete_jobs,
+    edit_jobs,
     emit_event,
     list_queues,
     get_queue,
