@@ -71,7 +71,7 @@ def test_claims_of_a_queue_do_not_wait_for_each_other_to_commit(worker: Worker, 
 def test_a_pause_is_announced_once(worker: Worker, connect: Connect, notify: str) -> None:
     listener = connect()
     listener.execute("listen dtsched_pause")
-    worker.run(f"set dtsched.notify = '{notify}'")
+    worker.run("select set_config('dtsched.notify', %s, false)", notify)
     assert worker.value("select dtsched.pause('mail')") is True
     assert worker.value("select dtsched.pause('mail')") is False
     heard = [(told.channel, told.payload) for told in listener.notifies(timeout=0.1)]
