@@ -13,6 +13,8 @@ set enable_mergejoin = off
 set enable_material = off
 as $$
 declare
+    c_never constant timestamptz := '9999-12-31 00:00Z';
+    v_left bigint[];
     v_count integer;
     v_forgotten integer := 0;
 begin
@@ -27,16 +29,21 @@ begin
         for update skip locked));
     get diagnostics v_count = row_count;
     v_forgotten := v_forgotten + v_count;
-    delete from dtsched.scheduled entry
-    where entry.ctid = any (array(
-        select old.ctid
+    v_left := array(
+        select old.job_id
         from dtsched.scheduled old
-        where old.run_at >= '9999-12-31 00:00Z'
+        where old.run_at >= c_never
             and not exists (
                 select from dtsched.jobs job
                 where job.id = old.job_id and job.state = 'scheduled' and job.run_at = old.run_at)
         limit p_limit
-        for update skip locked));
+        for update skip locked);
+    -- a new statement: one that has been parked again since the other began, with this entry, is seen
+    delete from dtsched.scheduled entry
+    where entry.run_at >= c_never and entry.job_id = any (v_left)
+        and not exists (
+            select from dtsched.jobs job
+            where job.id = entry.job_id and job.state = 'scheduled' and job.run_at = entry.run_at);
     get diagnostics v_count = row_count;
     v_forgotten := v_forgotten + v_count;
     delete from dtsched.events event

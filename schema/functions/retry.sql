@@ -188,7 +188,7 @@ begin
     later as (
         insert into dtsched.scheduled (run_at, job_id, queue)
         select changed.run_at, changed.id, changed.queue from changed where changed.state = 'scheduled'
-        on conflict do nothing  -- an entry from before it was cancelled, which fits again
+        on conflict on constraint scheduled_pkey do update set queue = excluded.queue  -- an old entry, which fits again
     )
     insert into dtsched.ready (queue, priority, job_id)
     select changed.queue, changed.priority, changed.id from changed where changed.state = 'ready'

@@ -204,3 +204,12 @@ def test_jobs_moved_about_while_workers_claim_run_once_each(open_worker: OpenWor
             taken.extend((queue, job) for job in claimed)
             worker.finish(*claimed)
     assert sorted(job for _, job in taken) == jobs
+
+
+def test_a_job_that_changed_queues_while_it_was_ready_and_is_put_off_again_counts_in_its_new_one(worker: Worker):
+    later = "2050-01-01 00:00Z"
+    job = worker.value("select dtsched.submit('echo', run_at => %s)", later)
+    worker.run("select dtsched.run_now(%s)", job)
+    assert edit(worker, job, queue="mail") == ["edited"]
+    worker.run("select dtsched.reschedule(%s, %s)", job, later)
+    assert worker.rows("select name, scheduled from dtsched.list_queues() where scheduled > 0") == [("mail", 1)]

@@ -266,3 +266,16 @@ def test_results_of_parents_are_read_by_their_places(worker: Worker) -> None:
     assert results == [(1, "x" * 1000), (2, None), (3, {"n": 1})]
     worker.run("select dtsched.delete(%s)", done)
     assert worker.rows("select * from dtsched.parent_results(%s, '{3}')", child) == [(3, None)]
+
+
+def test_a_child_that_was_scheduled_before_its_parent_was_retried_is_scheduled_for_the_same_time_again(worker: Worker):
+    parent, child = submit_many(worker, {}, {"depends_on": [{"entry": 1}], "on_parent_failure": "run", "delay": 3600})
+    worker.claim()
+    worker.finish_as("fail", parent)
+    assert worker.state(child) == "scheduled"
+    worker.run("select dtsched.cancel(%s)", child)
+    worker.run("select dtsched.retry(%s)", [parent, child])
+    assert worker.state(child) == "blocked"
+    worker.claim()
+    assert worker.finish(parent) == [worker.leases[parent]]
+    assert worker.state(child) == "scheduled"

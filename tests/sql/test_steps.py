@@ -493,3 +493,32 @@ def test_forgetting_does_not_look_at_each_job_for_each_wait(session: Session):
     session.run("insert into dtsched.event_waits (event, job_id, step) select 'e' || id, id, 'wait' from dtsched.jobs")
     session.run("set statement_timeout = '3 s'")
     assert session.value("select dtsched.forget_events()") == 0
+
+
+def test_a_job_that_was_cancelled_while_it_waited_for_ever_waits_again_once_it_is_retried(worker: Worker):
+    job = waiting(worker)
+    worker.run("select dtsched.cancel(%s)", job)
+    assert worker.value("select dtsched.retry(%s)", job) == "retried"
+    assert worker.claim() == [job]
+    assert ask(worker, job, "paid") == ("wait", None)
+    assert park(worker, job)
+    assert emit(worker, "paid") == (True, 1)
+
+
+def test_a_job_that_is_parked_for_ever_is_not_forgotten_by_who_saw_it_run(
+    open_session: OpenSession, worker: Worker, session: Session
+):
+    """Its entry is an old one, which fits again."""
+    job = waiting(worker)
+    worker.run("select dtsched.run_now(%s)", job)
+    assert worker.claim() == [job]
+    assert ask(worker, job, "paid")[0] == "timeout"
+    assert ask(worker, job, "sent", step="other")[0] == "wait"
+    forgetful = open_session()
+    forgetful.run("begin")
+    assert forgetful.value("select dtsched.forget_events()") == 1
+    parking = Started(lambda: park(worker, job, "other"))
+    wait_until_blocked(session, worker)
+    forgetful.run("commit")
+    parking.join()
+    assert session.state(job) == "scheduled"
