@@ -10,8 +10,8 @@ from uuid import UUID
 
 ENDED = ("completed", "failed", "cancelled")
 WAITING = ("blocked", "scheduled", "ready")
-LEASE_SECONDS = 30
-GRACE_SECONDS = 6  # by which an attempt must have overrun to be taken away: a fifth of the lease
+LEASE_SECONDS = 100
+GRACE_SECONDS = 20  # by which an attempt must have overrun to be taken away: a fifth of the lease
 RETRY_SECONDS = 10  # the backoff of every job here
 MAX_CRASHES = {"echo": 3, "fragile": 1}
 

@@ -41,7 +41,7 @@ from tests.sql.sessions import Session
 STORIES = int(os.environ.get("DTSCHED_TEST_STORIES", "0"))
 SETTINGS = settings(
     max_examples=STORIES or 25,
-    stateful_step_count=60 if STORIES else 50,
+    stateful_step_count=100 if STORIES else 60,
     deadline=None,
     derandomize=not STORIES,
     database=None,
@@ -186,6 +186,24 @@ class Fleet(RuleBasedStateMachine):
             self.model.start(job, worker.id, lease)
             assert attempt == job.attempt
             assert seconds == (None if job.ends_by is None else job.ends_by - self.model.now)
+
+    @rule(queue=QUEUES)
+    def claim_all(self, queue: str) -> None:
+        for number in range(3):
+            self.claim(number, queue, 3)
+
+    @precondition(lambda self: self._held())
+    @rule(which=WHICH, outcome=st.sampled_from(["complete", "fail", "retry"]))
+    def finish_one(self, which: int, outcome: str) -> None:
+        self.finish(False, 0, which, outcome, 0)
+
+    @precondition(lambda self: self.model.jobs)
+    @rule(which=WHICH)
+    def cancel_and_retry(self, which: int) -> None:
+        """Among the first few, on which others depend."""
+        job = list(self.model.jobs.values())[which % min(4, len(self.model.jobs))]
+        assert self.operator.value("select dtsched.cancel(%s)", job.id) == self.model.cancel(job)
+        assert self.operator.value("select dtsched.retry(%s)", job.id) == self.model.retry(job)
 
     @precondition(lambda self: self.model.jobs)
     @rule(
@@ -376,10 +394,13 @@ class Fleet(RuleBasedStateMachine):
                 break
         assert promoted == self.model.promote()
 
-    @rule(seconds=st.sampled_from([1, 10, 20, 29, 31, 61]))
-    def travel(self, seconds: int) -> None:
+    @rule(seconds=st.sampled_from([1, 10, 20, 61, 101]), deaf=st.sets(NUMBERS, max_size=2))
+    def travel(self, seconds: int, deaf: set[int]) -> None:
+        """Workers renew as a rule, or there would soon be none to claim."""
         self.operator.travel(f"{seconds} s")
         self.model.now += seconds
+        for number in {0, 1, 2} - deaf:
+            self.renew(number)
 
     @rule(queue=QUEUES)
     def pause_or_resume(self, queue: str) -> None:
@@ -450,8 +471,9 @@ class Fleet(RuleBasedStateMachine):
         worker = ModelWorker(uuid4(), self.model.now + LEASE_SECONDS, self.model.now)
         declared = {task: {"settings": {"max_crashes": crashes}} for task, crashes in MAX_CRASHES.items()}
         self.sessions[number].run(
-            "select dtsched.register_worker(%s, 'test', '{default,mail}', null, 10, '30 s', '{}', %s)",
+            "select dtsched.register_worker(%s, 'test', '{default,mail}', null, 10, %s, '{}', %s)",
             worker.id,
+            f"{LEASE_SECONDS} s",
             Jsonb(declared),
         )
         return worker
