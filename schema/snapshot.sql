@@ -151,6 +151,7 @@ create table dtsched.jobs (
     parent_policies text[],
     skipped boolean,
     key_until timestamp with time zone,
+    result_expired_at timestamp with time zone,
     constraint jobs_pkey PRIMARY KEY (id),
     constraint state_is_known CHECK ((state = ANY (ARRAY['ready'::text, 'running'::text, 'completed'::text, 'scheduled'::text, 'failed'::text, 'blocked'::text, 'cancelled'::text])))
 ) partition by RANGE (id) with ();
@@ -438,6 +439,13 @@ create function dtsched.await_event(p_worker uuid, p_lease bigint, p_step text, 
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.batch_problems(p_jobs jsonb, p_check_tasks boolean, p_known jsonb DEFAULT '{}'::jsonb)
+    returns TABLE(n integer, code text, field text, problem text)
+    language plpgsql stable
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off
+    set enable_mergejoin=off;
 create function dtsched.begun_steps(p_job bigint)
     returns SETOF text
     language sql stable security definer
@@ -494,7 +502,7 @@ create function dtsched."check"()
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp
     set enable_nestloop=off;
-create function dtsched.chores(p_now timestamp with time zone)
+create function dtsched.chores(p_now timestamp with time zone, p_all boolean)
     returns text[]
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp
@@ -508,7 +516,11 @@ create function dtsched.circle_of(p_children bigint[], p_parents bigint[])
     returns bigint[]
     language plpgsql immutable
     set search_path=pg_catalog, dtsched, pg_temp;
-create function dtsched.claim(p_worker uuid, p_queue text, p_limit integer, p_tasks text[] DEFAULT NULL::text[])
+create function dtsched.circle_problem(p_jobs jsonb, p_members integer[], p_count integer)
+    returns text
+    language sql immutable
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.claim(p_worker uuid, p_queue text, p_limit integer, p_tasks text[] DEFAULT NULL::text[], p_slots integer DEFAULT NULL::integer)
     returns TABLE(lease_id bigint, job_id bigint, task text, args jsonb, attempt integer, max_attempts integer, timeout_seconds double precision, correlation_id text, backoff jsonb)
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
@@ -571,6 +583,10 @@ create function dtsched.deregister_worker(p_worker uuid)
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.drained(p_queue text)
+    returns boolean
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.drop_old_partition()
     returns integer
     language plpgsql volatile
@@ -612,6 +628,10 @@ create function dtsched.edit_lanes(p_jobs bigint[], p_changes jsonb)
 create function dtsched.edit_problem(p_changes jsonb)
     returns text
     language plpgsql immutable
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.effective_limits(p_key text, p_queue text DEFAULT 'default'::text)
+    returns TABLE(queue text, concurrency integer, rate double precision, burst integer)
+    language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.emit(p_name text, p_payload jsonb DEFAULT NULL::jsonb)
     returns TABLE(created boolean, woken integer)
@@ -701,6 +721,9 @@ create function dtsched.finish_others(p_worker uuid, p_others jsonb)
     set enable_seqscan=off
     set enable_hashjoin=off
     set enable_mergejoin=off;
+create function dtsched.finite(p_time timestamp with time zone)
+    returns timestamp with time zone
+    language sql immutable;
 create function dtsched.fire(p_name text, p_version bigint, p_due timestamp with time zone, p_ticks timestamp with time zone[], p_next timestamp with time zone)
     returns TABLE(tick timestamp with time zone, outcome text, job_id bigint)
     language plpgsql volatile security definer
@@ -801,26 +824,52 @@ create function dtsched.hold_keys(p_keys text[], p_jobs bigint[], p_untils times
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.hold_parents(p_ids bigint[], OUT job_id bigint, OUT parent_id bigint)
+    returns record
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.holder_of(p_key text)
+    returns bigint
+    language sql stable
+    set search_path=pg_catalog, dtsched, pg_temp
+    set enable_seqscan=off;
 create function dtsched.hungry(p_queues text[])
     returns bigint
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.is_time(p_text text)
+    returns boolean
+    language plpgsql stable
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.job(p_id bigint)
-    returns TABLE(id bigint, queue text, task text, args jsonb, state text, priority integer, run_at timestamp with time zone, attempt integer, max_attempts integer, timeout double precision, key text, limit_key text, depends_on bigint[], tags text[], result jsonb, error text, progress jsonb, worker_id uuid, correlation_id text, created_at timestamp with time zone, started_at timestamp with time zone, finished_at timestamp with time zone, workflow_id bigint, skipped boolean)
+    returns TABLE(id bigint, queue text, task text, args jsonb, state text, priority integer, run_at timestamp with time zone, attempt integer, max_attempts integer, timeout double precision, key text, limit_key text, depends_on bigint[], tags text[], result jsonb, error text, progress jsonb, worker_id uuid, correlation_id text, created_at timestamp with time zone, started_at timestamp with time zone, finished_at timestamp with time zone, workflow_id bigint, skipped boolean, deadline timestamp with time zone, key_until timestamp with time zone, result_expired_at timestamp with time zone)
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.job_problem(p_job jsonb)
     returns text
-    language plpgsql immutable
+    language plpgsql stable
     set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.jobs_of_keys(p_keys text[])
     returns TABLE(key text, job_id bigint)
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.jobs_of_workflow(p_id bigint, p_states text[])
+    returns bigint[]
+    language plpgsql stable
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
 create function dtsched.keep_turns(p_queue text, p_keys text[])
     returns void
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.key_problem(p_key text, p_holder bigint, p_entry integer DEFAULT NULL::integer)
+    returns text
+    language sql stable
+    set search_path=pg_catalog, dtsched, pg_temp
+    set enable_seqscan=off;
 create function dtsched.key_time(p_text text)
     returns jsonb
     language plpgsql stable
@@ -848,7 +897,7 @@ create function dtsched.list_attempts(p_job bigint)
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.list_jobs(p_filter jsonb DEFAULT '{}'::jsonb, p_before bigint DEFAULT NULL::bigint, p_limit integer DEFAULT 100)
-    returns TABLE(id bigint, queue text, task text, args jsonb, state text, priority integer, run_at timestamp with time zone, attempt integer, max_attempts integer, timeout double precision, key text, limit_key text, depends_on bigint[], tags text[], result jsonb, error text, progress jsonb, worker_id uuid, correlation_id text, created_at timestamp with time zone, started_at timestamp with time zone, finished_at timestamp with time zone, workflow_id bigint, skipped boolean, scanned_to bigint)
+    returns TABLE(id bigint, queue text, task text, args jsonb, state text, priority integer, run_at timestamp with time zone, attempt integer, max_attempts integer, timeout double precision, key text, limit_key text, depends_on bigint[], tags text[], result jsonb, error text, progress jsonb, worker_id uuid, correlation_id text, created_at timestamp with time zone, started_at timestamp with time zone, finished_at timestamp with time zone, workflow_id bigint, skipped boolean, deadline timestamp with time zone, key_until timestamp with time zone, result_expired_at timestamp with time zone, scanned_to bigint)
     language plpgsql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
@@ -994,6 +1043,16 @@ create function dtsched.parents_problem(p_parents jsonb)
     returns text
     language plpgsql immutable
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.park_limited(p_jobs bigint[])
+    returns void
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.part_of_batch(p_jobs jsonb, p_numbers integer[])
+    returns jsonb
+    language sql immutable
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.past_retention()
     returns TABLE(queue text, state text, jobs bigint)
     language sql stable security definer
@@ -1013,6 +1072,13 @@ create function dtsched.percentiles(p_histogram bigint[])
 create function dtsched.place_new_job()
     returns trigger
     language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.problem(p_code text, p_field text, p_problem text)
+    returns jsonb
+    language sql immutable;
+create function dtsched.problems_by_number(p_jobs jsonb, p_check_tasks boolean, p_known jsonb)
+    returns jsonb
+    language sql stable
     set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.promote(p_limit integer DEFAULT 1000)
     returns TABLE(promoted integer, next_seconds double precision, chores text[])
@@ -1073,6 +1139,14 @@ create function dtsched.reference_problem(p_args jsonb, p_parents integer)
     returns text
     language sql immutable
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.refuse(p_wrong integer[], p_problems text[], p_count integer, p_sqlstate text, p_field text DEFAULT NULL::text)
+    returns void
+    language plpgsql immutable
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.refuse_batch(p_jobs jsonb, p_check_tasks boolean)
+    returns void
+    language plpgsql stable
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.refuse_circle(p_children bigint[], p_parents bigint[])
     returns void
     language plpgsql immutable
@@ -1128,6 +1202,10 @@ create function dtsched.require_queue_name(p_queue text)
     returns void
     language plpgsql immutable
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.require_read_committed()
+    returns void
+    language plpgsql stable
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.require_workflows(p_ids bigint[])
     returns void
     language plpgsql stable
@@ -1151,6 +1229,14 @@ create function dtsched.rescue(p_worker uuid, p_limit integer DEFAULT 1000)
     set enable_bitmapscan=off
     set enable_hashjoin=off
     set enable_mergejoin=off;
+create function dtsched.result_expired(p_state text, p_task text, p_queue text, p_finished_at timestamp with time zone, p_dropped_for timestamp with time zone, p_is_there boolean)
+    returns timestamp with time zone
+    language plpgsql stable
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.result_expiry(p_task text, p_queue text, p_finished_at timestamp with time zone)
+    returns timestamp with time zone
+    language sql stable
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.resume(p_queue text)
     returns boolean
     language plpgsql volatile security definer
@@ -1246,8 +1332,8 @@ create function dtsched.schedule_problem(p_name text, p_schedule jsonb)
 create function dtsched.seats(p_queue text, p_keys text[], p_now timestamp with time zone)
     returns TABLE(limit_key text, seats integer, watched boolean, wake_at timestamp with time zone)
     language sql stable;
-create function dtsched.set_aside(p_jobs bigint[], p_seated bigint[], p_tasks text[])
-    returns text[]
+create function dtsched.set_aside(p_jobs bigint[], p_seated bigint[], p_tasks text[], OUT unused text[], OUT held bigint[])
+    returns record
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
@@ -1307,11 +1393,15 @@ create function dtsched.submit(task text, args jsonb DEFAULT '{}'::jsonb, queue 
     returns bigint
     language sql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp;
-create function dtsched.submit_many(p_jobs jsonb, p_check_tasks boolean DEFAULT true)
-    returns TABLE(id bigint, created boolean, error text, outcome text)
+create function dtsched.submit_many(p_jobs jsonb, p_check_tasks boolean DEFAULT true, p_partial boolean DEFAULT false)
+    returns TABLE(id bigint, created boolean, error text, outcome text, code text, field text)
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan;
+create function dtsched.submit_partly(p_jobs jsonb, p_check_tasks boolean DEFAULT true, p_problems jsonb DEFAULT '{}'::jsonb)
+    returns TABLE(id bigint, created boolean, error text, outcome text, code text, field text)
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.submit_scheduled(p_schedule dtsched.schedules, p_moments timestamp with time zone[])
     returns TABLE(job_id bigint, created boolean)
     language sql volatile
@@ -1340,7 +1430,7 @@ create function dtsched.take_keys_by_mode(p_jobs jsonb, p_keys text[], p_ids big
     returns record
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp;
-create function dtsched.take_limited(p_queue text, p_turns text[], p_limit integer, OUT ids bigint[], OUT open text[], OUT watched text[], OUT busy text[])
+create function dtsched.take_limited(p_queue text, p_turns text[], p_limit integer, OUT ids bigint[], OUT keys text[], OUT open text[], OUT watched text[], OUT busy text[])
     returns record
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp
@@ -1355,7 +1445,7 @@ create function dtsched.take_parked(p_queue text, p_limit integer, p_tasks text[
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off
     set enable_bitmapscan=off;
-create function dtsched.take_ready(p_queue text, p_limit integer, p_aged xid8 DEFAULT NULL::xid8, p_turns integer DEFAULT 1, OUT ids bigint[], OUT keys text[], OUT lanes smallint[], OUT reserved integer)
+create function dtsched.take_ready(p_queue text, p_limit integer, p_aged xid8 DEFAULT NULL::xid8, p_turns integer DEFAULT 1, p_slots integer DEFAULT NULL::integer, OUT ids bigint[], OUT keys text[], OUT lanes smallint[], OUT reserved integer)
     returns record
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp
@@ -1410,6 +1500,10 @@ create function dtsched.unfinished(p_id bigint)
     returns boolean
     language sql stable
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.unknown_task(p_task text)
+    returns text
+    language sql stable
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.unschedule(p_name text)
     returns void
     language plpgsql volatile security definer
@@ -1456,6 +1550,11 @@ create function dtsched.why(p_id bigint)
 create function dtsched.why_breaker(p_what text, p_open_until timestamp with time zone, p_probe bigint, p_now timestamp with time zone)
     returns text
     language sql stable;
+create function dtsched.why_deadline(p_deadline timestamp with time zone, p_starts timestamp with time zone, p_now timestamp with time zone)
+    returns text
+    language sql stable
+    set search_path=pg_catalog, dtsched, pg_temp
+    set enable_seqscan=off;
 create function dtsched.why_limited(p_queue text, p_limit_key text, p_id bigint)
     returns TABLE(code text, reason text)
     language plpgsql stable
@@ -1466,7 +1565,21 @@ create function dtsched.why_ready(p_id bigint, p_queue text, p_task text, p_prio
     language plpgsql stable
     set search_path=pg_catalog, dtsched, pg_temp
     set enable_seqscan=off;
-create function dtsched.work(p_worker uuid, p_done bigint[], p_results jsonb, p_others jsonb, p_queue text, p_limit integer, p_tasks text[] DEFAULT NULL::text[])
+create function dtsched.with_dependents(p_wrong jsonb[], p_children integer[], p_parents integer[])
+    returns jsonb[]
+    language sql immutable
+    set search_path=pg_catalog, dtsched, pg_temp
+    set enable_nestloop=off
+    set enable_mergejoin=off;
+create function dtsched.with_problems(p_wrong jsonb[], p_found jsonb)
+    returns jsonb[]
+    language sql immutable
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.witness()
+    returns uuid
+    language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.work(p_worker uuid, p_done bigint[], p_results jsonb, p_others jsonb, p_queue text, p_limit integer, p_tasks text[] DEFAULT NULL::text[], p_slots integer DEFAULT NULL::integer)
     returns TABLE(lease_id bigint, job_id bigint, task text, args jsonb, attempt integer, max_attempts integer, timeout_seconds double precision, correlation_id text, backoff jsonb)
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp;
@@ -1482,32 +1595,40 @@ grant execute on function dtsched.begun_steps(p_job bigint) to dtsched_worker;
 grant execute on function dtsched.cancel(p_id bigint) to dtsched_operator;
 grant execute on function dtsched.cancel(p_ids bigint[]) to dtsched_operator;
 grant execute on function dtsched.cancel_workflow(p_id bigint) to dtsched_operator;
-grant execute on function dtsched.claim(p_worker uuid, p_queue text, p_limit integer, p_tasks text[]) to dtsched_worker;
+grant execute on function dtsched.claim(p_worker uuid, p_queue text, p_limit integer, p_tasks text[], p_slots integer) to dtsched_worker;
 grant execute on function dtsched.complete(p_worker uuid, p_lease bigint, p_result jsonb) to dtsched_worker;
 grant execute on function dtsched.create_workflow(p_name text) to dtsched_operator;
 grant execute on function dtsched.create_workflow(p_name text) to dtsched_submit;
 grant execute on function dtsched.declare_schedules(p_schedules jsonb) to dtsched_worker;
 grant execute on function dtsched.delete(p_id bigint) to dtsched_operator;
 grant execute on function dtsched.delete(p_ids bigint[]) to dtsched_operator;
+grant execute on function dtsched.deliver_events(p_limit integer) to dtsched_operator;
 grant execute on function dtsched.deliver_events(p_limit integer) to dtsched_worker;
 grant execute on function dtsched.deregister_worker(p_worker uuid) to dtsched_worker;
+grant execute on function dtsched.drained(p_queue text) to dtsched_operator;
 grant execute on function dtsched.due_schedules(p_limit integer) to dtsched_operator;
 grant execute on function dtsched.due_schedules(p_limit integer) to dtsched_worker;
 grant execute on function dtsched.edit(p_id bigint, p_changes jsonb) to dtsched_operator;
 grant execute on function dtsched.edit(p_ids bigint[], p_changes jsonb) to dtsched_operator;
+grant execute on function dtsched.effective_limits(p_key text, p_queue text) to dtsched_operator;
+grant execute on function dtsched.effective_limits(p_key text, p_queue text) to dtsched_reader;
 grant execute on function dtsched.emit(p_name text, p_payload jsonb) to dtsched_operator;
 grant execute on function dtsched.emit(p_name text, p_payload jsonb) to dtsched_submit;
 grant execute on function dtsched.emit(p_name text, p_payload jsonb) to dtsched_worker;
 grant execute on function dtsched.ended(p_ids bigint[]) to dtsched_operator;
 grant execute on function dtsched.ended(p_ids bigint[]) to dtsched_reader;
+grant execute on function dtsched.ensure_partitions() to dtsched_operator;
 grant execute on function dtsched.ensure_partitions() to dtsched_worker;
+grant execute on function dtsched.expire(p_worker uuid, p_limit integer) to dtsched_operator;
 grant execute on function dtsched.expire(p_worker uuid, p_limit integer) to dtsched_worker;
 grant execute on function dtsched.find_jobs(p_filter jsonb, p_before bigint, p_limit integer) to dtsched_operator;
 grant execute on function dtsched.find_jobs(p_filter jsonb, p_before bigint, p_limit integer) to dtsched_reader;
 grant execute on function dtsched.finish(p_worker uuid, p_done bigint[], p_results jsonb, p_others jsonb) to dtsched_worker;
 grant execute on function dtsched.fire(p_name text, p_version bigint, p_due timestamp with time zone, p_ticks timestamp with time zone[], p_next timestamp with time zone) to dtsched_operator;
 grant execute on function dtsched.fire(p_name text, p_version bigint, p_due timestamp with time zone, p_ticks timestamp with time zone[], p_next timestamp with time zone) to dtsched_worker;
+grant execute on function dtsched.forget_events(p_age interval, p_limit integer) to dtsched_operator;
 grant execute on function dtsched.forget_events(p_age interval, p_limit integer) to dtsched_worker;
+grant execute on function dtsched.free_expired_keys(p_limit integer) to dtsched_operator;
 grant execute on function dtsched.free_expired_keys(p_limit integer) to dtsched_worker;
 grant execute on function dtsched.gate() to dtsched_operator;
 grant execute on function dtsched.gate() to dtsched_reader;
@@ -1543,6 +1664,7 @@ grant execute on function dtsched.list_workflows(p_before bigint, p_limit intege
 grant execute on function dtsched.list_workflows(p_before bigint, p_limit integer) to dtsched_reader;
 grant execute on function dtsched.metrics() to dtsched_operator;
 grant execute on function dtsched.metrics() to dtsched_reader;
+grant execute on function dtsched.note_age() to dtsched_operator;
 grant execute on function dtsched.note_age() to dtsched_worker;
 grant execute on function dtsched.note_schedule_problem(p_name text, p_version bigint, p_problem text) to dtsched_operator;
 grant execute on function dtsched.note_schedule_problem(p_name text, p_version bigint, p_problem text) to dtsched_worker;
@@ -1570,6 +1692,7 @@ grant execute on function dtsched.renew(p_worker uuid, p_info jsonb) to dtsched_
 grant execute on function dtsched.report(p_worker uuid, p_reports jsonb) to dtsched_worker;
 grant execute on function dtsched.reschedule(p_id bigint, p_run_at timestamp with time zone) to dtsched_operator;
 grant execute on function dtsched.reschedule(p_ids bigint[], p_run_at timestamp with time zone) to dtsched_operator;
+grant execute on function dtsched.rescue(p_worker uuid, p_limit integer) to dtsched_operator;
 grant execute on function dtsched.rescue(p_worker uuid, p_limit integer) to dtsched_worker;
 grant execute on function dtsched.resume(p_queue text) to dtsched_operator;
 grant execute on function dtsched.resume_schedule(p_name text) to dtsched_operator;
@@ -1578,6 +1701,7 @@ grant execute on function dtsched.retention() to dtsched_reader;
 grant execute on function dtsched.retry(p_id bigint) to dtsched_operator;
 grant execute on function dtsched.retry(p_ids bigint[]) to dtsched_operator;
 grant execute on function dtsched.retry_workflow(p_id bigint) to dtsched_operator;
+grant execute on function dtsched.roll_up(p_keep interval) to dtsched_operator;
 grant execute on function dtsched.roll_up(p_keep interval) to dtsched_worker;
 grant execute on function dtsched.run_now(p_id bigint) to dtsched_operator;
 grant execute on function dtsched.run_now(p_ids bigint[]) to dtsched_operator;
@@ -1594,8 +1718,10 @@ grant execute on function dtsched.stats() to dtsched_operator;
 grant execute on function dtsched.stats() to dtsched_reader;
 grant execute on function dtsched.submit(task text, args jsonb, queue text, priority integer, run_at timestamp with time zone, delay interval, key text, max_attempts integer, timeout interval, limit_key text, depends_on bigint[], tags text[], backoff jsonb, deadline timestamp with time zone, correlation_id text, key_for text, on_conflict text, on_parent_failure text, workflow bigint, expires_in interval) to dtsched_operator;
 grant execute on function dtsched.submit(task text, args jsonb, queue text, priority integer, run_at timestamp with time zone, delay interval, key text, max_attempts integer, timeout interval, limit_key text, depends_on bigint[], tags text[], backoff jsonb, deadline timestamp with time zone, correlation_id text, key_for text, on_conflict text, on_parent_failure text, workflow bigint, expires_in interval) to dtsched_submit;
-grant execute on function dtsched.submit_many(p_jobs jsonb, p_check_tasks boolean) to dtsched_operator;
-grant execute on function dtsched.submit_many(p_jobs jsonb, p_check_tasks boolean) to dtsched_submit;
+grant execute on function dtsched.submit_many(p_jobs jsonb, p_check_tasks boolean, p_partial boolean) to dtsched_operator;
+grant execute on function dtsched.submit_many(p_jobs jsonb, p_check_tasks boolean, p_partial boolean) to dtsched_submit;
+grant execute on function dtsched.submit_partly(p_jobs jsonb, p_check_tasks boolean, p_problems jsonb) to dtsched_operator;
+grant execute on function dtsched.submit_partly(p_jobs jsonb, p_check_tasks boolean, p_problems jsonb) to dtsched_submit;
 grant execute on function dtsched.taken_away(p_worker uuid, p_leases bigint[]) to dtsched_worker;
 grant execute on function dtsched.unschedule(p_name text) to dtsched_operator;
 grant execute on function dtsched.unwatch_ended(p_buckets integer[]) to dtsched_operator;
@@ -1608,7 +1734,9 @@ grant execute on function dtsched.watch_ended(p_buckets integer[]) to dtsched_op
 grant execute on function dtsched.watch_ended(p_buckets integer[]) to dtsched_reader;
 grant execute on function dtsched.why(p_id bigint) to dtsched_operator;
 grant execute on function dtsched.why(p_id bigint) to dtsched_reader;
-grant execute on function dtsched.work(p_worker uuid, p_done bigint[], p_results jsonb, p_others jsonb, p_queue text, p_limit integer, p_tasks text[]) to dtsched_worker;
+grant execute on function dtsched.witness() to dtsched_operator;
+grant execute on function dtsched.witness() to dtsched_worker;
+grant execute on function dtsched.work(p_worker uuid, p_done bigint[], p_results jsonb, p_others jsonb, p_queue text, p_limit integer, p_tasks text[], p_slots integer) to dtsched_worker;
 grant execute on function dtsched.workflow(p_id bigint) to dtsched_operator;
 grant execute on function dtsched.workflow(p_id bigint) to dtsched_reader;
 grant usage on schema dtsched to dtsched_operator;
