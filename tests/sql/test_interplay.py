@@ -238,25 +238,6 @@ def test_what_is_long_overdue_is_told_of_every_few_seconds(overdue: str, worker:
     assert told() == ["expire"]
 
 
-@pytest.mark.parametrize("form", ["number", "object"])
-def test_whoever_supersedes_a_job_locks_the_parents_of_the_new_one_with_it(
-    session: Session, open_session: OpenSession, worker: Worker, form: str
-):
-    (parent,) = worker.insert()
-    held = session.value("select dtsched.submit('echo', key => 'k', depends_on => %s)", [parent])
-    worker.claim()
-    submitter = open_session()
-    submitter.run("begin")
-    named = parent if form == "number" else {"job": parent, "on_failure": "run"}
-    again = Jsonb([{"task": "echo", "key": "k", "on_conflict": "supersede", "depends_on": [named]}])
-    new = submitter.value("select id from dtsched.submit_many(%s, false)", again)
-    finish = Started(lambda: worker.finish(parent))  # which has to tell the job that is superseded
-    wait_until_blocked(session, worker)
-    submitter.run("commit")
-    finish.join()
-    assert (session.state(held), session.state(new)) == ("cancelled", "ready")
-
-
 @pytest.mark.parametrize("limit_key", [None, "other"])
 def test_a_claim_does_not_wait_for_an_old_entry_that_another_claim_has_in_hand(
     open_session: OpenSession, open_worker: OpenWorker, limit_key: str | None

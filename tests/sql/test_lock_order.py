@@ -5,6 +5,7 @@ Each test stops one side half way by a key row that a third session holds, lets 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -150,10 +151,10 @@ def test_two_failing_parents_with_the_same_descendants(
     assert [one.state(job) for job in (first, second, third)] == ["cancelled"] * 3
 
 
-@pytest.mark.parametrize("named", [lambda parent: parent, lambda parent: {"job": parent}, lambda _: {"job": "stop"}])
+@pytest.mark.parametrize("named", ["%s", '{"job": %s}', '"stop"', '{"job": "stop"}'])
 def test_superseding_the_child_of_a_parent_that_is_finished_with_another_child_of_it(
-    holder: Session, session: Session, open_session: OpenSession, worker: Worker, named: Callable[[int], object]
-):
+    holder: Session, session: Session, open_session: OpenSession, worker: Worker, named: str
+) -> None:
     parent = worker.value("select dtsched.submit('echo', key => 'stop', key_for => 'kept')")
     child = worker.value("select dtsched.submit('echo', key => 'child', depends_on => %s)", [parent])
     worker.claim()
@@ -161,7 +162,8 @@ def test_superseding_the_child_of_a_parent_that_is_finished_with_another_child_o
     finishing = Started(lambda: worker.finish(parent))
     wait_until_blocked(session, worker)
     submitter = open_session()
-    again = {"task": "echo", "key": "child", "on_conflict": "supersede", "depends_on": [named(parent)]}
+    parents = [json.loads(named.replace("%s", str(parent)))]
+    again = {"task": "echo", "key": "child", "on_conflict": "supersede", "depends_on": parents}
     submitting = Started(lambda: submitter.run("select dtsched.submit_many(%s)", Jsonb([again])))
     wait_until_blocked(session, submitter)
     holder.run("rollback")
