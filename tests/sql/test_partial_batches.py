@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import random
 from typing import Any
 
 import psycopg
 import pytest
 
 from tests.sql.conftest import OpenSession, OpenWorker
-from tests.sql.parallel import Started, wait_until_blocked
+from tests.sql.parallel import Started, in_parallel, wait_until_blocked
 from tests.sql.sessions import Session, Worker
 
 Jobs = list[Any]
@@ -247,3 +249,25 @@ def test_1000_jobs_of_which_500_are_held_are_submitted_within_a_second(session: 
 def test_a_chain_of_5000_that_begins_wrong_is_refused_within_seconds(session: Session):
     session.run("set statement_timeout = '4 s'")
     assert codes(session, [BAD, *(after(n) for n in range(1, 5000))]).count("parent-refused") == 4999
+
+
+def test_rivals_with_common_keys_and_parents_never_deadlock_and_each_key_has_one_job(open_session: OpenSession):
+    answers: list[str] = []
+
+    def storm(session: Session, seed: int) -> None:
+        chosen = random.Random(seed)
+        for _ in range(15):
+            keys = chosen.sample(range(40), 12)
+            jobs: Jobs = [keyed(f"k{key}", chosen.choice(["reject", "keep"])) for key in keys]
+            jobs += [{"task": "echo", "depends_on": [f"k{key}"]} for key in keys[:4]]
+            chosen.shuffle(jobs)
+            answers.extend(codes(session, jobs))
+
+    in_parallel(*(functools.partial(storm, open_session(), seed) for seed in range(4)))
+    assert set(answers) == {"created", "kept", "key-held", "parent-refused"}
+    session = open_session()
+    assert (
+        session.rows("select key, count(*) from dtsched.jobs where key is not null group by key having count(*) > 1")
+        == []
+    )
+    assert session.value("select count(*) from dtsched.jobs") == answers.count("created")
