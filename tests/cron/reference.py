@@ -168,7 +168,8 @@ def main() -> int:
     years = int(sys.argv[1]) if len(sys.argv) > 1 else 4
     began = time.monotonic()
     count, told, names = 0, list[str](), zones(2026, years)
-    for name in names:
+    for number, name in enumerate(names, start=1):
+        print(f"\r{number} of {len(names)} clocks: {name:<40}", end="", file=sys.stderr)
         spans = list(around_changes(name, 2026, years))
         for first, last, specs in (
             *((first, last, SPECS) for first, last in spans),
@@ -179,6 +180,7 @@ def main() -> int:
             told += different
             for line in different:
                 print(line, flush=True)
+    print(file=sys.stderr)
     seconds = time.monotonic() - began
     print(f"{len(names)} different clocks, {years} years: {count:,} ticks, {len(told)} differences, {seconds:.0f} s")
     return 1 if told else 0
