@@ -43,6 +43,8 @@ class ModelJob:
     timeout: float | None
     parents: dict[int, str]
     state: str = "ready"
+    ready_since: float = math.inf
+    was_moved: bool = False
     attempt: int = 0
     crashes: int = 0
     lease: int | None = None
@@ -149,6 +151,7 @@ class Model:
         for name in ("task", "queue", "priority", "max_attempts", "key_until", "limit_key", "deadline", "timeout"):
             setattr(job, name, getattr(new, name))
         self.keys[job.key or ""] = (job.id, job.key_until)
+        job.was_moved = True
         job.attempt = job.crashes = 0
         job.steps = {}
         if job.state != "ready" or due > self.now:
@@ -197,9 +200,17 @@ class Model:
                     return "it passed over a job of a higher priority"
             elif len(of_key) > self.seats(key):
                 return f"more jobs of {key} run than may"
-            elif max(map(order, of_key)) > min(map(order, left), default=(99, 0)):
+            elif any(goes_before(job, other) for job in left for other in of_key):
                 return f"the jobs of {key} were not taken in order"
         return None
+
+    def note_ready(self, step: int) -> None:
+        """To be called after each step: `ready_since` counts them."""
+        for job in self.jobs.values():
+            if job.state == "ready":
+                job.ready_since = min(job.ready_since, step)
+            elif job.ready_since < math.inf:
+                job.was_moved = True
 
     def start(self, job: ModelJob, worker: UUID, lease: int) -> None:
         job.state, job.worker, job.lease = "running", worker, lease
@@ -238,6 +249,7 @@ class Model:
         )
 
     def let_go(self, job: ModelJob, seconds: float) -> None:
+        job.was_moved = True
         job.lease = None
         if seconds > 0:
             job.due = self.now + seconds
@@ -318,6 +330,7 @@ class Model:
     def edit(self, job: ModelJob, changes: dict[str, Any]) -> str:
         if job.state in ("running", "completed"):
             return "running" if job.state == "running" else "finished"
+        job.was_moved = True
         for name, value in changes.items():
             setattr(job, name, value)
         return "edited"
@@ -422,6 +435,7 @@ class Model:
         """All but its state and its parents."""
         if job.key is not None:
             self.keys[job.key] = (job.id, job.key_until)
+        job.was_moved = True
         job.attempt = job.crashes = 0
         job.skipped, job.because = False, set()
         for name, step in list(job.steps.items()):
@@ -459,6 +473,8 @@ class Model:
         return {parent for parent, policy in job.parents.items() if policy in policies and self.jobs[parent].is_failed}
 
 
-def order(job: ModelJob) -> tuple[int, int]:
-    """In which jobs of one limit key start."""
-    return (-job.priority, job.id)
+def goes_before(job: ModelJob, other: ModelJob) -> bool:
+    """Of one limit key, if both wait for the first time: who was moved may have kept an old place, or got a new one."""
+    if job.was_moved or other.was_moved:
+        return False
+    return job.priority == other.priority and job.id < other.id and job.ready_since <= other.ready_since < math.inf

@@ -99,6 +99,7 @@ class Fleet(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.model = Model()
+        self.step = 0
         self.operator = self.sessions[3]
         self.workers: list[ModelWorker] = []
 
@@ -423,6 +424,8 @@ class Fleet(RuleBasedStateMachine):
 
     @invariant()
     def the_tables_say_what_the_model_says(self) -> None:
+        self.step += 1
+        self.model.note_ready(self.step)
         assert self.operator.rows(FOUND) == [
             (
                 job.id,
