@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dtsched.answers import Cancel, Fail, Retry, Snooze
     from dtsched.app import App, JobHandle, Options, Task
     from dtsched.batches import Refusal
     from dtsched.client import Client
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
         SchemaMissing,
         UnknownTask,
     )
-    from dtsched.jobs import Cancel, Emitted, Fail, Job, NewJob, ParentResult, Retry, Snooze
+    from dtsched.jobs import Emitted, Job, NewJob, ParentResult
     from dtsched.overview import LogLine
     from dtsched.parents import Parent
     from dtsched.workflows import Node, Workflow
@@ -64,6 +65,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "dtsched.answers": ("Cancel", "Fail", "Retry", "Snooze"),
     "dtsched.app": ("App", "JobHandle", "Options", "Task"),
     "dtsched.batches": ("Refusal",),
     "dtsched.client": ("Client",),
@@ -83,7 +85,7 @@ _HOMES = {
         "SchemaMissing",
         "UnknownTask",
     ),
-    "dtsched.jobs": ("Cancel", "Emitted", "Fail", "Job", "NewJob", "ParentResult", "Retry", "Snooze"),
+    "dtsched.jobs": ("Emitted", "Job", "NewJob", "ParentResult"),
     "dtsched.parents": ("Parent",),
     "dtsched.workflows": ("Node", "Workflow"),
     "dtsched.overview": ("LogLine",),

@@ -27,34 +27,14 @@ from typing import (
 
 import psycopg
 
+from dtsched.answers import Retry
 from dtsched.batches import Refusal, Wrong, unless_wrong
+from dtsched.checks import MAX_RESULT_BYTES, check_event, shown
 from dtsched.client import Client, result_of
 from dtsched.context import Context
 from dtsched.correlation import correlate, correlate_part
 from dtsched.errors import InvalidInput, NotFound
-from dtsched.jobs import (
-    ENDED,
-    MAX_RESULT_BYTES,
-    Emitted,
-    Job,
-    JobState,
-    NewJob,
-    OnConflict,
-    OnFailure,
-    ParentEdge,
-    Retry,
-    Submitted,
-    check_all,
-    check_event,
-    for_each,
-    shown,
-)
-from dtsched.overview import LogLine, Reason
-from dtsched.parents import AnyParent, edges_of
-from dtsched.pool import SyncPool
-from dtsched.schedules import Catchup, NewSchedule, Overlap
-from dtsched.settings import Duration, Settings, load
-from dtsched.store import (
+from dtsched.inside import (
     emit_in,
     emit_in_sync,
     read_job_sync,
@@ -64,6 +44,24 @@ from dtsched.store import (
     submit_partly_in,
     submit_partly_in_sync,
 )
+from dtsched.jobs import (
+    ENDED,
+    Emitted,
+    Job,
+    JobState,
+    NewJob,
+    OnConflict,
+    OnFailure,
+    ParentEdge,
+    Submitted,
+    check_all,
+    for_each,
+)
+from dtsched.overview import LogLine, Reason
+from dtsched.parents import AnyParent, edges_of
+from dtsched.pool import SyncPool
+from dtsched.schedules import Catchup, NewSchedule, Overlap
+from dtsched.settings import Duration, Settings, load
 from dtsched.tasks import Executor, TaskDefinition, TaskRegistry
 from dtsched.uniqueness import Unique
 

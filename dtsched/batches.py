@@ -5,8 +5,9 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
+from dtsched.checks import check_key
 from dtsched.errors import InvalidInput
-from dtsched.jobs import NewJob, Submitted, check, check_key, encode_batch
+from dtsched.jobs import NewJob, Submitted, check, encode_batch
 
 T = TypeVar("T")
 

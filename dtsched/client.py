@@ -9,11 +9,12 @@ from typing import Any, Literal, Self, TypeVar, overload
 import msgspec
 
 from dtsched.batches import Refusal, check_each
+from dtsched.checks import check_event, check_name
 from dtsched.correlation import correlate, correlate_part
 from dtsched.edits import checked_changes
 from dtsched.errors import JobFailed, NotFound, ResultExpired
 from dtsched.filters import Filter, parse_filter
-from dtsched.jobs import ENDED, Emitted, Job, NewJob, Submitted, check, check_all, check_event, check_name
+from dtsched.jobs import ENDED, Emitted, Job, NewJob, Submitted, check, check_all
 from dtsched.limits import checked_limit, checked_settings
 from dtsched.overview import (
     AttemptRecord,

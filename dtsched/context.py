@@ -20,8 +20,9 @@ from typing import (
 )
 from uuid import UUID
 
+from dtsched.checks import shown
 from dtsched.errors import InvalidInput
-from dtsched.jobs import Emitted, ParentResult, shown
+from dtsched.jobs import Emitted, ParentResult
 from dtsched.settings import Duration
 
 if TYPE_CHECKING:

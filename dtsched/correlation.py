@@ -10,8 +10,9 @@ from uuid import uuid4
 from msgspec.structs import replace
 
 from dtsched.batches import Wrong
+from dtsched.checks import check_correlation_id, shown
 from dtsched.errors import InvalidInput
-from dtsched.jobs import NewJob, check_correlation_id, shown
+from dtsched.jobs import NewJob
 
 Fields = Mapping[str, str | int]
 

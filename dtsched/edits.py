@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
+from dtsched.checks import check_json, shown
 from dtsched.errors import InvalidInput
-from dtsched.jobs import NewJob, check, check_json, shown
+from dtsched.jobs import NewJob, check
 
 FIELDS = ("args", "merge_args", "queue", "priority", "max_attempts", "timeout", "tags", "limit_key", "deadline")
 MAY_BE_NULL = ("timeout", "limit_key", "deadline")

@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias, get_args
 from uuid import UUID
 
+from dtsched.checks import check_name, shown
 from dtsched.errors import InvalidInput
-from dtsched.jobs import JobState, check_name, shown
+from dtsched.jobs import JobState
 from dtsched.settings import parse_duration
 
 Filter: TypeAlias = dict[str, Any]

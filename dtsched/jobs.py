@@ -1,16 +1,27 @@
-"""What a job is: the structs that travel between Python, REST and SQL, and what a handler may answer."""
+"""What a job is: the structs that travel between Python, REST and SQL, and the checks of a new one."""
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast
 from uuid import UUID
 
 import msgspec
 
+from dtsched.checks import (
+    MAX_BATCH_BYTES,
+    MAX_SECONDS,
+    UNSTORABLE,
+    check_correlation_id,
+    check_instant,
+    check_integer,
+    check_json,
+    check_key,
+    check_name,
+    check_seconds,
+    shown,
+)
 from dtsched.errors import InvalidInput
-from dtsched.settings import Duration, parse_duration
 
 JobState: TypeAlias = Literal["blocked", "scheduled", "ready", "running", "completed", "failed", "cancelled"]
 OnConflict: TypeAlias = Literal["keep", "replace", "reject", "supersede"]
@@ -20,25 +31,11 @@ KeyOutcome: TypeAlias = Literal["created", "kept", "replaced", "superseded"]
 OnFailure: TypeAlias = Literal["cancel", "run", "skip"]
 ENDED: frozenset[str] = frozenset({"completed", "failed", "cancelled"})
 
-MAX_ARGS_BYTES = 1024 * 1024
-MAX_RESULT_BYTES = 1024 * 1024
-MAX_BATCH_BYTES = 128 * 1024 * 1024
-MAX_DEPTH = 64
-MAX_SECONDS = 366 * 86400.0
-
 T = TypeVar("T")
 R = TypeVar("R")
 
 _NAMED = 20  # of the wrong jobs of a batch
-_NAME = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_CONTROL = re.compile("[\x00-\x1f\x7f]")
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"')
-_POWER = re.compile(rb"(-?)[0-9](?:\.([0-9]+))?[eE]([+-]?[0-9]+)")
-_MOST_EXPANSION = 64  # of compact JSON as PostgreSQL renders it: 5e-324 and a comma, 7 bytes, become 328
 _AT = re.compile(r" - at .*`\$\.(?P<field>\w+)[^`]*`$")
-_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-_LATEST = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,139 +134,6 @@ class ParentResult(msgspec.Struct, frozen=True):
     result: Any
 
 
-class ErrorInfo(msgspec.Struct, frozen=True):
-    """Why an attempt did not succeed."""
-
-    type: str
-    message: str
-    traceback: str | None = None
-
-
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How an attempt ended. `result` is encoded JSON, `delay` seconds (None: the job's backoff decides), `lineage` the
-    classes of what its handler raised. A snooze with `wait` lasts as long as the sleep or the wait for an event of that
-    name. `completing`: the handler has completed it in a transaction of its own, and that this outcome is refused says
-    that it was committed."""
-
-    lease_id: int
-    kind: Literal["complete", "retry", "fail", "snooze", "cancel"]
-    result: bytes | None = None
-    delay: float | None = None
-    error: ErrorInfo | None = None
-    wait: str | None = None
-    lineage: tuple[str, ...] = ()
-    completing: bool = False
-
-
-class RetryRules(msgspec.Struct, frozen=True):
-    """Which errors are retried and when, by the names of their classes: what a handler raises in a process of its own
-    is known by name alone."""
-
-    on: tuple[str, ...] = ()
-    never: tuple[str, ...] = ()
-    delays: dict[str, float] = {}
-
-    def allow(self, lineage: Sequence[str]) -> bool:
-        """The class nearest to the error decides."""
-        for name in lineage:
-            if name in self.never:
-                return False
-            if name in self.on:
-                return True
-        return not self.on
-
-    def delay(self, lineage: Sequence[str]) -> float | None:
-        return next((self.delays[name] for name in lineage if name in self.delays), None)
-
-
-Errors: TypeAlias = type[BaseException] | Sequence[type[BaseException]]
-
-
-class Retry(Exception):
-    """As a task's policy, Retry(5, backoff="exponential"): how often and how far apart an attempt is repeated; the wait
-    is `base` seconds, doubled, added up or kept, at most `cap`, plus or minus the share `jitter`. With `on`, only
-    errors of these classes are retried; those of `never` are not; an attempt that runs into its timeout counts as a
-    TimeoutError; `delays` are waits for errors of some classes. Raised or returned by a handler, Retry(after="30s"):
-    this attempt failed, repeat it then; used up attempts fail the job all the same."""
-
-    def __init__(
-        self,
-        max_attempts: int | None = None,
-        *,
-        after: Duration | None = None,
-        backoff: Literal["exponential", "linear", "fixed"] = "exponential",
-        base: Duration = 2.0,
-        cap: Duration = 3600.0,
-        jitter: float = 0.25,
-        on: Errors = (),
-        never: Errors = (),
-        delays: Mapping[type[BaseException], Duration] | None = None,
-    ) -> None:
-        super().__init__("the handler asked for another attempt")
-        self.max_attempts = max_attempts
-        self.after = None if after is None else parse_duration(after, field="after")
-        if backoff not in ("exponential", "linear", "fixed"):
-            raise InvalidInput(f"backoff must be exponential, linear or fixed, not {backoff!r}", field="backoff")
-        if not 0 <= jitter <= 1:
-            raise InvalidInput(f"jitter must be a share from 0 to 1, not {jitter!r}", field="jitter")
-        self.policy: dict[str, Any] = {
-            "kind": backoff,
-            "base": parse_duration(base, field="base"),
-            "cap": parse_duration(cap, field="cap"),
-            "jitter": jitter,
-        }
-        self.rules = RetryRules(
-            on=_class_names("on", on),
-            never=_class_names("never", never),
-            delays={
-                name: _seconds("delays", delay, positive=False) or 0.0
-                for name, delay in zip(_class_names("delays", list(delays or ())), (delays or {}).values(), strict=True)
-            },
-        )
-
-
-class Snooze(Exception):
-    """Raised or returned by a handler: run this job again after `delay`; it does not cost an attempt."""
-
-    def __init__(self, delay: Duration) -> None:
-        super().__init__(f"snoozed for {delay}")
-        self.delay = parse_duration(delay, field="delay")
-
-
-class Cancel(Exception):
-    """Raised or returned by a handler: this job is not to be done any more."""
-
-    def __init__(self, reason: str = "cancelled by its handler") -> None:
-        super().__init__(reason)
-        self.reason = str(reason)
-
-
-class Fail(Exception):
-    """Raised or returned by a handler: this job has failed, whatever attempts it has left."""
-
-    def __init__(self, reason: str = "failed by its handler") -> None:
-        super().__init__(reason)
-        self.reason = str(reason)
-
-
-def class_name(kind: type[BaseException]) -> str:
-    """As dtsched.attempts has it in error_type."""
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def lineage_of(kind: type[BaseException]) -> tuple[str, ...]:
-    """Its own name, and those of the classes it is derived from, nearest first."""
-    return tuple(class_name(each) for each in kind.__mro__)
-
-
-def _class_names(field: str, kinds: object) -> tuple[str, ...]:
-    classes = [kinds] if isinstance(kinds, type | str) else list(cast("Sequence[object]", kinds))
-    for kind in classes:
-        if not isinstance(kind, type) or not issubclass(kind, BaseException):
-            raise InvalidInput(f"{field} must be classes of exceptions, not {shown(cast('object', kind))}", field=field)
-    return tuple(class_name(kind) for kind in cast("list[type[BaseException]]", classes))
-
-
 class _Backoff(msgspec.Struct, forbid_unknown_fields=True):
     """What retry_delay() reads of a job's backoff."""
 
@@ -288,13 +152,13 @@ def check(job: NewJob) -> NewJob:
     check_name("task", job.task)
     if job.queue is not None:
         check_name("queue", job.queue)
-    _check_integer("priority", job.priority, 1, 10)
-    _check_integer("max_attempts", job.max_attempts, 1, 1000)
-    run_at = _instant("run_at", job.run_at)
-    deadline = _instant("deadline", job.deadline)
-    delay = _seconds("delay", job.delay, positive=False)
-    timeout = _seconds("timeout", job.timeout, positive=True)
-    expires_in = _seconds("expires_in", job.expires_in, positive=True)
+    check_integer("priority", job.priority, 1, 10)
+    check_integer("max_attempts", job.max_attempts, 1, 1000)
+    run_at = check_instant("run_at", job.run_at)
+    deadline = check_instant("deadline", job.deadline)
+    delay = check_seconds("delay", job.delay, positive=False)
+    timeout = check_seconds("timeout", job.timeout, positive=True)
+    expires_in = check_seconds("expires_in", job.expires_in, positive=True)
     if delay is not None and job.run_at is not None:
         raise InvalidInput("delay and run_at exclude each other: give one", field="delay")
     if expires_in is not None and deadline is not None:
@@ -366,93 +230,6 @@ def encode_batch(jobs: Sequence[object]) -> bytes:
     return raw
 
 
-def check_name(field: str, value: str, *, blamed: str | None = None) -> None:
-    """Of a task or a queue. `blamed` is the field that the error carries, if another one holds it."""
-    if not _NAME.fullmatch(value):
-        raise InvalidInput(
-            f"{field} must be 1 to 128 characters out of A-Z a-z 0-9 . _ : -, not {shown(value)}",
-            field=blamed or field,
-        )
-
-
-def check_event(name: str, payload: object) -> bytes:
-    """The payload as JSON, of an event whose name may be one."""
-    check_key("name", name)
-    return check_json(payload, field="payload")
-
-
-def check_step(field: str, name: str) -> None:
-    """Of a step, a sleep or an event."""
-    check_key(field, name)
-
-
-def check_correlation_id(value: str | None) -> None:
-    _check_text("correlation_id", value, 128)
-
-
-def check_json(value: object, *, field: str, limit: int = MAX_ARGS_BYTES) -> bytes:
-    """Encodes what is to be stored as JSON, or says what in it cannot be. `limit`: bytes, as PostgreSQL writes it."""
-    try:
-        plain = msgspec.to_builtins(value, str_keys=True)  # or what a dataclass or a set holds would not be looked at
-        _check_tree(plain, field, depth=1)
-        raw = msgspec.json.encode(plain)
-    except InvalidInput:
-        raise
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise InvalidInput(f"{field} cannot be stored as JSON: {error}", field=field) from error
-    size = len(raw) if len(raw) <= limit // _MOST_EXPANSION else _rendered_bytes(raw)
-    if size > limit:
-        raise InvalidInput(
-            f"{field} must be at most 1 MiB ({limit} bytes) of JSON, not {size} bytes: "
-            "store the data elsewhere and pass a reference",
-            field=field,
-        )
-    return raw
-
-
-def shown(value: object) -> str:
-    """A value as an error message shows it, cut to 60 characters."""
-    text = repr(value) if not isinstance(value, str) else ascii(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _check_tree(value: object, where: str, *, depth: int) -> None:
-    """NUL, lone surrogates, NaN, infinities and deep nesting: what JSON in PostgreSQL has no place for."""
-    if depth > MAX_DEPTH:
-        raise InvalidInput(
-            f"{where.split('.')[0]} must not be nested deeper than {MAX_DEPTH} levels", field=where.split(".")[0]
-        )
-    if isinstance(value, str):
-        if _UNSTORABLE.search(value):
-            raise InvalidInput(
-                f"{where} must not hold NUL or a lone surrogate, as {shown(value)} does", field=where.split(".")[0]
-            )
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            raise InvalidInput(f"{where} must be a finite number, not {value!r}", field=where.split(".")[0])
-    elif isinstance(value, dict):
-        for name, item in cast("dict[object, object]", value).items():
-            if isinstance(name, str):
-                _check_tree(name, where, depth=depth)
-            _check_tree(item, f"{where}.{name}" if depth == 1 else where, depth=depth + 1)
-    elif isinstance(value, (list, tuple)):
-        for item in cast("list[object]", value):
-            _check_tree(item, where, depth=depth + 1)
-
-
-def _rendered_bytes(raw: bytes) -> int:
-    """The size of compact JSON as PostgreSQL renders it: a space after each comma and colon, no powers of ten."""
-    rest = _STRING.sub(b"", raw)
-    return len(raw) + rest.count(b",") + rest.count(b":") + sum(map(_written_out, _POWER.finditer(rest)))
-
-
-def _written_out(number: re.Match[bytes]) -> int:
-    """How many bytes longer a number becomes: 1.5e3 is 1500, 1.5e-3 is 0.0015."""
-    sign, fraction, exponent = number.groups(default=b"")
-    decimals = max(0, len(fraction) - int(exponent))
-    return len(sign) + max(1, 1 + int(exponent)) + (decimals and 1 + decimals) - len(number[0])
-
-
 def _check_types(job: NewJob) -> NewJob:
     """A struct takes whatever it is made of; what is read from JSON has been through this already."""
     try:
@@ -487,51 +264,11 @@ def _check_backoff(policy: dict[str, Any] | None) -> None:
         ) from error
 
 
-def _check_integer(field: str, value: int | None, low: int, high: int) -> None:
-    if value is not None and not low <= value <= high:
-        raise InvalidInput(f"{field} must be {low} to {high}, not {value}", field=field)
-
-
-def _instant(field: str, value: datetime | None) -> datetime | None:
-    """In UTC: 1969-12-31T23:00:00-05:00 is in 1970, which SQL does not see, and offsets may have seconds."""
-    if value is None:
-        return None
-    if value.tzinfo is None:
-        raise InvalidInput(
-            f"{field} must carry a time zone, as in 2030-01-31T09:00:00Z, not {value.isoformat()}", field=field
-        )
-    if not _EARLIEST <= value <= _LATEST:
-        raise InvalidInput(f"{field} must be a finite time from 1970 to 9999, not {value.isoformat()}", field=field)
-    return value.astimezone(UTC)
-
-
-def _seconds(field: str, value: Duration | None, *, positive: bool) -> float | None:
-    if value is None:
-        return None
-    seconds = parse_duration(value, field=field)
-    if seconds > MAX_SECONDS or (positive and round(seconds * 1_000_000) == 0):  # an interval counts microseconds
-        raise InvalidInput(
-            f"{field} must be {'over 0 and' if positive else '0 to'} at most 366 days, not {value}", field=field
-        )
-    return seconds
-
-
-def _check_text(field: str, value: str | None, longest: int) -> None:
-    if value is not None and (not 1 <= len(value) <= longest or _CONTROL.search(value) or _UNSTORABLE.search(value)):
-        raise InvalidInput(
-            f"{field} must be 1 to {longest} characters without control characters, not {shown(value)}", field=field
-        )
-
-
-def check_key(field: str, value: str | None) -> None:
-    _check_text(field, value, 255)
-
-
 def _key_time(value: float | str | None) -> float | str | None:
     if value is None or value in ("unfinished", "kept"):
         return value
     try:
-        return _seconds("key_for", value, positive=True)
+        return check_seconds("key_for", value, positive=True)
     except InvalidInput as error:
         raise InvalidInput(
             "key_for must be unfinished, kept, or over 0 and at most 366 days, in seconds or like 10m, not "
@@ -558,7 +295,7 @@ def _check_tags(tags: list[str] | None) -> None:
     if len(tags) > 20:
         raise InvalidInput(f"tags must be at most 20, not {len(tags)}", field="tags")
     for tag in tags:
-        if not 1 <= len(tag) <= 64 or _UNSTORABLE.search(tag):
+        if not 1 <= len(tag) <= 64 or UNSTORABLE.search(tag):
             raise InvalidInput(f"tags must be of 1 to 64 characters, not {shown(tag)}", field="tags")
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
+from dtsched.checks import MAX_SECONDS
 from dtsched.errors import InvalidInput
-from dtsched.jobs import MAX_SECONDS, NewJob, check
+from dtsched.jobs import NewJob, check
 from dtsched.settings import parse_duration
 
 SETTINGS = (

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, cast, get_args, runtime_checkable
 
+from dtsched.checks import shown
 from dtsched.errors import InvalidInput
-from dtsched.jobs import OnFailure, ParentEdge, shown
+from dtsched.jobs import OnFailure, ParentEdge
 
 
 @runtime_checkable

@@ -8,8 +8,9 @@ from typing import Any, Literal, TypeAlias, get_args
 import msgspec
 
 from dtsched import cron
+from dtsched.checks import MAX_SECONDS, check_name, shown
 from dtsched.errors import InvalidInput
-from dtsched.jobs import MAX_SECONDS, NewJob, check, check_name, shown
+from dtsched.jobs import NewJob, check
 from dtsched.settings import parse_duration
 
 Catchup: TypeAlias = Literal["skip", "latest", "all"]

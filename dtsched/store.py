@@ -12,13 +12,13 @@ from uuid import UUID
 
 import msgspec
 import psycopg
-from psycopg.rows import tuple_row
 
+from dtsched.answers import Outcome
 from dtsched.batches import Refusal, Wrong, answer, encode_part
 from dtsched.connections import Connection, Row, connect, shut_down, translated
-from dtsched.errors import DtschedError, InvalidInput, SchemaMismatch, SchemaMissing
+from dtsched.errors import InvalidInput, SchemaMismatch, SchemaMissing
 from dtsched.filters import Filter
-from dtsched.jobs import Emitted, Job, NewJob, Outcome, ParentResult, Submitted, encode
+from dtsched.jobs import Emitted, Job, NewJob, ParentResult, Submitted, encode
 from dtsched.limits import KeyLimit
 from dtsched.overview import (
     AttemptRecord,
@@ -48,17 +48,17 @@ CONTRACT = 3
 
 LARGEST_ID = 2**63 - 1
 
-_SUBMIT: LiteralString = "select id, created, outcome from dtsched.submit_many(%s::jsonb, %s)"
-_SUBMIT_PARTLY: LiteralString = """select id, created, outcome, code, error, field
+SUBMIT: LiteralString = "select id, created, outcome from dtsched.submit_many(%s::jsonb, %s)"
+SUBMIT_PARTLY: LiteralString = """select id, created, outcome, code, error, field
     from dtsched.submit_partly(%s::jsonb, %s, %s::jsonb)"""
 _JOB_COLUMNS: LiteralString = """id, queue, task, args, state, priority, run_at, attempt, max_attempts, timeout, key,
     limit_key, depends_on, tags, result, error, progress, worker_id, correlation_id, created_at, started_at,
     finished_at, workflow_id, skipped, deadline, key_until, result_expired_at"""
-_JOB: LiteralString = f"select {_JOB_COLUMNS} from dtsched.job(%s)"
+JOB: LiteralString = f"select {_JOB_COLUMNS} from dtsched.job(%s)"
 _LIST_JOBS: LiteralString = f"select {_JOB_COLUMNS}, scanned_to from dtsched.list_jobs(%s::jsonb, %s, %s)"
-_RECORD_STEP: LiteralString = "select result, created from dtsched.record_step(%s, %s, %s, %s::jsonb)"
-_EMIT: LiteralString = "select created, woken from dtsched.emit(%s, %s::jsonb)"
-_COMPLETE: LiteralString = "select dtsched.complete(%s, %s, %s::jsonb)"
+RECORD_STEP: LiteralString = "select result, created from dtsched.record_step(%s, %s, %s, %s::jsonb)"
+EMIT: LiteralString = "select created, woken from dtsched.emit(%s, %s::jsonb)"
+COMPLETE: LiteralString = "select dtsched.complete(%s, %s, %s::jsonb)"
 _RENEW: LiteralString = "select alive, draining, cancelled from dtsched.renew(%s, %s::jsonb)"
 _WORK: LiteralString = """select lease_id, job_id, task, args, attempt, max_attempts, timeout_seconds, correlation_id
     from dtsched.work(%s, %s::bigint[], %s::jsonb, %s::jsonb, %s, %s, %s::text[], %s::integer)"""
@@ -171,7 +171,7 @@ class Store:
 
     async def submit_many(self, jobs: Sequence[NewJob], *, check_tasks: bool = True) -> list[Submitted]:
         """In the order given, all or none."""
-        rows = await self._rows(_SUBMIT, encode(jobs).decode(), check_tasks)
+        rows = await self._rows(SUBMIT, encode(jobs).decode(), check_tasks)
         return [Submitted(id=row[0], created=row[1], outcome=row[2]) for row in rows]
 
     async def submit_partly(
@@ -179,12 +179,12 @@ class Store:
     ) -> list[Submitted | Refusal]:
         """In the order given, those that can be."""
         jobs, problems = encode_part(entries)
-        return [answer(row) for row in await self._rows(_SUBMIT_PARTLY, jobs, check_tasks, problems)]
+        return [answer(row) for row in await self._rows(SUBMIT_PARTLY, jobs, check_tasks, problems)]
 
     async def job(self, job_id: int) -> Job | None:
         if job_id > LARGEST_ID:
             return None
-        rows = await self._rows(_JOB, job_id)
+        rows = await self._rows(JOB, job_id)
         return to_job(rows[0]) if rows else None
 
     async def list_jobs(self, wanted: Filter, *, before: int | None = None, limit: int = 100) -> JobPage:
@@ -356,7 +356,7 @@ class Store:
 
     async def record_step(self, worker_id: UUID, lease_id: int, name: str, result: bytes) -> bytes:
         """What is remembered from now on, which is what was recorded first. LeaseLost without the lease."""
-        return (await self._row(_RECORD_STEP, worker_id, lease_id, name, result.decode()))[0]
+        return (await self._row(RECORD_STEP, worker_id, lease_id, name, result.decode()))[0]
 
     async def start_sleep(self, worker_id: UUID, lease_id: int, name: str, seconds: float) -> bool:
         """Whether it is over. LeaseLost without the lease."""
@@ -374,7 +374,7 @@ class Store:
         return row[0], row[1]
 
     async def emit(self, name: str, payload: bytes) -> Emitted:
-        return Emitted(*await self._row(_EMIT, name, payload.decode()))
+        return Emitted(*await self._row(EMIT, name, payload.decode()))
 
     async def deliver_events(self) -> int:
         """How many jobs were woken that could not be when their event was emitted."""
@@ -689,114 +689,6 @@ class SyncStore:
             self._connection.close()
 
 
-async def submit_in(connection: psycopg.AsyncConnection[Any], jobs: Sequence[NewJob]) -> list[Submitted]:
-    """Submits on the caller's own connection, inside its transaction if it is in one."""
-    with translated():
-        async with psycopg.AsyncCursor(connection, row_factory=tuple_row) as cursor:
-            await cursor.execute(_SUBMIT, (encode(jobs).decode(), False))
-            return [Submitted(id=row[0], created=row[1], outcome=row[2]) for row in await cursor.fetchall()]
-
-
-def submit_in_sync(connection: psycopg.Connection[Any], jobs: Sequence[NewJob]) -> list[Submitted]:
-    """submit_in() for a synchronous connection."""
-    with translated(), psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
-        cursor.execute(_SUBMIT, (encode(jobs).decode(), False))
-        return [Submitted(id=row[0], created=row[1], outcome=row[2]) for row in cursor.fetchall()]
-
-
-async def submit_partly_in(
-    connection: psycopg.AsyncConnection[Any], entries: Sequence[NewJob | Wrong]
-) -> list[Submitted | Refusal]:
-    """Store.submit_partly() on the caller's own connection, inside its transaction if it is in one."""
-    jobs, problems = encode_part(entries)
-    with translated():
-        async with psycopg.AsyncCursor(connection, row_factory=tuple_row) as cursor:
-            await cursor.execute(_SUBMIT_PARTLY, (jobs, False, problems))
-            return [answer(row) for row in await cursor.fetchall()]
-
-
-def submit_partly_in_sync(
-    connection: psycopg.Connection[Any], entries: Sequence[NewJob | Wrong]
-) -> list[Submitted | Refusal]:
-    """submit_partly_in() for a synchronous connection."""
-    jobs, problems = encode_part(entries)
-    with translated(), psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
-        return [answer(row) for row in cursor.execute(_SUBMIT_PARTLY, (jobs, False, problems)).fetchall()]
-
-
-async def record_step_in(
-    connection: psycopg.AsyncConnection[Any], worker_id: UUID, lease_id: int, name: str, result: bytes
-) -> None:
-    """Store.record_step() on the caller's own connection, in its transaction. DtschedError when it was recorded before:
-    then what else the transaction did was done before, too."""
-    with translated():
-        async with psycopg.AsyncCursor(connection, row_factory=tuple_row) as cursor:
-            await cursor.execute(_RECORD_STEP, (worker_id, lease_id, name, result.decode()))
-            _require_first(await cursor.fetchone(), name)
-
-
-def record_step_in_sync(
-    connection: psycopg.Connection[Any], worker_id: UUID, lease_id: int, name: str, result: bytes
-) -> None:
-    """record_step_in() for a synchronous connection."""
-    with translated(), psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
-        _require_first(cursor.execute(_RECORD_STEP, (worker_id, lease_id, name, result.decode())).fetchone(), name)
-
-
-async def emit_in(connection: psycopg.AsyncConnection[Any], name: str, payload: bytes) -> Emitted:
-    """Emits on the caller's own connection, inside its transaction if it is in one."""
-    with translated():
-        async with psycopg.AsyncCursor(connection, row_factory=tuple_row) as cursor:
-            await cursor.execute(_EMIT, (name, payload.decode()))
-            return Emitted(*cast("Row", await cursor.fetchone()))
-
-
-def emit_in_sync(connection: psycopg.Connection[Any], name: str, payload: bytes) -> Emitted:
-    """emit_in() for a synchronous connection."""
-    with translated(), psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
-        return Emitted(*cast("Row", cursor.execute(_EMIT, (name, payload.decode())).fetchone()))
-
-
-async def complete_in(
-    connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any], worker_id: UUID, lease_id: int, result: bytes
-) -> None:
-    """Completes an attempt inside the transaction that the caller's own connection is in."""
-    if isinstance(connection, psycopg.Connection):
-        raise InvalidInput("this connection is synchronous: use complete_in_sync()", field="connection")
-    _require_transaction(connection)
-    with translated():
-        async with psycopg.AsyncCursor(connection, row_factory=tuple_row) as cursor:
-            await cursor.execute(_COMPLETE, (worker_id, lease_id, result.decode()))
-
-
-def complete_in_sync(
-    connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any], worker_id: UUID, lease_id: int, result: bytes
-) -> None:
-    """complete_in() for a synchronous connection."""
-    if isinstance(connection, psycopg.AsyncConnection):
-        raise InvalidInput("this connection is asynchronous: await complete_in()", field="connection")
-    _require_transaction(connection)
-    with translated(), psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
-        cursor.execute(_COMPLETE, (worker_id, lease_id, result.decode()))
-
-
-def _require_transaction(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> None:
-    if connection.autocommit and connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
-        raise InvalidInput(
-            "this connection is in no transaction, so nothing would be completed together with it: "
-            "use `with connection.transaction()`",
-            field="connection",
-        )
-
-
-def read_job_sync(connection: psycopg.Connection[Any], job_id: int) -> Job | None:
-    if job_id > LARGEST_ID:
-        return None
-    with translated(), psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
-        row = cursor.execute(_JOB, (job_id,)).fetchone()
-    return to_job(row) if row else None
-
-
 def check_contract(found: int) -> None:
     if found == 0:
         raise SchemaMissing("the schema dtsched is missing here: run `dtsched migrate up`")
@@ -808,18 +700,6 @@ def check_contract(found: int) -> None:
         raise SchemaMismatch(
             f"the schema here has contract {found} and this program knows only {CONTRACT}: upgrade dtsched"
         )
-
-
-def require_connection(connection: object, *, synchronous: bool) -> None:
-    """InvalidInput for one of the other kind."""
-    kind = psycopg.Connection if synchronous else psycopg.AsyncConnection
-    if not isinstance(connection, kind):
-        raise InvalidInput(f"connection must be a psycopg.{kind.__name__} here", field="connection")
-
-
-def _require_first(row: Row | None, name: str) -> None:
-    if row is None or not row[1]:
-        raise DtschedError(f"step {name} was recorded before, by another attempt: what this one did is rolled back")
 
 
 def to_job(row: Row) -> Job:

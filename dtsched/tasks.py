@@ -10,22 +10,11 @@ from typing import Any, Literal, TypeAlias, Union, cast, get_args, get_origin, g
 
 import msgspec
 
+from dtsched.answers import Cancel, Fail, Retry, RetryRules, Snooze
+from dtsched.checks import MAX_RESULT_BYTES, check_json, shown
 from dtsched.context import Context
 from dtsched.errors import DtschedError, InvalidInput, UnknownTask
-from dtsched.jobs import (
-    MAX_RESULT_BYTES,
-    Cancel,
-    Fail,
-    NewJob,
-    OnConflict,
-    Retry,
-    RetryRules,
-    Snooze,
-    check,
-    check_json,
-    reference_of,
-    shown,
-)
+from dtsched.jobs import NewJob, OnConflict, check, reference_of
 from dtsched.schedules import NewSchedule, check_schedule
 from dtsched.settings import Duration, parse_duration
 from dtsched.uniqueness import Unique, key_of

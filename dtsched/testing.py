@@ -20,12 +20,13 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from dtsched import migrations
+from dtsched.answers import Retry
 from dtsched.app import App, Task
 from dtsched.connections import Row, connect_sync, parse_dsn
 from dtsched.errors import InvalidInput
-from dtsched.jobs import Job, JobState, Retry
+from dtsched.inside import read_job_sync
+from dtsched.jobs import Job, JobState
 from dtsched.settings import Duration, Settings, load, parse_duration
-from dtsched.store import read_job_sync
 
 _TASKS = "select id from dtsched.jobs order by id"
 _QUEUES = """select distinct queue::text from dtsched.jobs

@@ -7,8 +7,8 @@ from typing import Any, Literal, TypeAlias, cast
 
 import msgspec
 
+from dtsched.checks import shown
 from dtsched.errors import InvalidInput
-from dtsched.jobs import shown
 
 Unique: TypeAlias = Literal["args"] | Sequence[str]
 

@@ -11,8 +11,8 @@ from dtsched.api.database import Database
 from dtsched.api.documentation import JSON, documented
 from dtsched.api.requests import ApiRequest, convert, job_id_of, object_of
 from dtsched.api.shapes import Key
+from dtsched.checks import check_event
 from dtsched.errors import NotFound
-from dtsched.jobs import check_event
 from dtsched.overview import StepRecord
 from dtsched.store import Store
 

@@ -12,8 +12,8 @@ from dtsched.api.documentation import JSON, Answer, documented
 from dtsched.api.preferences import PreferDrained, applied, disconnected, wait_of
 from dtsched.api.requests import ApiRequest, object_of
 from dtsched.api.settings import QueueSettingsBody
+from dtsched.checks import check_name, shown
 from dtsched.errors import InvalidInput, NotFound
-from dtsched.jobs import check_name, shown
 from dtsched.limits import checked_settings
 from dtsched.overview import Queue, Stats
 from dtsched.store import Store

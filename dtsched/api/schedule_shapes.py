@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from dtsched.api.requests import Name
 from dtsched.api.shapes import Backoff, Duration, Key, Tag
-from dtsched.jobs import MAX_SECONDS
+from dtsched.checks import MAX_SECONDS
 from dtsched.schedules import Catchup, Overlap
 
 Spec: TypeAlias = Annotated[

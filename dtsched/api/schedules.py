@@ -14,8 +14,9 @@ from dtsched.api.documentation import JSON, Answer, documented
 from dtsched.api.problems import DECLARED, INVALID, MALFORMED, UNKNOWN_TASK, Refused
 from dtsched.api.requests import ApiRequest, convert, object_of
 from dtsched.api.schedule_shapes import ScheduleChange, ScheduleRequest
+from dtsched.checks import shown
 from dtsched.errors import Conflict, InvalidInput, NotFound
-from dtsched.jobs import Submitted, shown
+from dtsched.jobs import Submitted
 from dtsched.schedules import (
     NewSchedule,
     Schedule,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta, Struct
 
 from dtsched.api.shapes import Duration
-from dtsched.jobs import MAX_SECONDS
+from dtsched.checks import MAX_SECONDS
 from dtsched.limits import HIGHEST_RATE, LONGEST_AGING, LONGEST_RETENTION, LOWEST_RATE, MOST_JOBS
 
 Jobs: TypeAlias = Annotated[int, Meta(ge=0, le=MOST_JOBS)]

@@ -9,7 +9,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from dtsched.api.bodies import MAX_BATCH_JOBS
 from dtsched.api.requests import Name
-from dtsched.jobs import MAX_SECONDS, OnConflict
+from dtsched.checks import MAX_SECONDS
+from dtsched.jobs import OnConflict
 
 _YEAR = "(19[7-9][0-9]|[2-9][0-9]{3})"
 _TWO = "[0-9]{2}"

@@ -19,10 +19,11 @@ from dtsched.api.problems import INVALID, KEY_HELD, MALFORMED, UNKNOWN_TASK, Fie
 from dtsched.api.requests import ApiRequest, body_of, convert, object_of, require_json
 from dtsched.api.shapes import BatchBody, JobBody
 from dtsched.batches import ProblemCode, Refusal, Wrong, unless_wrong
+from dtsched.checks import shown
 from dtsched.connections import is_outage, is_transient
 from dtsched.correlation import correlate, correlate_part
 from dtsched.errors import Conflict, InvalidInput, NotFound, UnknownTask
-from dtsched.jobs import Job, KeyOutcome, NewJob, ParentEdge, Submitted, refused, shown
+from dtsched.jobs import Job, KeyOutcome, NewJob, ParentEdge, Submitted, refused
 
 _BATCH_SECONDS = 60.0  # for a body of 16 MiB to arrive
 

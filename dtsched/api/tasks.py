@@ -7,8 +7,8 @@ from msgspec import Struct
 
 from dtsched.api.database import Database
 from dtsched.api.documentation import documented
+from dtsched.checks import check_name, shown
 from dtsched.errors import InvalidInput, NotFound
-from dtsched.jobs import check_name, shown
 from dtsched.overview import TaskRecord
 
 

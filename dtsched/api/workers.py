@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from dtsched.api.database import Database
 from dtsched.api.documentation import documented
+from dtsched.checks import shown
 from dtsched.errors import NotFound
-from dtsched.jobs import shown
 from dtsched.overview import WorkerRecord
 
 

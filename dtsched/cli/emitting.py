@@ -7,11 +7,11 @@ import click
 import msgspec
 from rich_click import RichCommand
 
+from dtsched.checks import check_event
 from dtsched.cli.database import with_store
 from dtsched.cli.options import dsn_option, json_option
 from dtsched.cli.output import print_json, say
 from dtsched.errors import InvalidInput
-from dtsched.jobs import check_event
 
 
 class Told(msgspec.Struct, frozen=True):

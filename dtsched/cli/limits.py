@@ -4,6 +4,7 @@ import click
 from msgspec.structs import asdict
 from rich_click import RichCommand, RichGroup
 
+from dtsched.checks import check_name
 from dtsched.cli.database import with_store
 from dtsched.cli.layout import Column
 from dtsched.cli.options import dsn_option, json_option
@@ -13,7 +14,6 @@ from dtsched.cli.settings import whole
 from dtsched.cli.tables import show_table
 from dtsched.cli.wording import breaker
 from dtsched.errors import InvalidInput
-from dtsched.jobs import check_name
 from dtsched.limits import checked_limit
 from dtsched.overview import HeldLimits, LimitRecord, untouched
 from dtsched.store import Store

@@ -10,8 +10,9 @@ from typing import Any, BinaryIO, NamedTuple, cast
 import msgspec
 
 from dtsched.batches import Wrong, unless_wrong
+from dtsched.checks import shown
 from dtsched.errors import Conflict, InvalidInput
-from dtsched.jobs import NewJob, check, refused, shown
+from dtsched.jobs import NewJob, check, refused
 
 MOST_LINES = 100_000
 AT_ONCE = 5_000

@@ -6,6 +6,7 @@ import click
 from click.shell_completion import CompletionItem
 from rich_click import RichCommand
 
+from dtsched.checks import check_name
 from dtsched.cli.awaiting import polls, said_to_go_on, seconds_of
 from dtsched.cli.database import with_store
 from dtsched.cli.exits import ExitCode
@@ -14,7 +15,6 @@ from dtsched.cli.output import print_fields, print_json, say
 from dtsched.cli.settings import NAMES, parse_settings, shown_settings, whole
 from dtsched.cli.wording import jobs
 from dtsched.errors import Conflict, NotFound
-from dtsched.jobs import check_name
 from dtsched.limits import checked_settings
 from dtsched.overview import Queue
 from dtsched.store import Store

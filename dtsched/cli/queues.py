@@ -6,6 +6,7 @@ import click
 import msgspec
 from rich_click import RichCommand, RichGroup
 
+from dtsched.checks import check_name
 from dtsched.cli.database import with_store
 from dtsched.cli.layout import Column
 from dtsched.cli.options import dsn_option, json_option
@@ -15,7 +16,6 @@ from dtsched.cli.retention import duration, retention_command
 from dtsched.cli.settings import shown_settings
 from dtsched.cli.tables import show_table
 from dtsched.cli.wording import at, breaker, seconds
-from dtsched.jobs import check_name
 from dtsched.overview import Queue, Retention
 from dtsched.store import Store
 

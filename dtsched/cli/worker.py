@@ -11,6 +11,7 @@ import click
 from rich_click import RichCommand
 
 from dtsched import App
+from dtsched.checks import check_name
 from dtsched.cli.database import reachable
 from dtsched.cli.exits import ExitCode
 from dtsched.cli.importing import import_user_module
@@ -18,7 +19,6 @@ from dtsched.cli.options import configure_logs, dsn_option, passed_on, settings_
 from dtsched.cli.processes import announce, follow_parent
 from dtsched.cli.supervisor import DSN_GIVEN, MOST, supervise
 from dtsched.errors import InvalidInput
-from dtsched.jobs import check_name
 from dtsched.runtime.worker import Worker
 from dtsched.settings import Settings, parse_duration
 

@@ -15,6 +15,7 @@ import click
 import msgspec
 from rich_click import RichCommand, RichGroup
 
+from dtsched.checks import check_name
 from dtsched.cli.detached import Detached, StateFolder, launch
 from dtsched.cli.fleet import list_workers, show_worker
 from dtsched.cli.options import dsn_option, json_option, passed_on, settings_of
@@ -22,7 +23,6 @@ from dtsched.cli.output import print_json, print_table, say
 from dtsched.cli.supervisor import DSN_GIVEN, MARGIN_SECONDS, MOST
 from dtsched.cli.worker import parse_queues, serving_options
 from dtsched.errors import Conflict, DtschedError
-from dtsched.jobs import check_name
 from dtsched.settings import parse_duration
 
 F = TypeVar("F", bound=Callable[..., object])

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
+from dtsched.answers import Retry
 from dtsched.cli.reading import read, read_one
 from dtsched.connections import Connection
 from dtsched.errors import DtschedError
-from dtsched.jobs import NewJob, Retry
+from dtsched.jobs import NewJob
 from dtsched.store import Store
 
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 import asyncio
 from typing import Literal, TypeAlias
 
+from dtsched.answers import RetryRules
 from dtsched.context import Context
 from dtsched.correlation import Fields
-from dtsched.jobs import RetryRules
 from dtsched.store import Claimed
 
 NO_RULES = RetryRules()

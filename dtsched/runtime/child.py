@@ -21,10 +21,10 @@ from uuid import UUID
 
 import msgspec
 
+from dtsched.answers import Outcome
 from dtsched.context import Context
 from dtsched.correlation import carry, carrying
 from dtsched.errors import DtschedError, InvalidInput
-from dtsched.jobs import Outcome
 from dtsched.logs import configure
 from dtsched.runtime import outcomes
 from dtsched.runtime.attempt import Attempt, correlation_id_of

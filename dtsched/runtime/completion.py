@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from dtsched.inside import complete_in, complete_in_sync
 from dtsched.runtime.results import encode_result
-from dtsched.store import complete_in, complete_in_sync
 
 if TYPE_CHECKING:
     import psycopg

@@ -5,9 +5,9 @@ import logging
 from collections.abc import Sequence
 from uuid import UUID
 
+from dtsched.answers import ErrorInfo, Outcome
 from dtsched.connections import is_busy, is_outage, is_transient
 from dtsched.errors import Conflict, InvalidInput, WorkerLost
-from dtsched.jobs import ErrorInfo, Outcome
 from dtsched.outage import first_line
 from dtsched.runtime.ledger import Ledger
 from dtsched.runtime.reports import Reports

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from time import monotonic
 
-from dtsched.jobs import Outcome
+from dtsched.answers import Outcome
 from dtsched.runtime.attempt import Attempt
 
 _BATCH = 250

@@ -5,9 +5,9 @@ from typing import Protocol, cast
 
 import msgspec
 
+from dtsched.answers import Cancel, ErrorInfo, Fail, Outcome, Retry, RetryRules, Snooze, class_name, lineage_of
 from dtsched.context import Suspended
 from dtsched.errors import EventTimeout, InvalidInput
-from dtsched.jobs import Cancel, ErrorInfo, Fail, Outcome, Retry, RetryRules, Snooze, class_name, lineage_of
 from dtsched.runtime.attempt import Attempt
 from dtsched.runtime.results import UnstorableResult, describe_error, encode_result, storable
 

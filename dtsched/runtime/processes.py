@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import msgspec
 
 from dtsched import logs
+from dtsched.answers import Outcome
 from dtsched.context import Context, Notes
 from dtsched.correlation import fields
 from dtsched.errors import InvalidInput
-from dtsched.jobs import Outcome
 from dtsched.runtime.child import Call, Greeting, locate
 from dtsched.runtime.joblogs import kept_level
 from dtsched.runtime.relay import NOTE, SIZE_BYTES, framed, relay

@@ -17,8 +17,8 @@ from uuid import UUID
 
 import msgspec
 
+from dtsched.answers import Outcome
 from dtsched.connections import is_outage, is_transient
-from dtsched.jobs import Outcome
 from dtsched.outage import first_line
 from dtsched.runtime.attempt import Attempt
 from dtsched.runtime.ledger import Ledger

@@ -9,7 +9,8 @@ from typing import cast
 
 import msgspec
 
-from dtsched.jobs import MAX_RESULT_BYTES, ErrorInfo, class_name
+from dtsched.answers import ErrorInfo, class_name
+from dtsched.checks import MAX_RESULT_BYTES
 
 _MAX_MESSAGE = 4_000
 _MAX_TRACEBACK = 32_000

@@ -13,10 +13,10 @@ from functools import partial
 from time import monotonic
 from typing import cast
 
+from dtsched.answers import Outcome
 from dtsched.context import Context
 from dtsched.correlation import carry, carrying
 from dtsched.errors import InvalidInput
-from dtsched.jobs import Outcome
 from dtsched.runtime import outcomes
 from dtsched.runtime.attempt import Attempt, StopReason
 from dtsched.runtime.processes import HandlerProcess, ProcessDied

@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
 
+from dtsched.answers import Outcome
 from dtsched.context import Context
-from dtsched.jobs import Outcome
 from dtsched.runtime.attempt import Attempt, StopReason
 from dtsched.runtime.prefetch import BATCH, Prefetch
 from dtsched.runtime.references import ReadResults

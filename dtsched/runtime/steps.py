@@ -14,15 +14,17 @@ from uuid import UUID
 
 import msgspec
 
+from dtsched.checks import check_event, check_step
 from dtsched.connections import is_outage, is_transient
 from dtsched.context import Suspended
 from dtsched.errors import DtschedError, EventTimeout, InvalidInput, LeaseLost
-from dtsched.jobs import Emitted, check_event, check_step
+from dtsched.inside import record_step_in, record_step_in_sync, require_connection
+from dtsched.jobs import Emitted
 from dtsched.outage import Outage
 from dtsched.pool import Pool
 from dtsched.runtime.results import UnstorableResult, encode_result
 from dtsched.settings import Duration, parse_duration
-from dtsched.store import Claimed, Store, record_step_in, record_step_in_sync, require_connection
+from dtsched.store import Claimed, Store
 from dtsched.tasks import result_type
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dtsched.jobs import Outcome
+from dtsched.answers import Outcome
 from dtsched.runtime.attempt import Attempt
 from dtsched.runtime.drain import CUT_SHORT_SECONDS, PAUSE_SECONDS, Drain
 from dtsched.runtime.ledger import Ledger

@@ -12,8 +12,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from dtsched.checks import MAX_ARGS_BYTES
 from dtsched.cli import lines
-from dtsched.jobs import MAX_ARGS_BYTES
 from tests.cli.command import COMMAND, environment
 from tests.cli.conftest import Cli
 from tests.cli.terminal import on_terminal

@@ -13,9 +13,10 @@ import msgspec
 import pytest
 
 from dtsched import App, Client, InvalidInput, NewJob, Options
+from dtsched.checks import MAX_ARGS_BYTES, MAX_BATCH_BYTES, check_json
 from dtsched.connections import translated
-from dtsched.jobs import MAX_ARGS_BYTES, MAX_BATCH_BYTES, check, check_json, encode
-from dtsched.store import submit_in_sync
+from dtsched.inside import submit_in_sync
+from dtsched.jobs import check, encode
 from dtsched.tasks import TaskDefinition
 from tests.conftest import Connect
 

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from dtsched import Context, InvalidInput
-from dtsched.jobs import MAX_ARGS_BYTES
+from dtsched.checks import MAX_ARGS_BYTES
 from dtsched.tasks import TaskDefinition
 
 MISSING: Any = object()
