@@ -153,10 +153,10 @@ def emit(subject: Subject) -> Any:
     return subject.worker.value("select woken from dtsched.emit(%s)", subject.key)
 
 
-def submit_again(mode: str) -> Do:
+def submit_again(mode: str, function: LiteralString = "submit_many") -> Do:
     def do(subject: Subject) -> Any:
         again = Jsonb([{"task": "echo", "queue": "other", "key": subject.key, "on_conflict": mode, "delay": 60}])
-        return subject.worker.value("select outcome from dtsched.submit_many(%s)", again)
+        return subject.worker.value("select outcome from dtsched." + function + "(%s)", again)
 
     return do
 
@@ -347,6 +347,13 @@ OPERATIONS = (
     ),
     Operation(name="reject", do=submit_again("reject"), where=same("created", *ENDED), elsewhere="JQ003"),
     Operation(
+        name="reject what of a batch is wrong",
+        do=submit_again("reject", "submit_partly"),
+        where=same("created", *ENDED),
+        elsewhere="refused",
+        functions=("submit_partly",),
+    ),
+    Operation(
         name="replace",
         do=submit_again("replace"),
         where=to("scheduled", "replaced", "scheduled", "ready") | same("replaced", "blocked")
@@ -363,8 +370,8 @@ OPERATIONS = (
 )  # fmt: skip
 
 CHANGE_NO_JOB = """{
-    create_workflow, declare_schedules, due_schedules, ensure_partitions, fire, forget_events, free_expired_keys, held,
-    hungry, note_age, note_schedule_problem, now, pause, pause_schedule, prune_ticks, register_worker, renew, resume,
+    create_workflow, declare_schedules, drained, due_schedules, ensure_partitions, fire, forget_events, free_expired_keys,
+    held, hungry, note_age, note_schedule_problem, now, pause, pause_schedule, prune_ticks, register_worker, renew, resume,
     resume_schedule, roll_up, run_schedule, sated, save_schedule, schedule, set_limit, set_queue, set_retention,
     settled, unschedule, unwatch_ended, watch_ended}"""
 """The other public functions that are not stable; fire and run_schedule submit."""
