@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,8 @@ def run(folder: Path, test: str, *arguments: str) -> subprocess.CompletedProcess
     environment = {
         name: value for name, value in os.environ.items() if name != "TMPDIR" and not name.startswith("PYTEST_XDIST")
     }
-    command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider", str(file), *arguments]
+    options = ["-p", "tests.conftest", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *options, str(folder), *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
@@ -31,20 +33,22 @@ def test_a_run_without_skips_and_leftovers_passes(tmp_path: Path) -> None:
     assert run(tmp_path, "def test_nothing(): pass").returncode == 0
 
 
-@pytest.mark.parametrize(
-    "test",
-    [
-        "import pytest\ndef test_nothing(): pytest.skip('no time')",
-        "import pytest\n@pytest.mark.skipif(True, reason='no')\ndef test_nothing(): pass",
-        "import pytest\npytest.skip('no module', allow_module_level=True)",
-        "import pytest\n@pytest.mark.xfail(strict=True)\ndef test_nothing(): assert False",
-    ],
-)
+SKIPS = {
+    "called": "import pytest\ndef test_nothing(): pytest.skip('no time')",
+    "marked": "import pytest\n@pytest.mark.skipif(True, reason='no')\ndef test_nothing(): pass",
+    "module": "import pytest\npytest.skip('no module', allow_module_level=True)",
+    "xfail": "import pytest\n@pytest.mark.xfail(strict=True)\ndef test_nothing(): assert False",
+}
+
+
 @pytest.mark.parametrize("spread", [[], ["-n", "1"]])
-def test_a_skip_that_is_not_listed_fails_the_run(tmp_path: Path, test: str, spread: list[str]) -> None:
-    result = run(tmp_path, test, *spread)
+def test_a_skip_that_is_not_listed_fails_the_run(tmp_path: Path, spread: list[str]) -> None:
+    for form, test in SKIPS.items():
+        (tmp_path / f"test_{form}.py").write_text(test)
+    result = run(tmp_path, "def test_nothing(): pass", *spread)
     assert result.returncode == pytest.ExitCode.TESTS_FAILED
-    assert "skipped, but not listed in allowed_skips.txt" in result.stdout
+    told = re.findall(r"skipped, but not listed in allowed_skips.txt: \S*test_(\w+)\.py", result.stdout)
+    assert sorted(told) == sorted(SKIPS)
 
 
 PLANTED = """

@@ -43,12 +43,16 @@ async def test_what_is_no_retention_is_refused_and_changes_nothing(api: Api, bod
 
 
 async def test_what_is_past_its_retention_is_counted_and_deleted(api: Api, connect: Connect) -> None:
+    connection = connect()
+    connection.execute("select pg_advisory_lock(dtsched.gate(), 17)")  # the server prunes by itself too
     end(connect, 3, days_ago=8)
     end(connect, 2, days_ago=6)
     assert (await api.get("/v1/prune")).json() == {"would_go": [{"queue": "default", "state": "completed", "jobs": 3}]}
+    connection.execute("select pg_advisory_unlock(dtsched.gate(), 17)")
     answer = await api.post("/v1/prune")
-    assert (answer.status_code, answer.json()["jobs"], answer.json()["more"]) == (200, 3, False)
-    assert connect().execute("select count(*) from dtsched.jobs").fetchone() == (2,)
+    assert (answer.status_code, answer.json()["more"]) == (200, False)
+    assert answer.json()["jobs"] in (3, 0)
+    assert connection.execute("select count(*) from dtsched.jobs").fetchone() == (2,)
     assert (await api.get("/v1/prune")).json() == {"would_go": []}
 
 
@@ -61,5 +65,6 @@ async def test_a_result_that_has_expired_is_answered_as_such(api: Api, connect: 
     assert (answer["state"], answer["result"]) == ("completed", None)
     assert answer["expired_at"] == job["result_expired_at"] is not None
     assert (job["state"], job["result"], job["deadline"]) == ("completed", None, "2090-01-01T00:00:00Z")
-    assert (await api.post("/v1/prune")).json()["results"] == 1
+    await api.post("/v1/prune")
+    assert connect().execute("select result from dtsched.jobs").fetchone() == (None,)
     assert (await api.get("/v1/jobs/1/result")).json() == answer

@@ -370,10 +370,10 @@ OPERATIONS = (
 )  # fmt: skip
 
 CHANGE_NO_JOB = """{
-    create_workflow, declare_schedules, drained, due_schedules, ensure_partitions, fire, forget_events, free_expired_keys,
-    held, hungry, note_age, note_schedule_problem, now, pause, pause_schedule, prune_ticks, register_worker, renew, resume,
-    resume_schedule, roll_up, run_schedule, sated, save_schedule, schedule, set_limit, set_queue, set_retention,
-    settled, unschedule, unwatch_ended, watch_ended}"""
+    create_workflow, declare_schedules, drained, due_schedules, ensure_partitions, fire, forget_events,
+    free_expired_keys, held, hungry, note_age, note_schedule_problem, now, pause, pause_schedule, prune_ticks,
+    register_worker, renew, resume, resume_schedule, roll_up, run_schedule, sated, save_schedule, schedule,
+    set_limit, set_queue, set_retention, settled, unschedule, unwatch_ended, watch_ended}"""
 """The other public functions that are not stable; fire and run_schedule submit."""
 
 
