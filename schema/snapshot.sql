@@ -437,6 +437,7 @@ create function dtsched.await_event(p_worker uuid, p_lease bigint, p_step text, 
     returns TABLE(outcome text, payload jsonb)
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
 create function dtsched.batch_problems(p_jobs jsonb, p_check_tasks boolean, p_known jsonb DEFAULT '{}'::jsonb)
@@ -449,7 +450,8 @@ create function dtsched.batch_problems(p_jobs jsonb, p_check_tasks boolean, p_kn
 create function dtsched.begun_steps(p_job bigint)
     returns SETOF text
     language sql stable security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.breaker_after(p_rule jsonb, p_failed_at timestamp with time zone[], p_failures integer, p_open_until timestamp with time zone, p_now timestamp with time zone)
     returns TABLE(failed_at timestamp with time zone[], open_until timestamp with time zone)
     language sql immutable;
@@ -465,11 +467,13 @@ create function dtsched.bucket_bounds()
 create function dtsched.cancel(p_id bigint)
     returns text
     language sql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.cancel(p_ids bigint[])
     returns TABLE(job_id bigint, outcome text)
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
 create function dtsched.cancel_descendants(p_parents bigint[])
@@ -490,6 +494,7 @@ create function dtsched.cancel_workflow(p_id bigint)
     returns TABLE(job_id bigint, outcome text)
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
 create function dtsched.cancelled(p_ids bigint[])
@@ -501,6 +506,7 @@ create function dtsched."check"()
     returns TABLE(invariant text, job_id bigint, detail text)
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set enable_nestloop=off;
 create function dtsched.chores(p_now timestamp with time zone, p_all boolean)
     returns text[]
@@ -524,6 +530,7 @@ create function dtsched.claim(p_worker uuid, p_queue text, p_limit integer, p_ta
     returns TABLE(lease_id bigint, job_id bigint, task text, args jsonb, attempt integer, max_attempts integer, timeout_seconds double precision, correlation_id text, backoff jsonb)
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off
     set enable_bitmapscan=off;
@@ -531,23 +538,27 @@ create function dtsched.complete(p_worker uuid, p_lease bigint, p_result jsonb D
     returns void
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
 create function dtsched.counted(p_from timestamp with time zone, p_to timestamp with time zone)
     returns TABLE(minute timestamp with time zone, queue text, task text, event text, wait_bucket smallint, run_bucket smallint, jobs bigint, wait_seconds double precision, run_seconds double precision)
     language sql stable security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.create_workflow(p_name text)
     returns bigint
     language plpgsql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.declaration_lasts()
     returns interval
     language sql immutable parallel safe;
 create function dtsched.declare_schedules(p_schedules jsonb)
     returns TABLE(name text, outcome text)
     language plpgsql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.default_timeouts(p_queue text)
     returns jsonb
     language sql stable
@@ -556,11 +567,13 @@ create function dtsched.default_timeouts(p_queue text)
 create function dtsched.delete(p_id bigint)
     returns text
     language sql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.delete(p_ids bigint[])
     returns TABLE(job_id bigint, outcome text)
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
 create function dtsched.deliver_event(p_name text)
@@ -575,18 +588,21 @@ create function dtsched.deliver_events(p_limit integer DEFAULT 100)
     returns integer
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
 create function dtsched.deregister_worker(p_worker uuid)
     returns integer
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
 create function dtsched.drained(p_queue text)
     returns boolean
     language plpgsql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.drop_old_partition()
     returns integer
     language plpgsql volatile
@@ -602,6 +618,7 @@ create function dtsched.due_schedules(p_limit integer DEFAULT 100)
     returns TABLE(name text, version bigint, spec text, tz text, since timestamp with time zone, next_at timestamp with time zone, now timestamp with time zone, next_seconds double precision)
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
 create function dtsched.edges_of(p_jobs bigint[])
@@ -612,11 +629,13 @@ create function dtsched.edges_of(p_jobs bigint[])
 create function dtsched.edit(p_id bigint, p_changes jsonb)
     returns text
     language sql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.edit(p_ids bigint[], p_changes jsonb)
     returns TABLE(job_id bigint, outcome text)
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
 create function dtsched.edit_lanes(p_jobs bigint[], p_changes jsonb)
@@ -632,11 +651,13 @@ create function dtsched.edit_problem(p_changes jsonb)
 create function dtsched.effective_limits(p_key text, p_queue text DEFAULT 'default'::text)
     returns TABLE(queue text, concurrency integer, rate double precision, burst integer)
     language sql stable security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.emit(p_name text, p_payload jsonb DEFAULT NULL::jsonb)
     returns TABLE(created boolean, woken integer)
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
 create function dtsched.end_unsuccessful(p_jobs bigint[], p_state text, p_error text)
@@ -649,11 +670,13 @@ create function dtsched.ended(p_ids bigint[])
     returns SETOF bigint
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set enable_seqscan=off;
 create function dtsched.ensure_partitions()
     returns integer
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set lock_timeout=100ms;
 create function dtsched.event_gate()
     returns integer
@@ -661,7 +684,8 @@ create function dtsched.event_gate()
 create function dtsched.expire(p_worker uuid, p_limit integer DEFAULT 1000)
     returns TABLE(job_id bigint, lease_id bigint, state text)
     language plpgsql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.expire_leases(p_limit integer)
     returns TABLE(job_id bigint, lease_id bigint, state text)
     language plpgsql volatile
@@ -692,6 +716,7 @@ create function dtsched.find_jobs(p_filter jsonb, p_before bigint DEFAULT NULL::
     returns TABLE(ids bigint[], scanned_to bigint)
     language plpgsql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
 create function dtsched.find_prunable(p_all boolean)
@@ -703,6 +728,7 @@ create function dtsched.finish(p_worker uuid, p_done bigint[], p_results jsonb D
     returns SETOF bigint
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
 create function dtsched.finish_completed(p_worker uuid, p_leases bigint[], p_results jsonb)
@@ -728,6 +754,7 @@ create function dtsched.fire(p_name text, p_version bigint, p_due timestamp with
     returns TABLE(tick timestamp with time zone, outcome text, job_id bigint)
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan;
 create function dtsched.forget(p_jobs bigint[])
     returns void
@@ -739,6 +766,7 @@ create function dtsched.forget_events(p_age interval DEFAULT '30 days'::interval
     returns integer
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off
     set enable_bitmapscan=off
@@ -749,6 +777,7 @@ create function dtsched.free_expired_keys(p_limit integer DEFAULT 1000)
     returns integer
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off
     set enable_bitmapscan=off
@@ -811,11 +840,13 @@ create function dtsched.has_ready(p_queues text[])
     returns boolean
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set enable_seqscan=off;
 create function dtsched.held(p_worker uuid, p_leases bigint[])
     returns SETOF bigint
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
 create function dtsched.hold_keys(p_keys text[], p_jobs bigint[], p_untils timestamp with time zone[])
@@ -838,7 +869,8 @@ create function dtsched.holder_of(p_key text)
 create function dtsched.hungry(p_queues text[])
     returns bigint
     language plpgsql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.is_time(p_text text)
     returns boolean
     language plpgsql stable
@@ -846,7 +878,8 @@ create function dtsched.is_time(p_text text)
 create function dtsched.job(p_id bigint)
     returns TABLE(id bigint, queue text, task text, args jsonb, state text, priority integer, run_at timestamp with time zone, attempt integer, max_attempts integer, timeout double precision, key text, limit_key text, depends_on bigint[], tags text[], result jsonb, error text, progress jsonb, worker_id uuid, correlation_id text, created_at timestamp with time zone, started_at timestamp with time zone, finished_at timestamp with time zone, workflow_id bigint, skipped boolean, deadline timestamp with time zone, key_until timestamp with time zone, result_expired_at timestamp with time zone)
     language sql stable security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.job_problem(p_job jsonb)
     returns text
     language plpgsql stable
@@ -854,7 +887,8 @@ create function dtsched.job_problem(p_job jsonb)
 create function dtsched.jobs_of_keys(p_keys text[])
     returns TABLE(key text, job_id bigint)
     language sql stable security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.jobs_of_workflow(p_id bigint, p_states text[])
     returns bigint[]
     language plpgsql stable
@@ -888,6 +922,7 @@ create function dtsched.link_parents()
     returns trigger
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off
     set enable_nestloop=off
@@ -895,50 +930,61 @@ create function dtsched.link_parents()
 create function dtsched.list_attempts(p_job bigint)
     returns TABLE(attempt integer, outcome text, error_type text, message text, traceback text, worker_id uuid, started_at timestamp with time zone, finished_at timestamp with time zone)
     language sql stable security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.list_jobs(p_filter jsonb DEFAULT '{}'::jsonb, p_before bigint DEFAULT NULL::bigint, p_limit integer DEFAULT 100)
     returns TABLE(id bigint, queue text, task text, args jsonb, state text, priority integer, run_at timestamp with time zone, attempt integer, max_attempts integer, timeout double precision, key text, limit_key text, depends_on bigint[], tags text[], result jsonb, error text, progress jsonb, worker_id uuid, correlation_id text, created_at timestamp with time zone, started_at timestamp with time zone, finished_at timestamp with time zone, workflow_id bigint, skipped boolean, deadline timestamp with time zone, key_until timestamp with time zone, result_expired_at timestamp with time zone, scanned_to bigint)
     language plpgsql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
 create function dtsched.list_limits(p_key text DEFAULT NULL::text, p_after text DEFAULT NULL::text, p_limit integer DEFAULT 200)
     returns TABLE(limit_key text, concurrency integer, rate double precision, burst integer, running bigint, waiting bigint, open_until timestamp with time zone)
     language sql stable security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.list_logs(p_job bigint, p_after integer DEFAULT 0, p_limit integer DEFAULT 1000, p_attempt integer DEFAULT NULL::integer)
     returns TABLE(line integer, attempt integer, at timestamp with time zone, level text, logger text, message text)
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set enable_seqscan=off;
 create function dtsched.list_queues(p_name text DEFAULT NULL::text)
     returns TABLE(name text, paused_at timestamp with time zone, open_until timestamp with time zone, ready bigint, parked bigint, scheduled bigint, blocked bigint, running bigint, oldest_ready_seconds double precision, completed_per_second double precision, failed_per_second double precision, workers bigint, slots bigint, settings jsonb)
     language sql stable security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.list_schedules(p_name text DEFAULT NULL::text)
     returns TABLE(name text, spec text, tz text, task text, args jsonb, queue text, priority smallint, max_attempts integer, timeout double precision, limit_key text, tags text[], backoff jsonb, catchup text, catchup_limit integer, overlap text, tolerance double precision, paused_at timestamp with time zone, problem text, next_at timestamp with time zone, last_tick timestamp with time zone, last_outcome text, last_job_id bigint, declared_at timestamp with time zone, edited boolean, version bigint, created_at timestamp with time zone, updated_at timestamp with time zone)
     language sql stable security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.list_steps(p_job bigint)
     returns TABLE(name text, kind text, state text, result jsonb, result_bytes integer, event text, until timestamp with time zone, attempt integer, worker_id uuid, begun_at timestamp with time zone, ended_at timestamp with time zone)
     language sql stable security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.list_tasks(p_name text DEFAULT NULL::text)
     returns TABLE(name text, settings jsonb, args_schema jsonb, declared_at timestamp with time zone, changed_at timestamp with time zone, workers bigint)
     language sql stable security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.list_ticks(p_name text, p_limit integer DEFAULT 20)
     returns TABLE(tick timestamp with time zone, outcome text, job_id bigint, at timestamp with time zone)
     language sql stable security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.list_workers(p_id uuid DEFAULT NULL::uuid)
     returns TABLE(id uuid, name text, state text, queues text[], tasks text[], slots integer, running bigint, labels jsonb, info jsonb, lease_seconds double precision, started_at timestamp with time zone, seen_at timestamp with time zone, expires_at timestamp with time zone)
     language sql stable security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.list_workflows(p_before bigint DEFAULT NULL::bigint, p_limit integer DEFAULT 50)
     returns TABLE(id bigint, name text, state text, progress double precision, jobs jsonb, created_at timestamp with time zone, started_at timestamp with time zone, finished_at timestamp with time zone, cancelled_at timestamp with time zone)
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set enable_seqscan=off;
 create function dtsched.lock_holders(p_jobs jsonb, p_keys text[], p_holders bigint[], p_wanted bigint[])
     returns text[]
@@ -976,7 +1022,8 @@ create function dtsched.max_crashes(p_task text)
 create function dtsched.metrics()
     returns TABLE(name text, labels jsonb, value double precision)
     language sql stable security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.moment(p_moment jsonb)
     returns timestamp with time zone
     language sql stable
@@ -995,7 +1042,8 @@ create function dtsched.move_waits(p_jobs bigint[], p_until timestamp with time 
 create function dtsched.note_age()
     returns boolean
     language plpgsql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.note_failures(p_jobs bigint[])
     returns void
     language plpgsql volatile
@@ -1010,7 +1058,8 @@ create function dtsched.note_schedule_change()
 create function dtsched.note_schedule_problem(p_name text, p_version bigint, p_problem text)
     returns void
     language sql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.note_starts(p_queue text, p_keys text[], p_started bigint[])
     returns void
     language plpgsql volatile
@@ -1034,11 +1083,13 @@ create function dtsched.parent_results(p_job bigint, p_places integer[])
     returns TABLE(place integer, result jsonb)
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set enable_seqscan=off;
 create function dtsched.parents(p_job bigint)
     returns TABLE(job_id bigint, state text, result jsonb)
     language sql stable security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.parents_problem(p_parents jsonb)
     returns text
     language plpgsql immutable
@@ -1056,15 +1107,18 @@ create function dtsched.part_of_batch(p_jobs jsonb, p_numbers integer[])
 create function dtsched.past_retention()
     returns TABLE(queue text, state text, jobs bigint)
     language sql stable security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.pause(p_queue text)
     returns boolean
     language plpgsql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.pause_schedule(p_name text)
     returns boolean
     language plpgsql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.percentiles(p_histogram bigint[])
     returns jsonb
     language sql stable
@@ -1084,6 +1138,7 @@ create function dtsched.promote(p_limit integer DEFAULT 1000)
     returns TABLE(promoted integer, next_seconds double precision, chores text[])
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off
     set enable_bitmapscan=off
@@ -1093,6 +1148,7 @@ create function dtsched.prune(p_limit integer DEFAULT 1000, p_all boolean DEFAUL
     returns record
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
 create function dtsched.prune_chunk(p_chunk bigint, p_limit bigint, OUT pruned bigint, OUT stripped bigint)
@@ -1104,7 +1160,8 @@ create function dtsched.prune_chunk(p_chunk bigint, p_limit bigint, OUT pruned b
 create function dtsched.prune_ticks(p_keep interval DEFAULT '7 days'::interval, p_limit integer DEFAULT 1000)
     returns integer
     language plpgsql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.put_back(p_jobs bigint[])
     returns void
     language plpgsql volatile
@@ -1118,23 +1175,27 @@ create function dtsched.rates_from()
 create function dtsched.recall_step(p_job bigint, p_name text)
     returns SETOF jsonb
     language plpgsql stable security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.reconcile(p_worker uuid, p_held bigint[], p_below bigint)
     returns SETOF bigint
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
 create function dtsched.record_step(p_worker uuid, p_lease bigint, p_name text, p_result jsonb)
     returns TABLE(result jsonb, created boolean)
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
 create function dtsched.record_transitions()
     returns trigger
     language plpgsql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.reference_problem(p_args jsonb, p_parents integer)
     returns text
     language sql immutable
@@ -1154,11 +1215,13 @@ create function dtsched.refuse_circle(p_children bigint[], p_parents bigint[])
 create function dtsched.register_worker(p_worker uuid, p_name text, p_queues text[], p_tasks text[], p_slots integer, p_lease interval, p_info jsonb DEFAULT '{}'::jsonb, p_declared jsonb DEFAULT '{}'::jsonb)
     returns void
     language plpgsql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.release(p_worker uuid, p_never_started bigint[], p_started bigint[])
     returns SETOF bigint
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
 create function dtsched.release_children(p_parents bigint[])
@@ -1173,6 +1236,7 @@ create function dtsched.renew(p_worker uuid, p_info jsonb DEFAULT NULL::jsonb)
     returns TABLE(alive boolean, draining boolean, cancelled bigint[])
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
 create function dtsched.reopen_waits(p_jobs bigint[])
@@ -1190,6 +1254,7 @@ create function dtsched.report(p_worker uuid, p_reports jsonb)
     returns SETOF bigint
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off
     set enable_hashjoin=off
@@ -1214,17 +1279,20 @@ create function dtsched.require_workflows(p_ids bigint[])
 create function dtsched.reschedule(p_id bigint, p_run_at timestamp with time zone)
     returns text
     language sql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.reschedule(p_ids bigint[], p_run_at timestamp with time zone)
     returns TABLE(job_id bigint, outcome text)
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
 create function dtsched.rescue(p_worker uuid, p_limit integer DEFAULT 1000)
     returns TABLE(job_id bigint, lease_id bigint, state text)
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set enable_seqscan=off
     set enable_bitmapscan=off
     set enable_hashjoin=off
@@ -1240,15 +1308,18 @@ create function dtsched.result_expiry(p_task text, p_queue text, p_finished_at t
 create function dtsched.resume(p_queue text)
     returns boolean
     language plpgsql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.resume_schedule(p_name text)
     returns boolean
     language plpgsql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.retention()
     returns TABLE(queue text, completed double precision, failed double precision, cancelled double precision, results double precision)
     language sql stable security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.retention_digest()
     returns text
     language sql stable
@@ -1260,11 +1331,13 @@ create function dtsched.retention_seconds(p_retention jsonb, p_name text)
 create function dtsched.retry(p_id bigint)
     returns text
     language sql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.retry(p_ids bigint[])
     returns TABLE(job_id bigint, outcome text)
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off
     set enable_nestloop=off;
@@ -1275,6 +1348,7 @@ create function dtsched.retry_workflow(p_id bigint)
     returns TABLE(job_id bigint, outcome text)
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
 create function dtsched.revived_with(p_ids bigint[])
@@ -1285,26 +1359,31 @@ create function dtsched.revived_with(p_ids bigint[])
 create function dtsched.roll_up(p_keep interval DEFAULT '7 days'::interval)
     returns bigint
     language plpgsql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.route_new_jobs()
     returns trigger
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan;
 create function dtsched.run_now(p_id bigint)
     returns text
     language sql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.run_now(p_ids bigint[])
     returns TABLE(job_id bigint, outcome text)
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
 create function dtsched.run_schedule(p_name text)
     returns TABLE(job_id bigint, created boolean)
     language plpgsql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.same_kind(p_job bigint, p_name text, p_was text, p_is text)
     returns void
     language plpgsql immutable
@@ -1312,15 +1391,18 @@ create function dtsched.same_kind(p_job bigint, p_name text, p_was text, p_is te
 create function dtsched.sated(p_queues text[])
     returns void
     language plpgsql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.save_schedule(p_name text, p_fields jsonb, p_merge boolean DEFAULT false, p_check_tasks boolean DEFAULT true)
     returns boolean
     language plpgsql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.schedule(name text, spec text, task text, args jsonb DEFAULT '{}'::jsonb, tz text DEFAULT NULL::text, queue text DEFAULT NULL::text, priority integer DEFAULT NULL::integer, max_attempts integer DEFAULT NULL::integer, timeout interval DEFAULT NULL::interval, limit_key text DEFAULT NULL::text, tags text[] DEFAULT NULL::text[], backoff jsonb DEFAULT NULL::jsonb, catchup text DEFAULT NULL::text, catchup_limit integer DEFAULT NULL::integer, overlap text DEFAULT NULL::text, tolerance interval DEFAULT NULL::interval)
     returns boolean
     language sql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.schedule_fields(p_schedule dtsched.schedules)
     returns jsonb
     language sql immutable
@@ -1347,15 +1429,18 @@ create function dtsched.set_free(p_jobs bigint[])
 create function dtsched.set_limit(p_key text, p_concurrency integer DEFAULT NULL::integer, p_rate double precision DEFAULT NULL::double precision, p_burst integer DEFAULT NULL::integer)
     returns void
     language plpgsql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.set_queue(p_queue text, p_settings jsonb)
     returns jsonb
     language plpgsql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.set_retention(p_retention jsonb, p_queue text DEFAULT NULL::text)
     returns jsonb
     language plpgsql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.settings_problem(p_settings jsonb)
     returns text
     language plpgsql immutable
@@ -1377,12 +1462,14 @@ create function dtsched.start_sleep(p_worker uuid, p_lease bigint, p_name text, 
     returns boolean
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
 create function dtsched.stats()
     returns jsonb
     language sql stable security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.step_lease(p_worker uuid, p_lease bigint)
     returns bigint
     language plpgsql volatile
@@ -1392,16 +1479,19 @@ create function dtsched.step_lease(p_worker uuid, p_lease bigint)
 create function dtsched.submit(task text, args jsonb DEFAULT '{}'::jsonb, queue text DEFAULT NULL::text, priority integer DEFAULT NULL::integer, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, delay interval DEFAULT NULL::interval, key text DEFAULT NULL::text, max_attempts integer DEFAULT NULL::integer, timeout interval DEFAULT NULL::interval, limit_key text DEFAULT NULL::text, depends_on bigint[] DEFAULT NULL::bigint[], tags text[] DEFAULT NULL::text[], backoff jsonb DEFAULT NULL::jsonb, deadline timestamp with time zone DEFAULT NULL::timestamp with time zone, correlation_id text DEFAULT NULL::text, key_for text DEFAULT NULL::text, on_conflict text DEFAULT NULL::text, on_parent_failure text DEFAULT NULL::text, workflow bigint DEFAULT NULL::bigint, expires_in interval DEFAULT NULL::interval)
     returns bigint
     language sql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.submit_many(p_jobs jsonb, p_check_tasks boolean DEFAULT true, p_partial boolean DEFAULT false)
     returns TABLE(id bigint, created boolean, error text, outcome text, code text, field text)
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set plan_cache_mode=force_generic_plan;
 create function dtsched.submit_partly(p_jobs jsonb, p_check_tasks boolean DEFAULT true, p_problems jsonb DEFAULT '{}'::jsonb)
     returns TABLE(id bigint, created boolean, error text, outcome text, code text, field text)
     language plpgsql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.submit_scheduled(p_schedule dtsched.schedules, p_moments timestamp with time zone[])
     returns TABLE(job_id bigint, created boolean)
     language sql volatile
@@ -1460,6 +1550,7 @@ create function dtsched.taken_away(p_worker uuid, p_leases bigint[])
     returns SETOF bigint
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set enable_seqscan=off;
 create function dtsched.tally_revived(p_jobs bigint[])
     returns void
@@ -1507,15 +1598,18 @@ create function dtsched.unknown_task(p_task text)
 create function dtsched.unschedule(p_name text)
     returns void
     language plpgsql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.unwatch_ended(p_buckets integer[])
     returns void
     language plpgsql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.version()
     returns integer
     language sql stable security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.wake_due(p_now timestamp with time zone)
     returns void
     language plpgsql volatile
@@ -1523,7 +1617,8 @@ create function dtsched.wake_due(p_now timestamp with time zone)
 create function dtsched.wake_hungry_workers()
     returns trigger
     language plpgsql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.wake_later(p_queue text, p_keys text[], p_at timestamp with time zone[])
     returns void
     language plpgsql volatile
@@ -1541,11 +1636,13 @@ create function dtsched.wake_waiting(p_jobs bigint[])
 create function dtsched.watch_ended(p_buckets integer[])
     returns boolean
     language plpgsql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.why(p_id bigint)
     returns TABLE(code text, reason text)
     language plpgsql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
     set enable_seqscan=off;
 create function dtsched.why_breaker(p_what text, p_open_until timestamp with time zone, p_probe bigint, p_now timestamp with time zone)
     returns text
@@ -1578,15 +1675,18 @@ create function dtsched.with_problems(p_wrong jsonb[], p_found jsonb)
 create function dtsched.witness()
     returns uuid
     language sql stable security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.work(p_worker uuid, p_done bigint[], p_results jsonb, p_others jsonb, p_queue text, p_limit integer, p_tasks text[] DEFAULT NULL::text[], p_slots integer DEFAULT NULL::integer)
     returns TABLE(lease_id bigint, job_id bigint, task text, args jsonb, attempt integer, max_attempts integer, timeout_seconds double precision, correlation_id text, backoff jsonb)
     language plpgsql volatile security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.workflow(p_id bigint)
     returns TABLE(id bigint, name text, state text, progress double precision, jobs jsonb, created_at timestamp with time zone, started_at timestamp with time zone, finished_at timestamp with time zone, cancelled_at timestamp with time zone)
     language sql stable security definer
-    set search_path=pg_catalog, dtsched, pg_temp;
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 
 grant execute on function dtsched."check"() to dtsched_operator;
 grant execute on function dtsched."check"() to dtsched_reader;

@@ -25,6 +25,21 @@ from tests.support.skips import SkipGuard
 Connect = Callable[[], psycopg.Connection]
 
 
+# What asks for none of these is the same on every server.
+SERVERS = {"server", "empty_cluster"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--on-servers", action="store_true", help="only tests that ask for a server: run them on another")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--on-servers"):
+        asks = [bool(SERVERS & set(getattr(item, "fixturenames", ()))) for item in items]
+        config.hook.pytest_deselected(items=[item for item, asked in zip(items, asks, strict=True) if not asked])
+        items[:] = [item for item, asked in zip(items, asks, strict=True) if asked]
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:  # whoever started us judges the run, in the folder that we have from it
         return
@@ -113,8 +128,14 @@ def connect(database: str) -> Generator[Connect]:
 
 
 @pytest.fixture
-def cluster() -> Generator[Cluster]:
-    """A migrated server of the test's own, to be stopped, killed and started again."""
+def empty_cluster() -> Generator[Cluster]:
+    """A server of the test's own that has never been migrated."""
     with temporary_cluster() as cluster:
-        migrations.up(cluster.dsn)
         yield cluster
+
+
+@pytest.fixture
+def cluster(empty_cluster: Cluster) -> Cluster:
+    """A migrated server of the test's own, to be stopped, killed and started again."""
+    migrations.up(empty_cluster.dsn)
+    return empty_cluster

@@ -9,6 +9,7 @@ create or replace function dtsched.cancel(p_ids bigint[])
 returns table (job_id bigint, outcome text)
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$
@@ -72,4 +73,5 @@ end $$;
 create or replace function dtsched.cancel(p_id bigint) returns text
 language sql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$ select outcome from dtsched.cancel(array[p_id]) $$;

@@ -5,6 +5,7 @@ create or replace function dtsched.cancel_workflow(p_id bigint)
 returns table (job_id bigint, outcome text)
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$

@@ -4,6 +4,7 @@ create or replace function dtsched.check()
 returns table (invariant text, job_id bigint, detail text)
 language sql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 set enable_nestloop = off
 as $$
     select 'a ready job can be claimed', job.id, 'in neither ready nor parked'

@@ -6,6 +6,7 @@
 create or replace function dtsched.complete(p_worker uuid, p_lease bigint, p_result jsonb default null) returns void
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$

@@ -13,6 +13,7 @@ returns table (
 )
 language sql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
     select rolled.minute, rolled.queue, rolled.task, rolled.event, rolled.wait_bucket, rolled.run_bucket, rolled.jobs,
         rolled.wait_seconds, rolled.run_seconds

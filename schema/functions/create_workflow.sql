@@ -2,6 +2,7 @@
 create or replace function dtsched.create_workflow(p_name text) returns bigint
 language plpgsql volatile security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
 declare
     v_id bigint;

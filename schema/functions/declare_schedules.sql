@@ -10,6 +10,7 @@ create or replace function dtsched.declare_schedules(p_schedules jsonb)
 returns table (name text, outcome text)
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
 #variable_conflict use_column
 declare

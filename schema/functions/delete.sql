@@ -6,6 +6,7 @@ create or replace function dtsched.delete(p_ids bigint[])
 returns table (job_id bigint, outcome text)
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$
@@ -40,4 +41,5 @@ end $$;
 create or replace function dtsched.delete(p_id bigint) returns text
 language sql volatile security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$ select outcome from dtsched.delete(array[p_id]) $$;

@@ -3,6 +3,7 @@
 create or replace function dtsched.deliver_events(p_limit integer default 100) returns integer
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$

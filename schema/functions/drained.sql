@@ -4,6 +4,7 @@
 create or replace function dtsched.drained(p_queue text) returns boolean
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
 begin
     if not exists (select from dtsched.queues queue where queue.name = p_queue and queue.paused_at is not null) then

@@ -15,6 +15,7 @@ returns table (
 )
 language plpgsql volatile security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$

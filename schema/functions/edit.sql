@@ -12,6 +12,7 @@ create or replace function dtsched.edit(p_ids bigint[], p_changes jsonb)
 returns table (job_id bigint, outcome text)
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$
@@ -97,4 +98,5 @@ end $$;
 create or replace function dtsched.edit(p_id bigint, p_changes jsonb) returns text
 language sql volatile security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$ select outcome from dtsched.edit(array[p_id], p_changes) $$;

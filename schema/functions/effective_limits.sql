@@ -4,6 +4,7 @@ create or replace function dtsched.effective_limits(p_key text, p_queue text def
 returns table (queue text, concurrency integer, rate double precision, burst integer)
 language sql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
     select p_queue, coalesce(limited.concurrency, (queue.settings ->> 'key_limit')::integer, 1), held.rate,
         case when held.rate is not null

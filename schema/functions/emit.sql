@@ -8,6 +8,7 @@ create or replace function dtsched.emit(p_name text, p_payload jsonb default nul
 returns table (created boolean, woken integer)
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$

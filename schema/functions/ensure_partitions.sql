@@ -6,6 +6,7 @@
 create or replace function dtsched.ensure_partitions() returns integer
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 set lock_timeout = '100ms'
 as $$
 declare

@@ -7,6 +7,7 @@ create or replace function dtsched.expire(p_worker uuid, p_limit integer default
 returns table (job_id bigint, lease_id bigint, state text)
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
 declare
     v_now timestamptz := dtsched.now();

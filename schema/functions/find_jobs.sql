@@ -4,6 +4,7 @@ create or replace function dtsched.find_jobs(p_filter jsonb, p_before bigint def
 returns table (ids bigint[], scanned_to bigint)
 language plpgsql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$

@@ -22,6 +22,7 @@ create or replace function dtsched.fire(
 returns table (tick timestamptz, outcome text, job_id bigint)
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column

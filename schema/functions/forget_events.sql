@@ -5,6 +5,7 @@ create or replace function dtsched.forget_events(p_age interval default '30 days
 returns integer
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off

@@ -4,6 +4,7 @@
 create or replace function dtsched.free_expired_keys(p_limit integer default 1000) returns integer
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off

@@ -4,6 +4,7 @@
 create or replace function dtsched.has_ready(p_queues text[]) returns boolean
 language sql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 set enable_seqscan = off
 as $$
     select exists (

@@ -6,6 +6,7 @@
 create or replace function dtsched.hungry(p_queues text[]) returns bigint
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
 declare
     v_taken text[];

@@ -33,6 +33,7 @@ returns table (
 )
 language sql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
     select job.id, job.queue::text, job.task::text, job.args::jsonb, job.state, job.priority::integer, job.run_at::timestamptz,
         job.attempt, job.max_attempts::integer, extract(epoch from job.timeout)::double precision, job.key::text,

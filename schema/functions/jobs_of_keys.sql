@@ -3,6 +3,7 @@
 create or replace function dtsched.jobs_of_keys(p_keys text[]) returns table (key text, job_id bigint)
 language sql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
     select taken.key, taken.job_id
     from dtsched.keys taken

@@ -9,6 +9,7 @@
 create or replace function dtsched.link_parents() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_nestloop = off  -- it takes 10,000 numbers of an array for 10; what is looked up row by row is lateral

@@ -13,6 +13,7 @@ returns table (
 )
 language sql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
     select made.attempt, made.outcome, made.error_type, made.message, made.traceback, made.worker_id, made.started_at,
         made.finished_at

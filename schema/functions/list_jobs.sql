@@ -47,6 +47,7 @@ returns table (
 )
 language plpgsql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$

@@ -13,6 +13,7 @@ returns table (
 )
 language sql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
     select limited.limit_key, limited.concurrency, limited.rate, limited.burst, running.jobs, waiting.jobs,
         case when breaker.is_open then limited.open_until end

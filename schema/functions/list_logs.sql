@@ -18,6 +18,7 @@ returns table (
 )
 language sql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 set enable_seqscan = off
 as $$
     select logged.line, logged.attempt, logged.at, logged.level, logged.logger, logged.message

@@ -22,6 +22,7 @@ returns table (
 )
 language sql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
     with recursive lane (queue) as (
         (select min(entry.queue) from dtsched.ready entry)

@@ -34,6 +34,7 @@ returns table (
 )
 language sql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
     select planned.name::text, planned.spec, planned.tz, planned.task::text, planned.args::jsonb, planned.queue::text,
         planned.priority::smallint, planned.max_attempts::integer,

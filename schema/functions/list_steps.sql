@@ -16,6 +16,7 @@ returns table (
 )
 language sql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
     select step.name::text, step.kind, step.state,
         case when written.bytes <= 10000 then step.result end, written.bytes, step.event::text, step.until, step.attempt,

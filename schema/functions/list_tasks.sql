@@ -11,6 +11,7 @@ returns table (
 )
 language sql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
     select task.name::text, task.settings, task.args_schema, task.declared_at, task.changed_at,
         (select count(*)

@@ -3,6 +3,7 @@ create or replace function dtsched.list_ticks(p_name text, p_limit integer defau
 returns table (tick timestamptz, outcome text, job_id bigint, at timestamptz)
 language sql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
     select noted.tick, noted.outcome, noted.job_id, noted.at
     from dtsched.ticks noted

@@ -18,6 +18,7 @@ returns table (
 )
 language sql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
     select worker.id, worker.name,
         case

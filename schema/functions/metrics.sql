@@ -3,6 +3,7 @@
 create or replace function dtsched.metrics() returns table (name text, labels jsonb, value double precision)
 language sql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
     with queue as materialized (
         select listed.name, listed.paused_at, listed.ready, listed.parked, listed.scheduled, listed.blocked, listed.running,

@@ -3,6 +3,7 @@
 create or replace function dtsched.note_age() returns boolean
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
 declare
     v_now timestamptz := dtsched.now();

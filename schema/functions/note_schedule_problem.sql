@@ -3,6 +3,7 @@
 create or replace function dtsched.note_schedule_problem(p_name text, p_version bigint, p_problem text) returns void
 language sql volatile security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
     update dtsched.schedules schedule
     set problem = left(p_problem, 500)

@@ -4,6 +4,7 @@ create or replace function dtsched.parent_results(p_job bigint, p_places integer
 returns table (place integer, result jsonb)
 language sql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 set enable_seqscan = off
 as $$
     select wanted.place, parent.result

@@ -3,6 +3,7 @@ create or replace function dtsched.parents(p_job bigint)
 returns table (job_id bigint, state text, result jsonb)
 language sql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
     select parent.id, parent.state, coalesce(stored.result, parent.result)
     from dtsched.jobs child

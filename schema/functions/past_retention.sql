@@ -3,6 +3,7 @@ create or replace function dtsched.past_retention()
 returns table (queue text, state text, jobs bigint)
 language sql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
     select job.queue::text, job.state, count(*)
     from dtsched.jobs job

@@ -4,6 +4,7 @@ create or replace function dtsched.prune_ticks(p_keep interval default interval 
 returns integer
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
 declare
     v_removed integer;

@@ -3,6 +3,7 @@
 create or replace function dtsched.recall_step(p_job bigint, p_name text) returns setof jsonb
 language plpgsql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
 declare
     v_step record;

@@ -3,6 +3,7 @@
 create or replace function dtsched.record_transitions() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
 begin
     if tg_op = 'INSERT' then

@@ -16,6 +16,7 @@ create or replace function dtsched.register_worker(
 returns void
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
 declare
     v_problem text;

@@ -6,6 +6,7 @@ create or replace function dtsched.renew(p_worker uuid, p_info jsonb default nul
 returns table (alive boolean, draining boolean, cancelled bigint[])
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$

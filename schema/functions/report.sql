@@ -15,6 +15,7 @@
 create or replace function dtsched.report(p_worker uuid, p_reports jsonb) returns setof bigint
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_hashjoin = off

@@ -5,6 +5,7 @@ create or replace function dtsched.reschedule(p_ids bigint[], p_run_at timestamp
 returns table (job_id bigint, outcome text)
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$
@@ -20,4 +21,5 @@ end $$;
 create or replace function dtsched.reschedule(p_id bigint, p_run_at timestamptz) returns text
 language sql volatile security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$ select outcome from dtsched.reschedule(array[p_id], p_run_at) $$;

@@ -10,6 +10,7 @@ create or replace function dtsched.rescue(p_worker uuid, p_limit integer default
 returns table (job_id bigint, lease_id bigint, state text)
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_hashjoin = off

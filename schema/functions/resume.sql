@@ -4,6 +4,7 @@
 create or replace function dtsched.resume(p_queue text) returns boolean
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
 begin
     update dtsched.queues queue

@@ -3,6 +3,7 @@
 create or replace function dtsched.resume_schedule(p_name text) returns boolean
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
 begin
     update dtsched.schedules schedule

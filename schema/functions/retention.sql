@@ -10,6 +10,7 @@ returns table (
 )
 language sql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
     select named.queue, kept.completed, kept.failed, kept.cancelled, kept.results
     from (

@@ -16,6 +16,7 @@ create or replace function dtsched.retry(p_ids bigint[])
 returns table (job_id bigint, outcome text)
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_nestloop = off  -- it takes 10,000 numbers of an array for 10; what is looked up row by row is lateral
@@ -230,4 +231,5 @@ end $$;
 create or replace function dtsched.retry(p_id bigint) returns text
 language sql volatile security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$ select outcome from dtsched.retry(array[p_id]) $$;

@@ -4,6 +4,7 @@
 create or replace function dtsched.roll_up(p_keep interval default interval '7 days') returns bigint
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
 declare
     v_minute timestamptz := date_trunc('minute', dtsched.now());

@@ -6,6 +6,7 @@
 create or replace function dtsched.route_new_jobs() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare

@@ -6,6 +6,7 @@ create or replace function dtsched.run_schedule(p_name text)
 returns table (job_id bigint, created boolean)
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
 #variable_conflict use_column
 declare

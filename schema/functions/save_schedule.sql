@@ -13,6 +13,7 @@ create or replace function dtsched.save_schedule(
 returns boolean
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
 declare
     v_old dtsched.schedules;

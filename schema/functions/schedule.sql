@@ -20,6 +20,7 @@ create or replace function dtsched.schedule(
 returns boolean
 language sql volatile security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
     select dtsched.save_schedule(schedule.name, jsonb_build_object(
         'spec', schedule.spec,

@@ -11,6 +11,7 @@ create or replace function dtsched.set_limit(
 returns void
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
 declare
     v_problem text := dtsched.settings_problem(jsonb_build_object('key_limit', p_concurrency, 'key_rate', p_rate,

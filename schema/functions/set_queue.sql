@@ -11,6 +11,7 @@
 create or replace function dtsched.set_queue(p_queue text, p_settings jsonb) returns jsonb
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
 declare
     v_problem text := dtsched.settings_problem(p_settings);

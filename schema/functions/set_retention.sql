@@ -4,6 +4,7 @@
 create or replace function dtsched.set_retention(p_retention jsonb, p_queue text default null) returns jsonb
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
 declare
     v_problem text := case when p_retention is null then 'retention must be an object, not null'

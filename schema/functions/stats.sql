@@ -5,6 +5,7 @@
 create or replace function dtsched.stats() returns jsonb
 language sql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
     with queue as materialized (
         select listed.name, listed.paused_at, listed.open_until, listed.ready, listed.parked, listed.scheduled, listed.blocked, listed.running,

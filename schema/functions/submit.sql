@@ -26,6 +26,7 @@ create or replace function dtsched.submit(
 returns bigint
 language sql volatile security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
     select submitted.id
     from dtsched.submit_many(jsonb_build_array(jsonb_strip_nulls(jsonb_build_object(

@@ -12,6 +12,7 @@ create or replace function dtsched.submit_partly(p_jobs jsonb, p_check_tasks boo
 returns table (id bigint, created boolean, error text, outcome text, code text, field text)
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
 #variable_conflict use_column
 declare

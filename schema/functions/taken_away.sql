@@ -2,6 +2,7 @@
 create or replace function dtsched.taken_away(p_worker uuid, p_leases bigint[]) returns setof bigint
 language sql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 set enable_seqscan = off
 as $$
     select asked.id

@@ -3,6 +3,7 @@
 create or replace function dtsched.unschedule(p_name text) returns void
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
 declare
     v_declared_at timestamptz;

@@ -7,6 +7,7 @@
 create or replace function dtsched.wake_hungry_workers() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
 begin
     -- one expression, so that nothing can come between the lock and its release

@@ -6,6 +6,7 @@
 create or replace function dtsched.watch_ended(p_buckets integer[]) returns boolean
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
 declare
     v_gate constant integer := dtsched.gate() + 1;

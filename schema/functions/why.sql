@@ -4,6 +4,7 @@
 create or replace function dtsched.why(p_id bigint) returns table (code text, reason text)
 language plpgsql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 set enable_seqscan = off
 as $$
 #variable_conflict use_column

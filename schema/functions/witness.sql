@@ -4,6 +4,7 @@
 create or replace function dtsched.witness() returns uuid
 language sql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
     select worker.id
     from dtsched.workers worker

@@ -23,6 +23,7 @@ returns table (
 )
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$
 declare
     v_given bigint[] := p_done;

@@ -16,4 +16,5 @@ returns table (
 )
 language sql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
+set jit = off
 as $$ select * from dtsched.figures_of_workflows(array[p_id]) $$;

@@ -270,6 +270,17 @@ def test_every_function_with_its_owners_rights_pins_its_search_path_with_pg_temp
     assert [function for function, path in paths if path != "pg_catalog, dtsched, pg_temp"] == []
 
 
+def test_every_function_that_is_called_from_outside_keeps_its_plans_from_being_compiled(session: Session):
+    """A server that compiles would do so for seconds: plans that may not scan cost 10,000,000,000 where they must."""
+    functions = session.rows("""
+        select fun.oid::regprocedure::text, 'jit=off' = any (fun.proconfig)
+        from pg_proc fun
+        where fun.pronamespace = 'dtsched'::regnamespace and fun.prosecdef
+        """)
+    assert len(functions) > 20
+    assert [function for function, off in functions if not off] == []
+
+
 def test_a_temporary_table_does_not_shadow_ours(submitter: Session, worker: Worker):
     submitter.run("create temporary table ready (like pg_class)")
     submitter.run("create temporary table keys (like pg_class)")

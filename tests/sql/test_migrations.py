@@ -10,8 +10,9 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from dtsched import migrations
+from dtsched.embedded import Cluster
 from tests.sql.sessions import Session, Worker
-from tests.support.servers import Databases, temporary_cluster
+from tests.support.servers import Databases
 from tests.support.snapshot import snapshot
 
 ROLES = "select rolname from pg_roles where rolname like 'dtsched\\_%' and not rolcanlogin"
@@ -52,31 +53,30 @@ def test_the_script_for_psql_lays_the_same(database: str, empty_database: str):
     assert snapshot(empty_database) == snapshot(database)
 
 
-def test_an_owner_who_may_not_create_roles_is_warned_and_can_use_the_schema():
+def test_an_owner_who_may_not_create_roles_is_warned_and_can_use_the_schema(empty_cluster: Cluster):
     """On a server of its own: roles are cluster-wide, and elsewhere they are there already."""
-    with temporary_cluster() as cluster:
-        with contextlib.closing(Session(cluster.dsn)) as superuser:
-            superuser.run("create role plain login password 'plain'")
-            superuser.run("create database by_python owner plain")
-            superuser.run("create database by_psql owner plain")
-            superuser.run("create database by_superuser")
-        by_python = make_conninfo(cluster.dsn, user="plain", password="plain", dbname="by_python")
-        assert migrations.up(by_python).current
-        with contextlib.closing(Worker(by_python)) as worker:
-            assert worker.column(ROLES) == []
-            (job,) = worker.insert()
-            assert worker.claim() == [job]
-            assert worker.finish(job)
+    with contextlib.closing(Session(empty_cluster.dsn)) as superuser:
+        superuser.run("create role plain login password 'plain'")
+        superuser.run("create database by_python owner plain")
+        superuser.run("create database by_psql owner plain")
+        superuser.run("create database by_superuser")
+    by_python = make_conninfo(empty_cluster.dsn, user="plain", password="plain", dbname="by_python")
+    assert migrations.up(by_python).current
+    with contextlib.closing(Worker(by_python)) as worker:
+        assert worker.column(ROLES) == []
+        (job,) = worker.insert()
+        assert worker.claim() == [job]
+        assert worker.finish(job)
 
-        by_psql = make_conninfo(cluster.dsn, user="plain", password="plain", dbname="by_psql")
-        assert [warning.partition(" (")[0] for warning in warnings_of_the_script(by_psql)] == [
-            f"role dtsched_{role} is missing and may not be created here"
-            for role in ("submit", "worker", "reader", "operator")
-        ]
+    by_psql = make_conninfo(empty_cluster.dsn, user="plain", password="plain", dbname="by_psql")
+    assert [warning.partition(" (")[0] for warning in warnings_of_the_script(by_psql)] == [
+        f"role dtsched_{role} is missing and may not be created here"
+        for role in ("submit", "worker", "reader", "operator")
+    ]
 
-        migrations.up(make_conninfo(cluster.dsn, dbname="by_superuser"))
-        with contextlib.closing(Session(by_python)) as session:
-            assert len(session.column(ROLES)) == 4
+    migrations.up(make_conninfo(empty_cluster.dsn, dbname="by_superuser"))
+    with contextlib.closing(Session(by_python)) as session:
+        assert len(session.column(ROLES)) == 4
 
 
 def warnings_of_the_script(dsn: str) -> list[str]:
