@@ -62,8 +62,8 @@ declare
     v_look_again text[] := '{}';  -- limit keys that may have more to start
     v_keep_turn text[] := '{}';   -- limit keys that somebody else had locked, or whose jobs
     v_locked bigint[];
-    v_started bigint[] := '{}';   -- where limits of the queue, or of keys, want to know
-    v_watching text[] := '{}';
+    v_started bigint[] := '{}';   -- where limits of the queue want to know
+    v_running bigint[];
     v_held bigint[] := '{}';
     v_set_aside boolean;
     v_unused text[];
@@ -112,6 +112,7 @@ begin
         into v_ids, v_turns, v_reserved
         from dtsched.take_ready(p_queue, v_left - cardinality(v_ids), v_aged, v_factor, v_slots - cardinality(v_ids)) taken;
         v_seated := '{}';
+        v_watched := '{}';
         if v_turns <> '{}' then
             select taken.ids, taken.keys, taken.open, taken.watched, taken.busy
             into v_seated, v_seats, v_open, v_watched, v_busy
@@ -119,7 +120,6 @@ begin
             v_ids := v_ids || v_seated;
             v_look_again := v_look_again || v_open;
             v_keep_turn := v_keep_turn || v_busy;
-            v_watching := v_watching || v_watched;
             if 2 * cardinality(v_seated) < v_reserved then  -- most turns are of keys without a free seat: faster
                 v_factor := least(2 * v_factor, 500);
             end if;
@@ -174,9 +174,13 @@ begin
         from numbered
         order by numbered.limit_key is null, numbered.priority desc, numbered.id;
         get diagnostics v_claimed = row_count;
-        if v_limited or v_watching <> '{}' then
-            v_started := v_started || array(
+        if v_limited or v_watched <> '{}' then
+            v_running := array(
                 select job.id from dtsched.jobs job where job.id = any (v_locked) and job.state = 'running');
+            v_started := v_started || v_running;
+        end if;
+        if v_watched <> '{}' then  -- before the same keys' turns of another lane are met
+            perform dtsched.note_starts(p_queue, v_watched, v_running);
         end if;
         exit when v_claimed = v_left;
 
@@ -200,9 +204,6 @@ begin
     end loop;
     if v_held <> '{}' then
         perform dtsched.put_back(v_held);
-    end if;
-    if v_watching <> '{}' then
-        perform dtsched.note_starts(p_queue, v_watching, v_started);
     end if;
     if v_limited then
         perform dtsched.admitted(p_queue, v_room, v_limit, v_started);

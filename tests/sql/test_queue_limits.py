@@ -164,6 +164,13 @@ def test_keys_have_the_rate_that_their_queue_says(worker: Worker):
     assert sorted(worker.claim()) == [a[1], b[1]]
 
 
+def test_one_claim_takes_no_more_tokens_than_there_are_though_turns_of_the_key_stand_in_several_lanes(worker: Worker):
+    worker.run("select dtsched.set_limit('a', 10, 1, 2)")
+    jobs = [worker.insert_limited("a", priority=priority)[0] for priority in (9, 7, 5, 3)]
+    assert worker.claim() == jobs[:2]
+    assert worker.claim() == []
+
+
 def test_a_claim_that_is_rolled_back_takes_no_tokens(worker: Worker):
     worker.set_queue(rate=0.001)
     jobs = worker.insert(1)
@@ -256,6 +263,17 @@ def test_resuming_closes_a_breaker(worker: Worker):
     assert worker.value("select dtsched.resume('default')")
     assert worker.claim() == jobs
     assert not worker.value("select dtsched.resume('default')")
+
+
+def test_one_claim_tries_once_though_turns_of_the_key_stand_in_several_lanes(worker: Worker):
+    worker.set_queue(key_limit=10, key_breaker=BREAKER)
+    fail(worker, 3, key="a")
+    worker.travel("30 s")
+    jobs = [worker.insert_limited("a", priority=priority)[0] for priority in (9, 7, 5)]
+    assert worker.claim() == jobs[:1]
+    assert worker.claim() == []
+    worker.finish(jobs[0])
+    assert worker.claim() == jobs[1:]
 
 
 def test_each_key_has_a_breaker_of_its_own(worker: Worker):
