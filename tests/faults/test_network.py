@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
+from typing import LiteralString
 from uuid import uuid4
 
 import psycopg
@@ -18,9 +19,13 @@ from dtsched.runtime.worker import Worker
 from dtsched.settings import Settings
 from dtsched.store import SyncStore, open_store
 from tests.faults.proxy import Proxy, proxy_before
-from tests.runtime.workers import one, running_worker, state_of, submit, until_ended
+from tests.runtime.workers import one, running_worker, state_of, submit, until, until_ended
 
 Connect = Callable[[], psycopg.Connection]
+
+
+CLAIMER_SLEEPS: LiteralString = """select state = 'idle' and clock_timestamp() - state_change > interval '0.05 s'
+    from pg_stat_activity where datname = current_database() and application_name = 'dtsched claimer'"""
 
 
 @pytest.fixture
@@ -54,6 +59,8 @@ async def test_f41_a_deaf_worker_does_not_wait_for_the_claim_that_is_under_way(p
     connection = connect()
     async with running_worker(noting_app(), proxy.dsn, deaf_seconds=1.0):
         await until_ended(connection, submit(connection, "note"))
+        # a claim that has reached the server may take the next job and lose its answer, which costs 15 s
+        await until(lambda: one(connection, CLAIMER_SLEEPS) is True)
         proxy.silence("claimer")
         await until_ended(connection, submit(connection, "note"), seconds=10)
 
