@@ -24,6 +24,7 @@ from tests.runtime.workers import one, running_worker, state_of, submit, until, 
 Connect = Callable[[], psycopg.Connection]
 
 
+# A claim that has reached the server may take the next job and lose its answer, which costs 15 s and an attempt.
 CLAIMER_SLEEPS: LiteralString = """select state = 'idle' and clock_timestamp() - state_change > interval '0.05 s'
     from pg_stat_activity where datname = current_database() and application_name = 'dtsched claimer'"""
 
@@ -50,6 +51,7 @@ async def test_f41_a_worker_whose_lines_all_fall_silent_keeps_its_lease_and_come
     async with running_worker(noting_app(), proxy.dsn, lease=5.0):
         await until_ended(connection, submit(connection, "note"))
         identity = one(connection, "select id from dtsched.workers")
+        await until(lambda: one(connection, CLAIMER_SLEEPS) is True)
         proxy.silence()
         await until_ended(connection, submit(connection, "note"), seconds=25)
     assert connection.execute("select distinct worker_id, attempt from dtsched.jobs").fetchall() == [(identity, 1)]
@@ -59,7 +61,6 @@ async def test_f41_a_deaf_worker_does_not_wait_for_the_claim_that_is_under_way(p
     connection = connect()
     async with running_worker(noting_app(), proxy.dsn, deaf_seconds=1.0):
         await until_ended(connection, submit(connection, "note"))
-        # a claim that has reached the server may take the next job and lose its answer, which costs 15 s
         await until(lambda: one(connection, CLAIMER_SLEEPS) is True)
         proxy.silence("claimer")
         await until_ended(connection, submit(connection, "note"), seconds=10)

@@ -178,21 +178,21 @@ def test_parents_ending_while_children_are_linked_to_them_lose_none(open_session
     assert sorted(finisher.drain()) == children
 
 
-def test_a_fan_in_of_a_thousand_is_released_once_by_concurrent_finishers(open_worker: OpenWorker):
+def test_a_fan_in_of_10_000_is_released_once_by_concurrent_finishers(open_worker: OpenWorker):
     workers = [open_worker() for _ in range(4)]
-    parents = workers[0].insert(1000)
+    parents = workers[0].insert(10_000)
     child = workers[0].value(SUBMIT_CHILD, parents)
     for worker in workers:
-        worker.claim(250)
+        worker.claim(2500)
 
     def finish(worker: Worker) -> None:
         jobs = list(worker.leases)
-        for n in range(0, len(jobs), 10):
-            worker.finish(*jobs[n : n + 10])
+        for n in range(0, len(jobs), 100):
+            worker.finish(*jobs[n : n + 100])
 
     in_parallel(*(lambda worker=worker: finish(worker) for worker in workers))
     assert workers[0].drain() == [child]
-    assert workers[0].states() == {"completed": 1000, "running": 1}
+    assert workers[0].states() == {"completed": 10_000, "running": 1}
 
 
 def test_the_results_of_the_parents_can_be_read(worker: Worker):
