@@ -138,16 +138,18 @@ async def test_two_workers_run_every_job_once(database: str, connect: Connect) -
 
 async def test_a_worker_that_stops_leaves_nothing_of_its_own_behind(database: str, connect: Connect) -> None:
     app = App()
+    begun: list[None] = []
 
     @app.task
     async def linger() -> None:
+        begun.append(None)
         await asyncio.sleep(60)
 
     connection = connect()
     for _ in range(10):
         submit(connection, "linger")
     async with running_worker(app, database, {"default": 2}):
-        await until(lambda: states(connection).get("running", 0) >= 2)
+        await until(lambda: len(begun) == 2)
     assert states(connection) == {"ready": 10}
     assert one(connection, "select count(*) from dtsched.leases") == 0
     assert one(connection, "select count(*) from dtsched.workers") == 0
