@@ -75,7 +75,7 @@ CHANGES = {
 @post(
     "/v1/jobs/{job_id:str}/cancel",
     summary="Cancel a job",
-    opt=documented("jobs", {200: Job, 202: Job}, problems=[CONFLICT]),
+    opt=documented("jobs", "operate", {200: Job, 202: Job}, problems=[CONFLICT]),
 )
 async def cancel_job(job_id: FromPath[str], database: NamedDependency[Database]) -> Response[Job]:
     """200 when it was waiting and is cancelled now, 202 when it runs: its worker is told, and it ends cancelled."""
@@ -89,7 +89,7 @@ async def cancel_job(job_id: FromPath[str], database: NamedDependency[Database])
     "/v1/jobs/{job_id:str}/retry",
     summary="Retry a job",
     status_code=200,
-    opt=documented("jobs", {200: Job}, problems=[CONFLICT]),
+    opt=documented("jobs", "operate", {200: Job}, problems=[CONFLICT]),
 )
 async def retry_job(job_id: FromPath[str], database: NamedDependency[Database]) -> Job:
     """A failed or cancelled job runs again, with all its attempts before it."""
@@ -102,7 +102,7 @@ async def retry_job(job_id: FromPath[str], database: NamedDependency[Database]) 
     "/v1/jobs/{job_id:str}/run-now",
     summary="Run a scheduled job now",
     status_code=200,
-    opt=documented("jobs", {200: Job}, problems=[CONFLICT]),
+    opt=documented("jobs", "operate", {200: Job}, problems=[CONFLICT]),
 )
 async def run_job_now(job_id: FromPath[str], database: NamedDependency[Database]) -> Job:
     """It is ready at once. One that waits for other jobs goes on waiting for them, and for no time any more."""
@@ -115,7 +115,7 @@ async def run_job_now(job_id: FromPath[str], database: NamedDependency[Database]
     "/v1/jobs/{job_id:str}/reschedule",
     summary="Run a waiting job at another time",
     status_code=200,
-    opt=documented("jobs", {200: Job}, body={JSON: NewTimeBody}, problems=[CONFLICT]),
+    opt=documented("jobs", "operate", {200: Job}, body={JSON: NewTimeBody}, problems=[CONFLICT]),
 )
 async def reschedule_job(request: ApiRequest, job_id: FromPath[str], database: NamedDependency[Database]) -> Job:
     """`run_at`, or `delay` from now. A job that waits for others waits for that time too."""
@@ -135,7 +135,7 @@ async def reschedule_job(request: ApiRequest, job_id: FromPath[str], database: N
 @patch(
     "/v1/jobs/{job_id:str}",
     summary="Change a job",
-    opt=documented("jobs", {200: Job}, body={JSON: ChangesBody}, problems=[CONFLICT]),
+    opt=documented("jobs", "operate", {200: Job}, body={JSON: ChangesBody}, problems=[CONFLICT]),
 )
 async def edit_job(request: ApiRequest, job_id: FromPath[str], database: NamedDependency[Database]) -> Job:
     """Of a job that waits, has failed or was cancelled. What is left out stays as it is, and null takes a timeout, a
@@ -153,7 +153,9 @@ async def edit_job(request: ApiRequest, job_id: FromPath[str], database: NamedDe
     return await database.ask(database.client.get(wanted))
 
 
-@delete("/v1/jobs/{job_id:str}", summary="Delete a job", opt=documented("jobs", {204: None}, problems=[CONFLICT]))
+@delete(
+    "/v1/jobs/{job_id:str}", summary="Delete a job", opt=documented("jobs", "operate", {204: None}, problems=[CONFLICT])
+)
 async def delete_job(job_id: FromPath[str], database: NamedDependency[Database]) -> None:
     """With its result and its attempts. A job that waits is cancelled first, with those that depend on it."""
     await _act(database, job_id_of(job_id), Store.delete, _DELETE)

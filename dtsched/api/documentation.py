@@ -1,8 +1,15 @@
 """What a route says of itself beside its handler, for /openapi.json and /docs.
 
-    @post("/v1/jobs/{job_id:str}/retry", summary="Retry a job", opt=documented("jobs", {200: Job}, problems=[CONFLICT]))
+    @post(
+        "/v1/jobs/{job_id:str}/retry",
+        summary="Retry a job",
+        opt=documented("jobs", "operate", {200: Job}, problems=[CONFLICT]),
+    )
     async def retry_job(job_id: FromPath[str], database: NamedDependency[Database]) -> Job:
         \"\"\"The docstring is the description.\"\"\"
+
+`access` is the scope that a key needs (None: everybody may), of the job or queue that the address names; an address
+that names neither wants a key for all queues, unless the handler looks to that itself: own("read").
 
 `answers` maps each status of success to the type of its body (None: it has none), or to an Answer with headers or
 another media type. `body`, like {JSON: JobBody}, is the type of what is sent, by media type, exact: a struct that
@@ -16,10 +23,11 @@ routes), 404 (an address with a parameter), what can be wrong with a query or a 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
 
+from dtsched.api.callers import Scope
 from dtsched.api.problems import BUSY, SCHEMA_MISMATCH, SCHEMA_MISSING, UNREACHABLE, Kind
 
 JSON = "application/json"
@@ -37,8 +45,21 @@ class Answer(NamedTuple):
     media_type: str = JSON
 
 
+class Access(NamedTuple):
+    """`reach` "named": what the address names, else everything; "own": the handler leaves out what the caller's key is
+    not for."""
+
+    scope: Scope | None
+    reach: Literal["named", "own"] = "named"
+
+
+def own(scope: Scope) -> Access:
+    return Access(scope, "own")
+
+
 class Operation(NamedTuple):
     tag: str
+    access: Access
     answers: Mapping[int, Answer]
     body: Mapping[str, Any]
     query: type[Struct] | None
@@ -48,6 +69,7 @@ class Operation(NamedTuple):
 
 def documented(
     tag: str,
+    access: Access | Scope | None,
     answers: Mapping[int, Any],
     *,
     body: Mapping[str, Any] | None = None,
@@ -57,7 +79,8 @@ def documented(
 ) -> dict[str, Any]:
     """For a handler's `opt`. The headers of a request by their names, each with the type of its value."""
     told = {status: answer if isinstance(answer, Answer) else Answer(answer) for status, answer in answers.items()}
-    return {_KEY: Operation(tag, told, body or {}, query, headers or {}, problems)}
+    needed = access if isinstance(access, Access) else Access(access)
+    return {_KEY: Operation(tag, needed, told, body or {}, query, headers or {}, problems)}
 
 
 def operation_of(opt: Mapping[str, Any]) -> Operation | None:

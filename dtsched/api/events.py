@@ -50,7 +50,7 @@ class _Given(Struct, forbid_unknown_fields=True):
 @post(
     "/v1/events",
     summary="Emit an event",
-    opt=documented("events", {201: Event, 200: Event}, body={JSON: NewEvent}),
+    opt=documented("events", "submit", {201: Event, 200: Event}, body={JSON: NewEvent}),
 )
 async def emit_event(request: ApiRequest, database: NamedDependency[Database]) -> Response[Event]:
     """201 when it is new: jobs that wait for it go on, and jobs that ask for it later are told. 200 when it had been
@@ -61,7 +61,9 @@ async def emit_event(request: ApiRequest, database: NamedDependency[Database]) -
     return Response(Event(given.name, emitted.created, emitted.woken), status_code=201 if emitted.created else 200)
 
 
-@get("/v1/jobs/{job_id:str}/steps", summary="List what a job remembers", opt=documented("jobs", {200: JobSteps}))
+@get(
+    "/v1/jobs/{job_id:str}/steps", summary="List what a job remembers", opt=documented("jobs", "read", {200: JobSteps})
+)
 async def get_steps(job_id: FromPath[str], database: NamedDependency[Database]) -> JobSteps:
     """Its steps, sleeps and waits for events, in the order in which they began."""
     wanted = job_id_of(job_id)

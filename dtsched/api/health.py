@@ -14,7 +14,9 @@ class Health(Struct, frozen=True):
     status: Literal["alive", "ready"]
 
 
-@get("/livez", summary="Whether the process answers", opt=documented("server", {200: Health}), sync_to_thread=False)
+@get(
+    "/livez", summary="Whether the process answers", opt=documented("server", None, {200: Health}), sync_to_thread=False
+)
 def livez() -> Health:
     """Never touches the database: restarting this process would not bring that back."""
     return Health("alive")
@@ -23,7 +25,7 @@ def livez() -> Health:
 @get(
     "/readyz",
     summary="Whether the database is there, with the schema this program needs",
-    opt=documented("server", {200: Health}),
+    opt=documented("server", None, {200: Health}),
 )
 async def readyz(database: NamedDependency[Database]) -> Response[Health]:
     await database.ask(database.client.require_contract())

@@ -42,7 +42,7 @@ class Why(Struct, frozen=True):
     reasons: list[Reason]
 
 
-@get("/v1/jobs/{job_id:str}", summary="Get a job", opt=documented("jobs", {200: Job}))
+@get("/v1/jobs/{job_id:str}", summary="Get a job", opt=documented("jobs", "read", {200: Job}))
 async def get_job(job_id: FromPath[str], database: NamedDependency[Database]) -> Job:
     return await database.ask(database.client.get(job_id_of(job_id)))
 
@@ -52,6 +52,7 @@ async def get_job(job_id: FromPath[str], database: NamedDependency[Database]) ->
     summary="Get what came of a job",
     opt=documented(
         "jobs",
+        "read",
         {200: Answer(Result, ["Preference-Applied"]), 202: Answer(Result, ["Preference-Applied", "Retry-After"])},
         headers={"Prefer": Prefer},
     ),
@@ -75,7 +76,7 @@ async def get_result(
 @get(
     "/v1/jobs/{job_id:str}/attempts",
     summary="List what went wrong with a job",
-    opt=documented("jobs", {200: Attempts}),
+    opt=documented("jobs", "read", {200: Attempts}),
 )
 async def get_attempts(job_id: FromPath[str], database: NamedDependency[Database]) -> Attempts:
     """Its attempts that did not simply succeed, newest first, at most 200."""
@@ -88,7 +89,7 @@ async def get_attempts(job_id: FromPath[str], database: NamedDependency[Database
     return await database.store(read)
 
 
-@get("/v1/jobs/{job_id:str}/why", summary="Say why a job is where it is", opt=documented("jobs", {200: Why}))
+@get("/v1/jobs/{job_id:str}/why", summary="Say why a job is where it is", opt=documented("jobs", "read", {200: Why}))
 async def get_why(job_id: FromPath[str], database: NamedDependency[Database]) -> Why:
     """The state, and the reasons for it, the decisive one first."""
     wanted = job_id_of(job_id)

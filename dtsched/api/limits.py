@@ -58,7 +58,7 @@ class _Given(Struct, forbid_unknown_fields=True):
 @get(
     "/v1/limits",
     summary="List limit keys",
-    opt=documented("queues", {200: Answer(Limits, ["Link"])}, query=LimitPage),
+    opt=documented("queues", "read", {200: Answer(Limits, ["Link"])}, query=LimitPage),
 )
 async def list_limits(request: ApiRequest, database: NamedDependency[Database]) -> Response[Limits]:
     """Those that have limits of their own, jobs that run, or jobs that wait, by key."""
@@ -73,7 +73,7 @@ async def list_limits(request: ApiRequest, database: NamedDependency[Database]) 
 @get(
     "/v1/limits/{key:path}",
     summary="Get a limit key",
-    opt=documented("queues", {200: EffectiveLimit}, query=OfQueue),
+    opt=documented("queues", "read", {200: EffectiveLimit}, query=OfQueue),
 )
 async def get_limit(request: ApiRequest, database: NamedDependency[Database]) -> EffectiveLimit:
     """Also one that nobody has used yet; `effective` is what holds for it among the jobs of a queue."""
@@ -90,7 +90,7 @@ async def get_limit(request: ApiRequest, database: NamedDependency[Database]) ->
 @put(
     "/v1/limits/{key:path}",
     summary="Set the limits of a limit key",
-    opt=documented("queues", {200: LimitRecord}, body={JSON: KeyLimitsBody}),
+    opt=documented("queues", "operate", {200: LimitRecord}, body={JSON: KeyLimitsBody}),
 )
 async def set_limit(request: ApiRequest, database: NamedDependency[Database]) -> LimitRecord:
     """All three of them, whatever the queue; its bucket is filled and its breaker closed by this. Workers heed it from
@@ -101,7 +101,11 @@ async def set_limit(request: ApiRequest, database: NamedDependency[Database]) ->
     return await database.store(lambda store: store.set_limit(limit))
 
 
-@delete("/v1/limits/{key:path}", summary="Take the limits of a limit key away", opt=documented("queues", {204: None}))
+@delete(
+    "/v1/limits/{key:path}",
+    summary="Take the limits of a limit key away",
+    opt=documented("queues", "operate", {204: None}),
+)
 async def delete_limit(request: ApiRequest, database: NamedDependency[Database]) -> None:
     """From now on it is as the queue of a job says, and one at a time where that says nothing."""
     limit = checked_limit(_key_of(request))

@@ -7,7 +7,7 @@ from litestar.di import NamedDependency
 from msgspec import Struct
 
 from dtsched.api.database import Database
-from dtsched.api.documentation import Answer, documented
+from dtsched.api.documentation import Answer, documented, own
 from dtsched.api.problems import INVALID
 from dtsched.api.requests import ApiRequest, Page, page_of
 from dtsched.errors import InvalidInput
@@ -26,7 +26,7 @@ class Jobs(Struct, frozen=True):
 @get(
     "/v1/jobs",
     summary="List jobs, newest first",
-    opt=documented("jobs", {200: Answer(Jobs, ["Link"])}, query=Page, problems=[INVALID]),
+    opt=documented("jobs", own("read"), {200: Answer(Jobs, ["Link"])}, query=Page, problems=[INVALID]),
 )
 async def list_jobs(request: ApiRequest, database: NamedDependency[Database]) -> Response[Jobs]:
     """Go on with `after` until `next` is null; the Link header has the address of the next page."""

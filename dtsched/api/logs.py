@@ -43,7 +43,13 @@ class Logs(Struct, frozen=True):
 @get(
     "/v1/jobs/{job_id:str}/logs",
     summary="Read what a job's handlers have logged",
-    opt=documented("jobs", {200: Answer(Logs, ["Preference-Applied"])}, query=LogQuery, headers={"Prefer": Prefer}),
+    opt=documented(
+        "jobs",
+        "read",
+        {200: Answer(Logs, ["Preference-Applied"])},
+        query=LogQuery,
+        headers={"Prefer": Prefer},
+    ),
 )
 async def get_logs(request: ApiRequest, job_id: FromPath[str], database: NamedDependency[Database]) -> Response[Logs]:
     """From the line after `after` on. `Prefer: wait=30` waits until there is one, or the job has ended."""

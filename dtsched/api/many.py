@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, Struct, structs
 
 from dtsched.api.actions import CHANGES, GivenChanges
 from dtsched.api.database import Database
-from dtsched.api.documentation import JSON, documented
+from dtsched.api.documentation import JSON, documented, own
 from dtsched.api.problems import INVALID, Refused
 from dtsched.api.requests import ApiRequest, convert, object_of
 from dtsched.api.shapes import ChangesBody
@@ -73,7 +73,7 @@ class ActedOn(Struct, frozen=True):
     "/v1/jobs/cancel",
     summary="Cancel jobs by a filter",
     status_code=200,
-    opt=documented("jobs", {200: ActedOn}, body={JSON: JobsWanted}),
+    opt=documented("jobs", own("operate"), {200: ActedOn}, body={JSON: JobsWanted}),
 )
 async def cancel_jobs(request: ApiRequest, database: NamedDependency[Database]) -> ActedOn:
     """cancelled, requested (it runs, and is told), finished, or busy (somebody is changing it: send it again)."""
@@ -84,7 +84,7 @@ async def cancel_jobs(request: ApiRequest, database: NamedDependency[Database]) 
     "/v1/jobs/retry",
     summary="Retry jobs by a filter",
     status_code=200,
-    opt=documented("jobs", {200: ActedOn}, body={JSON: JobsWanted}),
+    opt=documented("jobs", own("operate"), {200: ActedOn}, body={JSON: JobsWanted}),
 )
 async def retry_jobs(request: ApiRequest, database: NamedDependency[Database]) -> ActedOn:
     """retried, or why not: unfinished, finished (it has completed), key_held, deadline, busy, or parents (of a job
@@ -96,7 +96,7 @@ async def retry_jobs(request: ApiRequest, database: NamedDependency[Database]) -
     "/v1/jobs/delete",
     summary="Delete jobs by a filter",
     status_code=200,
-    opt=documented("jobs", {200: ActedOn}, body={JSON: JobsWanted}),
+    opt=documented("jobs", own("operate"), {200: ActedOn}, body={JSON: JobsWanted}),
 )
 async def delete_jobs(request: ApiRequest, database: NamedDependency[Database]) -> ActedOn:
     """With results and attempts. deleted, running (cancel it first) or busy."""
@@ -107,7 +107,7 @@ async def delete_jobs(request: ApiRequest, database: NamedDependency[Database]) 
     "/v1/jobs/edit",
     summary="Change jobs by a filter",
     status_code=200,
-    opt=documented("jobs", {200: ActedOn}, body={JSON: ChangesWanted}),
+    opt=documented("jobs", own("operate"), {200: ActedOn}, body={JSON: ChangesWanted}),
 )
 async def edit_jobs(request: ApiRequest, database: NamedDependency[Database]) -> ActedOn:
     """`changes` are as of PATCH /v1/jobs/{job_id}. edited, running, finished (it has completed), too_large or busy."""

@@ -71,7 +71,7 @@ class Figures:
 @get(
     "/metrics",
     summary="Figures for Prometheus",
-    opt=documented("server", {200: Answer(str, media_type=MEDIA_TYPE)}, problems=OF_THE_DATABASE),
+    opt=documented("server", "read", {200: Answer(str, media_type=MEDIA_TYPE)}, problems=OF_THE_DATABASE),
 )
 async def get_metrics(figures: NamedDependency[Figures]) -> Response[str]:
     """At most five seconds old. Without the database there are none, and no last ones either: Prometheus sees that the

@@ -44,7 +44,7 @@ class OpenApi(Struct):
 @get(
     "/",
     summary="Go to the page",
-    opt=documented("server", {307: Answer(None, ["Location"])}),
+    opt=documented("server", None, {307: Answer(None, ["Location"])}),
     sync_to_thread=False,
 )
 def get_root() -> Response[bytes]:
@@ -54,7 +54,7 @@ def get_root() -> Response[bytes]:
 @get(
     "/docs",
     summary="Read this page",
-    opt=documented("server", {200: Answer(str, media_type="text/html"), 307: Answer(None, ["Location"])}),
+    opt=documented("server", None, {200: Answer(str, media_type="text/html"), 307: Answer(None, ["Location"])}),
     sync_to_thread=False,
 )
 def get_docs(request: ApiRequest, pages: NamedDependency[Pages]) -> Response[str] | Response[bytes]:
@@ -67,7 +67,7 @@ def get_docs(request: ApiRequest, pages: NamedDependency[Pages]) -> Response[str
 @get(
     "/docs/style.css",
     summary="How the page looks",
-    opt=documented("server", {200: Answer(str, media_type="text/css")}),
+    opt=documented("server", None, {200: Answer(str, media_type="text/css")}),
     sync_to_thread=False,
 )
 def get_style() -> Response[bytes]:
@@ -77,7 +77,7 @@ def get_style() -> Response[bytes]:
 @get(
     "/openapi.json",
     summary="Get the description of this API",
-    opt=documented("server", {200: OpenApi}),
+    opt=documented("server", None, {200: OpenApi}),
     sync_to_thread=False,
 )
 def get_openapi(pages: NamedDependency[Pages]) -> Response[bytes]:

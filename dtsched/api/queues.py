@@ -8,7 +8,7 @@ from litestar.params import FromPath
 from msgspec import Struct
 
 from dtsched.api.database import Database
-from dtsched.api.documentation import JSON, Answer, documented
+from dtsched.api.documentation import JSON, Answer, documented, own
 from dtsched.api.preferences import PreferDrained, applied, disconnected, wait_of
 from dtsched.api.requests import ApiRequest, object_of
 from dtsched.api.settings import QueueSettingsBody
@@ -25,13 +25,13 @@ class Queues(Struct, frozen=True):
     queues: list[Queue]
 
 
-@get("/v1/queues", summary="List queues", opt=documented("queues", {200: Queues}))
+@get("/v1/queues", summary="List queues", opt=documented("queues", own("read"), {200: Queues}))
 async def list_queues(database: NamedDependency[Database]) -> Queues:
     """Those in which jobs wait, that workers serve, or that were paused once."""
     return Queues(await database.store(Store.queues))
 
 
-@get("/v1/queues/{name:str}", summary="Get a queue", opt=documented("queues", {200: Queue}))
+@get("/v1/queues/{name:str}", summary="Get a queue", opt=documented("queues", "read", {200: Queue}))
 async def get_queue(name: FromPath[str], database: NamedDependency[Database]) -> Queue:
     wanted = _queue_of(name)
     return await database.store(lambda store: _queue(store, wanted))
@@ -41,7 +41,7 @@ async def get_queue(name: FromPath[str], database: NamedDependency[Database]) ->
     "/v1/queues/{name:str}/pause",
     summary="Pause a queue",
     status_code=200,
-    opt=documented("queues", {200: Queue}),
+    opt=documented("queues", "operate", {200: Queue}),
 )
 async def pause_queue(name: FromPath[str], database: NamedDependency[Database]) -> Queue:
     """No worker claims its jobs until it is resumed; what runs goes on. Called twice it changes nothing more. A queue
@@ -59,7 +59,7 @@ async def pause_queue(name: FromPath[str], database: NamedDependency[Database]) 
     "/v1/queues/{name:str}/resume",
     summary="Resume a queue",
     status_code=200,
-    opt=documented("queues", {200: Queue}),
+    opt=documented("queues", "operate", {200: Queue}),
 )
 async def resume_queue(name: FromPath[str], database: NamedDependency[Database]) -> Queue:
     """Workers claim its jobs again, also where its circuit breaker was open. Called twice it changes nothing more."""
@@ -76,7 +76,9 @@ async def resume_queue(name: FromPath[str], database: NamedDependency[Database])
     "/v1/queues/{name:str}/drain",
     summary="Pause a queue and see what still runs",
     status_code=200,
-    opt=documented("queues", {200: Answer(Queue, ["Preference-Applied"])}, headers={"Prefer": PreferDrained}),
+    opt=documented(
+        "queues", "operate", {200: Answer(Queue, ["Preference-Applied"])}, headers={"Prefer": PreferDrained}
+    ),
 )
 async def drain_queue(request: ApiRequest, name: FromPath[str], database: NamedDependency[Database]) -> Response[Queue]:
     """Pauses it and answers it with its `running`; `Prefer: wait=30` waits before until that is 0. What runs goes on,
@@ -101,7 +103,7 @@ async def drain_queue(request: ApiRequest, name: FromPath[str], database: NamedD
 @patch(
     "/v1/queues/{name:str}",
     summary="Change settings of a queue",
-    opt=documented("queues", {200: Queue}, body={JSON: QueueSettingsBody}),
+    opt=documented("queues", "operate", {200: Queue}, body={JSON: QueueSettingsBody}),
 )
 async def set_queue(request: ApiRequest, name: FromPath[str], database: NamedDependency[Database]) -> Queue:
     """Those that are named and no others; null takes one away. Workers heed it from their next claim on. A queue that
@@ -116,7 +118,7 @@ async def set_queue(request: ApiRequest, name: FromPath[str], database: NamedDep
     return await database.store(change)
 
 
-@get("/v1/stats", summary="Get everything in figures", opt=documented("server", {200: Stats}))
+@get("/v1/stats", summary="Get everything in figures", opt=documented("server", own("read"), {200: Stats}))
 async def get_stats(database: NamedDependency[Database]) -> Stats:
     """Jobs by state, queues, workers, rates and latency."""
     return await database.store(Store.stats)

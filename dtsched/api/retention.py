@@ -46,7 +46,7 @@ class Deleted(Struct):
         self.more = pruned.more
 
 
-@get("/v1/retention", summary="List how long ended jobs are kept", opt=documented("queues", {200: Rules}))
+@get("/v1/retention", summary="List how long ended jobs are kept", opt=documented("queues", "read", {200: Rules}))
 async def get_retention(database: NamedDependency[Database]) -> Rules:
     return Rules(await database.store(Store.retention))
 
@@ -54,7 +54,7 @@ async def get_retention(database: NamedDependency[Database]) -> Rules:
 @patch(
     "/v1/retention",
     summary="Set how long ended jobs are kept",
-    opt=documented("queues", {200: Rules}, body={JSON: RetentionBody}),
+    opt=documented("queues", "operate", {200: Rules}, body={JSON: RetentionBody}),
 )
 async def set_retention(request: ApiRequest, database: NamedDependency[Database]) -> Rules:
     """Of all queues that say nothing themselves; what is left out stays as it is, and null is the default again. PATCH
@@ -68,7 +68,7 @@ async def set_retention(request: ApiRequest, database: NamedDependency[Database]
     return await database.store(change)
 
 
-@get("/v1/prune", summary="Count what is past its retention", opt=documented("queues", {200: WouldGo}))
+@get("/v1/prune", summary="Count what is past its retention", opt=documented("queues", "read", {200: WouldGo}))
 async def get_past_retention(database: NamedDependency[Database]) -> WouldGo:
     """Reads all jobs: with very many of them it may be too much for one request (503)."""
     return WouldGo(await database.store(Store.past_retention))
@@ -78,7 +78,7 @@ async def get_past_retention(database: NamedDependency[Database]) -> WouldGo:
     "/v1/prune",
     summary="Delete what is past its retention",
     status_code=200,
-    opt=documented("queues", {200: Deleted}),
+    opt=documented("queues", "operate", {200: Deleted}),
 )
 async def prune(request: ApiRequest, database: NamedDependency[Database]) -> Deleted:
     """Ended jobs with all that is kept of them, and results; for two seconds at most. Workers do the same by

@@ -67,13 +67,13 @@ class Wanted(Struct, frozen=True, forbid_unknown_fields=True):
     count: Annotated[int, Meta(ge=1, le=_MOST_TIMES, description="How many.")] = 5
 
 
-@get("/v1/schedules", summary="List schedules", opt=documented("schedules", {200: SchedulePage}))
+@get("/v1/schedules", summary="List schedules", opt=documented("schedules", "read", {200: SchedulePage}))
 async def list_schedules(database: NamedDependency[Database]) -> SchedulePage:
     """All there are."""
     return SchedulePage(await database.store(Store.schedules))
 
 
-@get("/v1/schedules/{name:str}", summary="Get a schedule", opt=documented("schedules", {200: Schedule}))
+@get("/v1/schedules/{name:str}", summary="Get a schedule", opt=documented("schedules", "read", {200: Schedule}))
 async def get_schedule(name: FromPath[str], database: NamedDependency[Database]) -> Schedule:
     wanted = _name_of(name)
     return await database.store(lambda store: _schedule(store, wanted))
@@ -82,7 +82,9 @@ async def get_schedule(name: FromPath[str], database: NamedDependency[Database])
 @put(
     "/v1/schedules/{name:str}",
     summary="Make or replace a schedule",
-    opt=documented("schedules", {201: Schedule, 200: Schedule}, body={JSON: ScheduleRequest}, problems=[UNKNOWN_TASK]),
+    opt=documented(
+        "schedules", "operate", {201: Schedule, 200: Schedule}, body={JSON: ScheduleRequest}, problems=[UNKNOWN_TASK]
+    ),
 )
 async def put_schedule(
     request: ApiRequest, name: FromPath[str], database: NamedDependency[Database]
@@ -100,7 +102,7 @@ async def put_schedule(
 @patch(
     "/v1/schedules/{name:str}",
     summary="Change a schedule",
-    opt=documented("schedules", {200: Schedule}, body={JSON: ScheduleChange}, problems=[UNKNOWN_TASK]),
+    opt=documented("schedules", "operate", {200: Schedule}, body={JSON: ScheduleChange}, problems=[UNKNOWN_TASK]),
 )
 async def patch_schedule(request: ApiRequest, name: FromPath[str], database: NamedDependency[Database]) -> Schedule:
     """What is missing stays as it is; null is the default. A schedule that the code of workers declares stays changed
@@ -124,7 +126,7 @@ async def patch_schedule(request: ApiRequest, name: FromPath[str], database: Nam
 @delete(
     "/v1/schedules/{name:str}",
     summary="Remove a schedule",
-    opt=documented("schedules", {204: None}, problems=[DECLARED]),
+    opt=documented("schedules", "operate", {204: None}, problems=[DECLARED]),
 )
 async def delete_schedule(name: FromPath[str], database: NamedDependency[Database]) -> None:
     """What it has submitted goes on. 409 while the code of running workers declares it: pause it instead."""
@@ -138,7 +140,9 @@ async def delete_schedule(name: FromPath[str], database: NamedDependency[Databas
 @post(
     "/v1/schedules/{name:str}/run",
     summary="Run a schedule now",
-    opt=documented("schedules", {201: Answer(Submitted, ["Location"]), 200: Answer(Submitted, ["Location"])}),
+    opt=documented(
+        "schedules", "operate", {201: Answer(Submitted, ["Location"]), 200: Answer(Submitted, ["Location"])}
+    ),
 )
 async def run_schedule(name: FromPath[str], database: NamedDependency[Database]) -> Response[Submitted]:
     """Its job is submitted at once, also while it is paused. 200 with its unfinished job when its overlap is skip."""
@@ -155,7 +159,7 @@ async def run_schedule(name: FromPath[str], database: NamedDependency[Database])
     "/v1/schedules/{name:str}/pause",
     summary="Pause a schedule",
     status_code=200,
-    opt=documented("schedules", {200: Schedule}),
+    opt=documented("schedules", "operate", {200: Schedule}),
 )
 async def pause_schedule(name: FromPath[str], database: NamedDependency[Database]) -> Schedule:
     """It does not fire until it is resumed. Called twice it changes nothing more."""
@@ -166,7 +170,7 @@ async def pause_schedule(name: FromPath[str], database: NamedDependency[Database
     "/v1/schedules/{name:str}/resume",
     summary="Resume a schedule",
     status_code=200,
-    opt=documented("schedules", {200: Schedule}),
+    opt=documented("schedules", "operate", {200: Schedule}),
 )
 async def resume_schedule(name: FromPath[str], database: NamedDependency[Database]) -> Schedule:
     """It fires again, from its next time on. Called twice it changes nothing more."""
@@ -176,7 +180,7 @@ async def resume_schedule(name: FromPath[str], database: NamedDependency[Databas
 @get(
     "/v1/schedules/{name:str}/next",
     summary="Get the next times of a schedule",
-    opt=documented("schedules", {200: NextTimes}, query=Wanted),
+    opt=documented("schedules", "read", {200: NextTimes}, query=Wanted),
 )
 async def get_next_times(request: ApiRequest, name: FromPath[str], database: NamedDependency[Database]) -> NextTimes:
     """Computed from its spec, also while it is paused."""

@@ -13,7 +13,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from dtsched.api.bodies import MAX_BATCH_BODY_BYTES, MAX_BATCH_JOBS, parse_batch
 from dtsched.api.database import Database
-from dtsched.api.documentation import JSON, Answer, documented
+from dtsched.api.documentation import JSON, Answer, documented, own
 from dtsched.api.preferences import Prefer, applied, disconnected, wait_of
 from dtsched.api.problems import INVALID, KEY_HELD, MALFORMED, UNKNOWN_TASK, FieldError, Refused
 from dtsched.api.requests import ApiRequest, body_of, convert, object_of, require_json
@@ -83,6 +83,7 @@ class BatchAccepted(Struct, frozen=True):
     summary="Submit a job",
     opt=documented(
         "jobs",
+        own("submit"),
         {
             201: Answer(Job | Accepted, ["Location", "Preference-Applied"]),
             200: Answer(Job | Accepted, ["Location", "Preference-Applied"]),
@@ -117,7 +118,11 @@ async def submit_job(request: ApiRequest, database: NamedDependency[Database]) -
     "/v1/jobs/batch",
     summary="Submit many jobs at once",
     opt=documented(
-        "jobs", {201: BatchAccepted, 200: BatchAccepted}, body={JSON: BatchBody}, problems=[UNKNOWN_TASK, KEY_HELD]
+        "jobs",
+        own("submit"),
+        {201: BatchAccepted, 200: BatchAccepted},
+        body={JSON: BatchBody},
+        problems=[UNKNOWN_TASK, KEY_HELD],
     ),
 )
 async def submit_batch(request: ApiRequest, database: NamedDependency[Database]) -> Response[BatchAccepted]:

@@ -20,13 +20,13 @@ class Workers(Struct, frozen=True):
     workers: list[WorkerRecord]
 
 
-@get("/v1/workers", summary="List workers", opt=documented("workers", {200: Workers}))
+@get("/v1/workers", summary="List workers", opt=documented("workers", "read", {200: Workers}))
 async def list_workers(database: NamedDependency[Database]) -> Workers:
     """With what they hold, and what they last said of themselves."""
     return Workers(await database.store(lambda store: store.workers()))
 
 
-@get("/v1/workers/{worker_id:str}", summary="Get a worker", opt=documented("workers", {200: WorkerRecord}))
+@get("/v1/workers/{worker_id:str}", summary="Get a worker", opt=documented("workers", "read", {200: WorkerRecord}))
 async def get_worker(worker_id: FromPath[str], database: NamedDependency[Database]) -> WorkerRecord:
     try:
         wanted = UUID(worker_id)

@@ -39,7 +39,7 @@ class _Given(Struct, forbid_unknown_fields=True):
 @post(
     "/v1/workflows",
     summary="Create a workflow",
-    opt=documented("workflows", {201: WorkflowRecord}, body={JSON: WorkflowBody}),
+    opt=documented("workflows", "submit", {201: WorkflowRecord}, body={JSON: WorkflowBody}),
 )
 async def create_workflow(request: ApiRequest, database: NamedDependency[Database]) -> Response[WorkflowRecord]:
     """Without jobs: they are submitted with its id as `workflow`."""
@@ -54,7 +54,7 @@ async def create_workflow(request: ApiRequest, database: NamedDependency[Databas
 @get(
     "/v1/workflows",
     summary="List workflows, newest first",
-    opt=documented("workflows", {200: Workflows}, query=WorkflowPage, problems=[INVALID]),
+    opt=documented("workflows", "read", {200: Workflows}, query=WorkflowPage, problems=[INVALID]),
 )
 async def list_workflows(request: ApiRequest, database: NamedDependency[Database]) -> Workflows:
     """Go on with `after` until `next` is null."""
@@ -63,7 +63,11 @@ async def list_workflows(request: ApiRequest, database: NamedDependency[Database
     return Workflows(found, str(found[-1].id) if len(found) == page.limit else None)
 
 
-@get("/v1/workflows/{workflow_id:str}", summary="Get a workflow", opt=documented("workflows", {200: WorkflowRecord}))
+@get(
+    "/v1/workflows/{workflow_id:str}",
+    summary="Get a workflow",
+    opt=documented("workflows", "read", {200: WorkflowRecord}),
+)
 async def get_workflow(workflow_id: FromPath[str], database: NamedDependency[Database]) -> WorkflowRecord:
     """Out of its jobs as they are now; GET /v1/jobs?filter=workflow:1 lists them."""
     wanted = workflow_id_of(workflow_id)
@@ -74,7 +78,7 @@ async def get_workflow(workflow_id: FromPath[str], database: NamedDependency[Dat
     "/v1/workflows/{workflow_id:str}/cancel",
     summary="Cancel a workflow",
     status_code=200,
-    opt=documented("workflows", {200: Acted}),
+    opt=documented("workflows", "operate", {200: Acted}),
 )
 async def cancel_workflow(workflow_id: FromPath[str], database: NamedDependency[Database]) -> Acted:
     """Every job of it that has not ended: what waits is cancelled, what runs is told and ends cancelled."""
@@ -86,7 +90,7 @@ async def cancel_workflow(workflow_id: FromPath[str], database: NamedDependency[
     "/v1/workflows/{workflow_id:str}/retry",
     summary="Retry a workflow",
     status_code=200,
-    opt=documented("workflows", {200: Acted}),
+    opt=documented("workflows", "operate", {200: Acted}),
 )
 async def retry_workflow(workflow_id: FromPath[str], database: NamedDependency[Database]) -> Acted:
     """Every job of it that failed or was cancelled runs again; skipped ones do not."""
