@@ -25,6 +25,7 @@ from dtsched.api.many import cancel_jobs, delete_jobs, edit_jobs, retry_jobs
 from dtsched.api.metrics import Figures, get_metrics
 from dtsched.api.openapi import describe
 from dtsched.api.pages import Pages, get_docs, get_openapi, get_root, get_style
+from dtsched.api.problem_pages import get_problem, get_problems
 from dtsched.api.problems import INTERNAL, MEDIA_TYPE, UNREACHABLE, Problem, document, headers, refusal
 from dtsched.api.queues import (
     drain_queue,
@@ -117,6 +118,8 @@ HANDLERS = [
     get_openapi,
     get_docs,
     get_style,
+    get_problems,
+    get_problem,
     get_root,
 ]
 """In the order in which the documentation shows them, within their tags."""

@@ -15,6 +15,11 @@ MAX_BODY_BYTES = 1024 * 1024 + 64 * 1024
 MAX_BATCH_BODY_BYTES = 16 * 1024 * 1024
 MAX_BATCH_JOBS = 10_000
 
+MAX_HEAD_BYTES = 32 * 1024
+"""Of the address and all headers."""
+
+MAX_HEADERS = 100
+
 MAX_DEPTH = 64
 MAX_DIGITS = 309  # as many as the largest float has
 MAX_EXPONENT = 308

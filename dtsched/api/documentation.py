@@ -38,11 +38,13 @@ _KEY = "operation"
 
 
 class Answer(NamedTuple):
-    """`headers` are names out of dtsched.api.openapi.HEADERS."""
+    """`headers` are names out of dtsched.api.openapi.HEADERS; `also` are other media types, each with the body it has
+    for those who ask for it."""
 
     body: Any
     headers: Sequence[str] = ()
     media_type: str = JSON
+    also: Sequence[tuple[str, Any]] = ()
 
 
 class Access(NamedTuple):

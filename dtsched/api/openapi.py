@@ -73,6 +73,10 @@ PARAMETERS: dict[str, tuple[str, Any]] = {
         "A limit key, percent-encoded.",
         Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,255}$", examples=["tenant-7"])],
     ),
+    "problem": (
+        "The name of a problem: the last part of its type.",
+        Annotated[str, Meta(pattern="^[A-Za-z0-9._:-]{1,128}$", examples=["not-found"])],
+    ),
     "name": (
         "The name of a queue or a schedule.",
         Annotated[str, Meta(pattern="^[A-Za-z0-9._:-]{1,128}$", examples=["default"])],
@@ -192,7 +196,8 @@ class _Description:
             "headers": {name: _reference("headers", name) for name in (*answer.headers, "X-Request-Id")},
         }
         if answer.body is not None:
-            described["content"] = {answer.media_type: {"schema": self._schema(answer.body)}}
+            bodies = ((answer.media_type, answer.body), *answer.also)
+            described["content"] = {media_type: {"schema": self._schema(body)} for media_type, body in bodies}
         return described
 
     def _problems(self, route: Route) -> Document:
@@ -206,7 +211,7 @@ class _Description:
         """Those of one status, in one response that routes share."""
         name = "-or-".join(kind.name for kind in kinds)
         retry = ["Retry-After"] if kinds[0].retry_after_seconds else []
-        types = [f"urn:dtsched:problem:{kind.name}" for kind in kinds]
+        types = [kind.type for kind in kinds]
         narrowed = {"properties": {"type": {"enum": types}, "status": {"const": int(kinds[0].status)}}}
         examples = {kind.name: {"value": document(Refused(kind, f"{kind.title}."), "a1b2c3")} for kind in kinds}
         self._responses[name] = {

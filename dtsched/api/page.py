@@ -142,7 +142,7 @@ def _row(name: str, schema: Document, said: str, *, required: bool) -> str:
     mark = " <small>required</small>" if required else ""
     default = schema.get("default")
     otherwise = "" if default is None or required else f" <small>default {_code(default)}</small>"
-    return f"<dt><code>{_text(name)}</code>{mark}</dt><dd>{_kind(schema)}{otherwise}<br>{_marked(said)}</dd>"
+    return f"<dt><code>{_text(name)}</code>{mark}</dt><dd>{_kind(schema)}{otherwise}<br>{marked(said)}</dd>"
 
 
 def _kind(schema: Document) -> str:
@@ -212,10 +212,10 @@ def _followed(document: Document, node: Document) -> Document:
 
 
 def _paragraphs(text: str) -> str:
-    return _joined(f"<p>{_marked(part)}</p>" for part in text.split("\n\n") if part)
+    return _joined(f"<p>{marked(part)}</p>" for part in text.split("\n\n") if part)
 
 
-def _marked(text: str) -> str:
+def marked(text: str) -> str:
     """What stands between backquotes is code."""
     return _joined(
         f"<code>{_text(part)}</code>" if number % 2 else _text(part) for number, part in enumerate(text.split("`"))

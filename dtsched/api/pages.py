@@ -15,7 +15,7 @@ from dtsched.api.page import render
 from dtsched.api.requests import ApiRequest
 
 POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-_HEADERS = {"content-security-policy": POLICY, "referrer-policy": "no-referrer"}
+PAGE_HEADERS = {"content-security-policy": POLICY, "referrer-policy": "no-referrer"}
 
 
 class Pages:
@@ -61,7 +61,7 @@ def get_docs(request: ApiRequest, pages: NamedDependency[Pages]) -> Response[str
     """The addresses in it are relative, so it can be served below any other: /docs/ leads here."""
     if request.scope["raw_path"].endswith(b"/"):
         return _elsewhere("../docs")
-    return Response(pages.docs, media_type=MediaType.HTML, headers=_HEADERS)
+    return Response(pages.docs, media_type=MediaType.HTML, headers=PAGE_HEADERS)
 
 
 @get(

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from litestar.exceptions import HTTPException
 from msgspec import UNSET, Struct, UnsetType
 
-from dtsched.api.bodies import MAX_BATCH_BODY_BYTES, MAX_BODY_BYTES, MalformedBody
+from dtsched.api.bodies import MAX_BATCH_BODY_BYTES, MAX_BODY_BYTES, MAX_HEAD_BYTES, MAX_HEADERS, MalformedBody
 from dtsched.connections import is_outage, is_transient
 from dtsched.errors import (
     Conflict,
@@ -27,7 +27,8 @@ class FieldError(Struct, frozen=True):
 
 
 class Problem(Struct, frozen=True, kw_only=True):
-    """`type` never changes and is what programs should look at; `instance` is the id of the request, as in the log."""
+    """`type` never changes and is what programs should look at: the address of a page of this API that explains it.
+    `instance` is the id of the request, as in the log."""
 
     type: str
     title: str
@@ -47,6 +48,11 @@ class Kind:
     title: str
     hint: str
     retry_after_seconds: int | None = None
+
+    @property
+    def type(self) -> str:
+        """Where its page is, on the API itself."""
+        return f"/problems/{self.name}"
 
 
 MALFORMED = Kind(
@@ -110,11 +116,31 @@ TOO_LARGE = Kind(
     f"A job has at most {MAX_BODY_BYTES} bytes, its args 1048576, a batch {MAX_BATCH_BODY_BYTES}: send less at a "
     "time, or store the data elsewhere and pass a reference.",
 )
+HEAD_TOO_LARGE = Kind(
+    "head-too-large",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    "The head of the request is too large",
+    f"Address and headers have at most {MAX_HEAD_BYTES} bytes, in at most {MAX_HEADERS} headers: send less.",
+)
 MEDIA = Kind(
     "unsupported-media-type",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     "The body is of a kind that is not read here",
     "Send JSON as it is, with Content-Type: application/json and without Content-Encoding.",
+)
+RATE_LIMITED = Kind(
+    "rate-limited",
+    HTTPStatus.TOO_MANY_REQUESTS,
+    "Too many requests",
+    "Send the request again after the seconds in Retry-After, and jobs many at a time.",
+    retry_after_seconds=1,
+)
+CONNECTIONS = Kind(
+    "too-many-connections",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "The server has no connection to spare",
+    "Close connections that nobody needs, and send the request again after the seconds in Retry-After.",
+    retry_after_seconds=1,
 )
 BUSY = Kind(
     "busy",
@@ -152,13 +178,28 @@ INTERNAL = Kind(
 )
 
 
+def kinds() -> list[Kind]:
+    """All there are, by name."""
+    return sorted((value for value in globals().values() if isinstance(value, Kind)), key=lambda kind: kind.name)
+
+
 class Refused(Exception):
     """Ends a request with a problem. The message is one sentence for whoever sent it."""
 
-    def __init__(self, kind: Kind, detail: str, *, field: str | None = None, errors: Sequence[FieldError] = ()) -> None:
-        """`errors` where there is more to say than `detail` of `field`."""
+    def __init__(
+        self,
+        kind: Kind,
+        detail: str,
+        *,
+        field: str | None = None,
+        errors: Sequence[FieldError] = (),
+        retry_after_seconds: int | None = None,
+    ) -> None:
+        """`errors` where there is more to say than `detail` of `field`; `retry_after_seconds` where more is known than
+        the kind says."""
         super().__init__(detail)
         self.kind = kind
+        self.retry_after_seconds = kind.retry_after_seconds if retry_after_seconds is None else retry_after_seconds
         self.errors = list(errors) or ([FieldError(field, detail)] if field else [])
         self.field = field
 
@@ -192,7 +233,7 @@ def refusal(error: Exception) -> Refused:
 def document(refused: Refused, request_id: str) -> Problem:
     kind, detail = refused.kind, str(refused)
     return Problem(
-        type=f"urn:dtsched:problem:{kind.name}",
+        type=kind.type,
         title=kind.title,
         status=kind.status,
         detail=detail,
@@ -203,7 +244,7 @@ def document(refused: Refused, request_id: str) -> Problem:
 
 
 def headers(refused: Refused) -> dict[str, str]:
-    seconds = refused.kind.retry_after_seconds
+    seconds = refused.retry_after_seconds
     return {} if seconds is None else {"retry-after": str(seconds)}
 
 

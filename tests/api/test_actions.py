@@ -32,7 +32,7 @@ async def submit(api: Api, **fields: object) -> int:
 async def conflict(api: Api, method: str, path: str, body: object = None) -> str:
     answer = await api.request(method, path, json=body)
     document = problem(answer, 409)
-    assert document["type"] == "urn:dtsched:problem:conflict"
+    assert document["type"] == "/problems/conflict"
     return document["detail"]
 
 
@@ -170,7 +170,7 @@ async def test_a_job_that_somebody_else_holds_is_busy_for_every_action(api: Api,
             await api.post(f"/v1/jobs/{failed}/retry"),
         ]
     for answer in answers:
-        assert problem(answer, 503)["type"] == "urn:dtsched:problem:busy"
+        assert problem(answer, 503)["type"] == "/problems/busy"
         assert answer.headers["retry-after"] == "1"
 
 

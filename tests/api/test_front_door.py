@@ -47,7 +47,7 @@ async def test_the_names_of_loopback_are_served(empty_api: Api, host: str) -> No
 )
 async def test_a_rebound_name_is_refused(empty_api: Api, host: str) -> None:
     answer = await empty_api.get("/v1/jobs", headers={b"host": host.encode("latin-1")})
-    assert problem(answer, 403)["type"] == "urn:dtsched:problem:forbidden"
+    assert problem(answer, 403)["type"] == "/problems/forbidden"
 
 
 async def test_what_was_bound_beyond_loopback_is_served_by_its_name_or_any_address(refusing_database: str) -> None:
@@ -90,7 +90,7 @@ async def test_pages_of_our_own_and_programs_may_write(empty_api: Api) -> None:
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "text/x"])
 async def test_what_a_form_can_send_is_not_read_as_json(empty_api: Api, kind: str) -> None:
     answer = await empty_api.post("/v1/jobs", content=b'{"task":"echo"}', headers={"content-type": kind})
-    assert problem(answer, 415)["type"] == "urn:dtsched:problem:unsupported-media-type"
+    assert problem(answer, 415)["type"] == "/problems/unsupported-media-type"
 
 
 @pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "Application/JSON", "application/vnd.job+json"])

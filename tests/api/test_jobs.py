@@ -68,14 +68,14 @@ async def test_a_job_may_depend_on_ids_and_on_keys(api: Api) -> None:
 @pytest.mark.parametrize("parent", ["nobody", 999_999, 2**63 - 1])
 async def test_a_job_that_depends_on_nothing_known_is_refused(api: Api, connect: Connect, parent: object) -> None:
     answer = await api.post("/v1/jobs", json={"task": "b", "depends_on": [parent]})
-    assert problem(answer, 422)["type"] == "urn:dtsched:problem:invalid-input"
+    assert problem(answer, 422)["type"] == "/problems/invalid-input"
     assert connect().execute("select count(*) from dtsched.jobs").fetchone() == (0,)
 
 
 async def test_a_task_that_no_worker_ever_declared_is_refused(api: Api, connect: Connect) -> None:
     connect().execute("insert into dtsched.tasks (name) values ('echo')")
     answer = await api.post("/v1/jobs", json={"task": "ehco"})
-    assert problem(answer, 422)["type"] == "urn:dtsched:problem:unknown-task"
+    assert problem(answer, 422)["type"] == "/problems/unknown-task"
     assert "ehco" in answer.json()["detail"]
 
 
@@ -108,7 +108,7 @@ async def test_a_waiting_job_is_cancelled_at_once_and_only_once(api: Api, connec
     again = await api.post(f"/v1/jobs/{job_id}/cancel")
 
     assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")
-    assert problem(again, 409)["type"] == "urn:dtsched:problem:conflict"
+    assert problem(again, 409)["type"] == "/problems/conflict"
     assert connect().execute("select state from dtsched.jobs").fetchall() == [("cancelled",)]
 
 
@@ -127,7 +127,7 @@ async def test_a_job_that_somebody_else_holds_is_busy_not_lost(api: Api, connect
     with holder.transaction():
         holder.execute("select from dtsched.jobs for update")
         answer = await api.post(f"/v1/jobs/{job_id}/cancel")
-    assert problem(answer, 503)["type"] == "urn:dtsched:problem:busy"
+    assert problem(answer, 503)["type"] == "/problems/busy"
     assert answer.headers["retry-after"] == "1"
 
 

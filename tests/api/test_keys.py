@@ -24,7 +24,7 @@ async def test_each_way_to_meet_a_held_key_has_its_status(api: Api) -> None:
     held = first.json()["id"]
     assert [answer.json()["id"] for answer in (kept, replaced)] == [held, held]
     assert [answer.json()["args"] for answer in (kept, replaced)] == [{"n": 1}, {"n": 3}]
-    assert (refused["type"], refused["errors"][0]["field"]) == ("urn:dtsched:problem:key-held", "key")
+    assert (refused["type"], refused["errors"][0]["field"]) == ("/problems/key-held", "key")
     assert refused["detail"].startswith(f'the key "k" is held by job {held}, which is ready')
     assert superseding.json()["id"] != held
     assert (await api.get(f"/v1/jobs/{held}")).json()["state"] == "cancelled"

@@ -212,7 +212,7 @@ def later(seconds: float) -> Callable[[], float]:
 async def test_a_failure_is_not_kept(api: Api, connect: Connect) -> None:
     connect().execute(FAILING)
     answers = await asyncio.gather(*(api.get("/metrics") for _ in range(3)))
-    assert {problem(answer, 503)["type"] for answer in answers} == {"urn:dtsched:problem:busy"}
+    assert {problem(answer, 503)["type"] for answer in answers} == {"/problems/busy"}
     connect().execute(COUNTING)
     assert figure(await scraped(api), "dtsched_slots") == 1
 
@@ -220,7 +220,7 @@ async def test_a_failure_is_not_kept(api: Api, connect: Connect) -> None:
 async def test_without_the_database_there_are_no_figures() -> None:
     async with api_over("host=127.0.0.1 port=1") as api:
         answer = await api.get("/metrics")
-    assert problem(answer, 503)["type"] == "urn:dtsched:problem:database-unreachable"
+    assert problem(answer, 503)["type"] == "/problems/database-unreachable"
     assert answer.headers["retry-after"]
 
 

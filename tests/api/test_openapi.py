@@ -248,6 +248,11 @@ REQUESTS = [
     Asked("GET", "/docs", 200),
     Asked("GET", "/docs/style.css", 200),
     Asked("GET", "/openapi.json", 200),
+    Asked("GET", "/problems", 200),
+    Asked("GET", "/problems", 200, headers={"accept": "application/json"}),
+    Asked("GET", "/problems/{problem}", 200, "not-found"),
+    Asked("GET", "/problems/{problem}", 200, "not-found", headers={"accept": "application/json"}),
+    Asked("GET", "/problems/{problem}", 404, "nosuch"),
     Asked("GET", "/", 307),
     Asked("GET", "/docs", 307, query="/"),
     Asked("GET", "/livez", 403, headers={"host": "evil.example"}),
@@ -438,9 +443,11 @@ def disagreements(asked: Asked, answer: httpx.Response, components: dict[str, An
     missing = [f"no {name}" for name in required if name.lower() not in answer.headers]
     if "content" not in told:
         return missing + (["there is a body"] if answer.content else [])
-    ((media_type, content),) = told["content"].items()
-    if not answer.headers["content-type"].startswith(media_type):
-        return [f"the body is {answer.headers['content-type']}"]
+    given = answer.headers["content-type"]
+    media_type = next((name for name in told["content"] if given.startswith(name)), None)
+    if media_type is None:
+        return [f"the body is {given}"]
+    content = told["content"][media_type]
     if not media_type.endswith("json"):
         return missing
     return missing + [error.message for error in _validator(content["schema"], components).iter_errors(answer.json())]

@@ -169,7 +169,7 @@ def test_a_schema_of_another_contract_is_not_ready(
     connect().execute("update dtsched.installed set contract = %s", (contract,))
     answer = serve_api(database).get("/readyz")
     assert answer.status_code == 503
-    assert answer.json()["type"].startswith("urn:dtsched:problem:schema-")
+    assert answer.json()["type"].startswith("/problems/schema-")
 
 
 def test_livez_never_touches_the_database(database: str, connect: Connect, serve_api: Serve) -> None:
@@ -225,7 +225,7 @@ def assert_unavailable(api: ApiProcess, kind: str) -> None:
         assert took < 5
         assert answer.status_code == 503
         assert int(answer.headers["retry-after"]) >= 1
-        assert answer.json()["type"] == f"urn:dtsched:problem:{kind}"
+        assert answer.json()["type"] == f"/problems/{kind}"
         assert "127.0.0.1" not in answer.text
         assert "select" not in answer.text
 

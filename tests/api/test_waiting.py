@@ -174,7 +174,7 @@ def test_a_database_that_goes_while_it_is_waited_for_is_told(cluster: Cluster, s
         until(lambda: len(api.get("/v1/jobs").json()["jobs"]) == 2)
         cluster.stop("fast")
         answer = result.result(timeout=20)
-        assert problem(answer, 503)["type"] == "urn:dtsched:problem:database-unreachable"
+        assert problem(answer, 503)["type"] == "/problems/database-unreachable"
         assert answer.headers["retry-after"] == "1"
         assert (submitted.result(timeout=20).status_code, set(submitted.result().json())) == (201, {"id"})
 
