@@ -6,8 +6,6 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, overload
 
-import msgspec
-
 from dtsched.batches import Refusal, check_each
 from dtsched.checks import check_event, check_name
 from dtsched.correlation import correlate, correlate_part
@@ -164,10 +162,7 @@ class Client:
     async def submit_workflow(self, workflow: int | str, jobs: Sequence[NewJob]) -> tuple[int, list[Submitted]]:
         """All or none: the jobs, and with a name instead of an id the workflow that they are to belong to."""
         checked = correlate(check_all(jobs))
-        async with self.pool.store() as store, store.transaction():
-            workflow_id = workflow if isinstance(workflow, int) else await store.create_workflow(workflow)
-            members = [msgspec.structs.replace(job, workflow=workflow_id) for job in checked]
-            return workflow_id, await store.submit_many(members, check_tasks=False)
+        return await self.ask(lambda store: store.submit_workflow(workflow, checked, check_tasks=False))
 
     async def cancel_workflow(self, workflow_id: int) -> dict[int, str]:
         """What came of each job that had not ended, as of cancel(). NotFound when there is no such workflow."""

@@ -325,6 +325,15 @@ class Store:
     async def create_workflow(self, name: str) -> int:
         return cast("int", (await self._row("select dtsched.create_workflow(%s)", name))[0])
 
+    async def submit_workflow(
+        self, workflow: int | str, jobs: Sequence[NewJob], *, check_tasks: bool = True
+    ) -> tuple[int, list[Submitted]]:
+        """All or none: the jobs, and with a name instead of an id the workflow that they are to belong to."""
+        async with self.transaction():
+            workflow_id = workflow if isinstance(workflow, int) else await self.create_workflow(workflow)
+            members = [msgspec.structs.replace(job, workflow=workflow_id) for job in jobs]
+            return workflow_id, await self.submit_many(members, check_tasks=check_tasks)
+
     async def workflow(self, workflow_id: int) -> WorkflowRecord | None:
         if workflow_id > LARGEST_ID:
             return None

@@ -13,6 +13,8 @@ from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Receive
 
 from dtsched.api.actions import cancel_job, delete_job, edit_job, reschedule_job, retry_job, run_job_now
 from dtsched.api.background import maintained
+from dtsched.api.by_ids import act_on_jobs, list_ids
+from dtsched.api.clock import get_now
 from dtsched.api.database import Database, Questions
 from dtsched.api.events import emit_event, get_steps
 from dtsched.api.front_door import FrontDoor, request_id_of
@@ -29,6 +31,7 @@ from dtsched.api.problem_pages import get_problem, get_problems
 from dtsched.api.problems import INTERNAL, MEDIA_TYPE, UNREACHABLE, Problem, document, headers, refusal
 from dtsched.api.queues import (
     drain_queue,
+    get_drained,
     get_queue,
     get_stats,
     list_queues,
@@ -51,6 +54,7 @@ from dtsched.api.schedules import (
 )
 from dtsched.api.submission import submit_batch, submit_job
 from dtsched.api.tasks import get_task, list_tasks
+from dtsched.api.ticks import get_ticks
 from dtsched.api.workers import get_worker, list_workers
 from dtsched.api.workflows import cancel_workflow, create_workflow, get_workflow, list_workflows, retry_workflow
 from dtsched.client import Client
@@ -78,12 +82,15 @@ HANDLERS = [
     retry_jobs,
     delete_jobs,
     edit_jobs,
+    act_on_jobs,
+    list_ids,
     emit_event,
     list_queues,
     get_queue,
     pause_queue,
     resume_queue,
     drain_queue,
+    get_drained,
     set_queue,
     list_limits,
     get_limit,
@@ -107,11 +114,13 @@ HANDLERS = [
     pause_schedule,
     resume_schedule,
     get_next_times,
+    get_ticks,
     list_workers,
     list_tasks,
     get_task,
     get_worker,
     get_stats,
+    get_now,
     livez,
     readyz,
     get_metrics,

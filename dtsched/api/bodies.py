@@ -24,7 +24,7 @@ MAX_DEPTH = 64
 MAX_DIGITS = 309  # as many as the largest float has
 MAX_EXPONENT = 308
 
-_DEPTH_OF_JOBS = 2  # {"jobs": […]}
+DEPTH_OF_JOBS = 2  # {"jobs": […]}
 
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)  # matches without its end too: else quadratic in open quotes
 _EXPONENT = re.compile(rb"[eE][+-]?0*([0-9]+)")
@@ -39,8 +39,8 @@ class MalformedBody(Exception):
     """The message is one sentence that names what is wrong."""
 
 
-def parse(raw: bytes) -> dict[str, object]:
-    value = _read(raw, MAX_DEPTH)
+def parse(raw: bytes, *, deepest: int = MAX_DEPTH) -> dict[str, object]:
+    value = _read(raw, deepest)
     if not isinstance(value, dict):
         raise MalformedBody('the body must be one JSON object, like {"task": "echo", "args": {"value": 1}}')
     return cast("dict[str, object]", value)
@@ -49,7 +49,7 @@ def parse(raw: bytes) -> dict[str, object]:
 def parse_batch(raw: bytes) -> tuple[list[object], bool]:
     """The elements of {"jobs": […]}, or of a bare array, and whether {"partial": true} is there; each element may be as
     deep as alone."""
-    value = _read(raw, MAX_DEPTH + _DEPTH_OF_JOBS)
+    value = _read(raw, MAX_DEPTH + DEPTH_OF_JOBS)
     partial: object = False
     if isinstance(value, dict):
         members = cast("dict[str, object]", value)

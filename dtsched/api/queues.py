@@ -6,6 +6,7 @@ from litestar import Response, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from dtsched.api.database import Database
 from dtsched.api.documentation import JSON, Answer, documented, own
@@ -25,6 +26,18 @@ class Queues(Struct, frozen=True):
     queues: list[Queue]
 
 
+class SwitchedQueue(Queue, frozen=True, kw_only=True):
+    """`changed` is false where it was so before."""
+
+    changed: bool
+
+
+class Drained(Struct, frozen=True):
+    """`drained`: it is paused, and none of its jobs runs, nor will."""
+
+    drained: bool
+
+
 @get("/v1/queues", summary="List queues", opt=documented("queues", own("read"), {200: Queues}))
 async def list_queues(database: NamedDependency[Database]) -> Queues:
     """Those in which jobs wait, that workers serve, or that were paused once."""
@@ -41,16 +54,16 @@ async def get_queue(name: FromPath[str], database: NamedDependency[Database]) ->
     "/v1/queues/{name:str}/pause",
     summary="Pause a queue",
     status_code=200,
-    opt=documented("queues", "operate", {200: Queue}),
+    opt=documented("queues", "operate", {200: SwitchedQueue}),
 )
-async def pause_queue(name: FromPath[str], database: NamedDependency[Database]) -> Queue:
+async def pause_queue(name: FromPath[str], database: NamedDependency[Database]) -> SwitchedQueue:
     """No worker claims its jobs until it is resumed; what runs goes on. Called twice it changes nothing more. A queue
     that nobody has named yet comes to exist by this."""
     wanted = _queue_of(name)
 
-    async def pause(store: Store) -> Queue:
-        await store.pause(wanted)
-        return await _queue(store, wanted)
+    async def pause(store: Store) -> SwitchedQueue:
+        changed = await store.pause(wanted)
+        return SwitchedQueue(**asdict(await _queue(store, wanted)), changed=changed)
 
     return await database.store(pause)
 
@@ -59,15 +72,15 @@ async def pause_queue(name: FromPath[str], database: NamedDependency[Database]) 
     "/v1/queues/{name:str}/resume",
     summary="Resume a queue",
     status_code=200,
-    opt=documented("queues", "operate", {200: Queue}),
+    opt=documented("queues", "operate", {200: SwitchedQueue}),
 )
-async def resume_queue(name: FromPath[str], database: NamedDependency[Database]) -> Queue:
+async def resume_queue(name: FromPath[str], database: NamedDependency[Database]) -> SwitchedQueue:
     """Workers claim its jobs again, also where its circuit breaker was open. Called twice it changes nothing more."""
     wanted = _queue_of(name)
 
-    async def resume(store: Store) -> Queue:
-        await store.resume(wanted)
-        return await _queue(store, wanted)
+    async def resume(store: Store) -> SwitchedQueue:
+        changed = await store.resume(wanted)
+        return SwitchedQueue(**asdict(await _queue(store, wanted)), changed=changed)
 
     return await database.store(resume)
 
@@ -98,6 +111,17 @@ async def drain_queue(request: ApiRequest, name: FromPath[str], database: NamedD
         unless=partial(disconnected, request),
     )
     return Response(queue, headers=applied(seconds))
+
+
+@get(
+    "/v1/queues/{name:str}/drained",
+    summary="Whether a queue is drained",
+    opt=documented("queues", "read", {200: Drained}),
+)
+async def get_drained(name: FromPath[str], database: NamedDependency[Database]) -> Drained:
+    """Changes nothing, unlike drain: false also for one that is not paused."""
+    wanted = _queue_of(name)
+    return Drained(await database.store(lambda store: store.drained(wanted)))
 
 
 @patch(

@@ -8,6 +8,7 @@ from litestar import Response, delete, get, patch, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import Meta, Struct
+from msgspec.structs import asdict
 
 from dtsched.api.database import Database
 from dtsched.api.documentation import JSON, Answer, documented
@@ -52,6 +53,12 @@ class SchedulePage(Struct, frozen=True):
     """By name."""
 
     schedules: list[Schedule]
+
+
+class SwitchedSchedule(Schedule, frozen=True, kw_only=True):
+    """`changed` is false where it was so before."""
+
+    changed: bool
 
 
 class NextTimes(Struct, frozen=True):
@@ -159,9 +166,9 @@ async def run_schedule(name: FromPath[str], database: NamedDependency[Database])
     "/v1/schedules/{name:str}/pause",
     summary="Pause a schedule",
     status_code=200,
-    opt=documented("schedules", "operate", {200: Schedule}),
+    opt=documented("schedules", "operate", {200: SwitchedSchedule}),
 )
-async def pause_schedule(name: FromPath[str], database: NamedDependency[Database]) -> Schedule:
+async def pause_schedule(name: FromPath[str], database: NamedDependency[Database]) -> SwitchedSchedule:
     """It does not fire until it is resumed. Called twice it changes nothing more."""
     return await _switch(database, name, Store.pause_schedule)
 
@@ -170,9 +177,9 @@ async def pause_schedule(name: FromPath[str], database: NamedDependency[Database
     "/v1/schedules/{name:str}/resume",
     summary="Resume a schedule",
     status_code=200,
-    opt=documented("schedules", "operate", {200: Schedule}),
+    opt=documented("schedules", "operate", {200: SwitchedSchedule}),
 )
-async def resume_schedule(name: FromPath[str], database: NamedDependency[Database]) -> Schedule:
+async def resume_schedule(name: FromPath[str], database: NamedDependency[Database]) -> SwitchedSchedule:
     """It fires again, from its next time on. Called twice it changes nothing more."""
     return await _switch(database, name, Store.resume_schedule)
 
@@ -195,12 +202,12 @@ async def get_next_times(request: ApiRequest, name: FromPath[str], database: Nam
     return NextTimes(schedule.tz, [in_zone(time, schedule.tz) for time in times])
 
 
-async def _switch(database: Database, name: str, switch: Callable[[Store, str], Awaitable[bool]]) -> Schedule:
+async def _switch(database: Database, name: str, switch: Callable[[Store, str], Awaitable[bool]]) -> SwitchedSchedule:
     wanted = _name_of(name)
 
-    async def switched(store: Store) -> Schedule:
-        await switch(store, wanted)
-        return await _schedule(store, wanted)
+    async def switched(store: Store) -> SwitchedSchedule:
+        changed = await switch(store, wanted)
+        return SwitchedSchedule(**asdict(await _schedule(store, wanted)), changed=changed)
 
     return await database.store(switched)
 

@@ -218,9 +218,16 @@ BatchBody: TypeAlias = Batch | Annotated[list[JobBody], Meta(min_length=1, max_l
 
 
 class NewWorkflow(Struct, forbid_unknown_fields=True):
-    """A workflow to be made."""
+    """A workflow to be made, alone or together with its jobs."""
 
     name: Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,128}$", examples=["etl"])]
+    jobs: (
+        Annotated[
+            list[JobBody],
+            Meta(min_length=1, max_length=MAX_BATCH_JOBS, description="As of a batch; `workflow` is this one."),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 WorkflowBody: TypeAlias = NewWorkflow

@@ -5,18 +5,18 @@ import re
 from collections.abc import Sequence
 from functools import partial
 from itertools import islice
-from typing import Literal, cast
+from typing import Annotated, Literal, cast
 
 from litestar import Response, post
 from litestar.di import NamedDependency
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from dtsched.api.bodies import MAX_BATCH_BODY_BYTES, MAX_BATCH_JOBS, parse_batch
 from dtsched.api.database import Database
 from dtsched.api.documentation import JSON, Answer, documented, own
 from dtsched.api.preferences import Prefer, applied, disconnected, wait_of
 from dtsched.api.problems import INVALID, KEY_HELD, MALFORMED, UNKNOWN_TASK, FieldError, Refused
-from dtsched.api.requests import ApiRequest, body_of, convert, object_of, require_json
+from dtsched.api.requests import ApiRequest, body_of, convert, object_of, query_of, require_json
 from dtsched.api.shapes import BatchBody, JobBody
 from dtsched.batches import ProblemCode, Refusal, Wrong, unless_wrong
 from dtsched.checks import shown
@@ -25,7 +25,7 @@ from dtsched.correlation import correlate, correlate_part
 from dtsched.errors import Conflict, InvalidInput, NotFound, UnknownTask
 from dtsched.jobs import Job, KeyOutcome, NewJob, ParentEdge, Submitted, refused
 
-_BATCH_SECONDS = 60.0  # for a body of 16 MiB to arrive
+BATCH_SECONDS = 60.0  # for a body of 16 MiB to arrive
 
 _TIME = "a time like 2030-01-31T09:00:00Z"
 _SHAPES = {
@@ -70,6 +70,15 @@ class BatchEntry(Struct, frozen=True):
     code: ProblemCode | UnsetType = UNSET
     error: str | UnsetType = UNSET
     field: str | UnsetType | None = UNSET
+
+
+class HowToSubmit(Struct, frozen=True, forbid_unknown_fields=True):
+    """How jobs are submitted."""
+
+    check_tasks: Annotated[
+        Literal["true", "false"],
+        Meta(description="false: also tasks that no worker has ever declared, which wait until one does."),
+    ] = "true"
 
 
 class BatchAccepted(Struct, frozen=True):
@@ -122,6 +131,7 @@ async def submit_job(request: ApiRequest, database: NamedDependency[Database]) -
         own("submit"),
         {201: BatchAccepted, 200: BatchAccepted},
         body={JSON: BatchBody},
+        query=HowToSubmit,
         problems=[UNKNOWN_TASK, KEY_HELD],
     ),
 )
@@ -129,27 +139,45 @@ async def submit_batch(request: ApiRequest, database: NamedDependency[Database])
     """All or none, at most 10,000 jobs and 16 MiB; a bare array is taken too. 201 when a job was made, 200 when
     other jobs have all the keys already. A problem names the jobs by their numbers, from 1, the first 20 that are
     refused. With `partial` those that can be are submitted, and each of `jobs` says what came of it."""
+    check_tasks = tasks_are_checked(request)
     require_json(request)
-    raw = await body_of(request, MAX_BATCH_BODY_BYTES, seconds=_BATCH_SECONDS)
+    raw = await body_of(request, MAX_BATCH_BODY_BYTES, seconds=BATCH_SECONDS)
     entries, partial = await asyncio.to_thread(_entries_of, raw)
     if partial:
-        answers = await database.store(lambda store: store.submit_partly(correlate_part(entries)))
+        answers = await database.store(
+            lambda store: store.submit_partly(correlate_part(entries), check_tasks=check_tasks)
+        )
     else:
         jobs = _all_right(entries)
         try:
-            answers = await database.store(lambda store: store.submit_many(correlate(jobs)))
-        except InvalidInput as error:
-            raise _numbered(error, jobs) from error
-        except Conflict as error:
-            number = _NUMBER.match(str(error))
-            path = _path(int(number[1]) if number else 1, "key")
-            raise Refused(KEY_HELD, str(error), field=path, errors=_errors(error)) from error
+            answers = await database.store(lambda store: store.submit_many(correlate(jobs), check_tasks=check_tasks))
+        except (InvalidInput, Conflict) as error:
+            raise batch_refusal(error, jobs) from error
     return Response(
-        BatchAccepted([_entry(one) for one in answers]), status_code=201 if any(one.created for one in answers) else 200
+        BatchAccepted([entry_of(one) for one in answers]),
+        status_code=201 if any(one.created for one in answers) else 200,
     )
 
 
-def _entry(answer: Submitted | Refusal) -> BatchEntry:
+def tasks_are_checked(request: ApiRequest) -> bool:
+    return query_of(request, HowToSubmit, {"check_tasks": "true or false"}).check_tasks == "true"
+
+
+def jobs_of(given: Sequence[object]) -> list[NewJob]:
+    """Of what a batch holds. Refused when there are too few or too many, or one is wrong."""
+    return _all_right(_entries(given))
+
+
+def batch_refusal(error: InvalidInput | Conflict, jobs: Sequence[NewJob]) -> Exception:
+    """What the database says of a batch, with the numbers of the jobs."""
+    if isinstance(error, InvalidInput):
+        return _numbered(error, jobs)
+    number = _NUMBER.match(str(error))
+    path = _path(int(number[1]) if number else 1, "key")
+    return Refused(KEY_HELD, str(error), field=path, errors=_errors(error))
+
+
+def entry_of(answer: Submitted | Refusal) -> BatchEntry:
     if isinstance(answer, Submitted):
         return BatchEntry(answer.id, answer.created, answer.outcome)
     return BatchEntry(None, False, "refused", answer.code, answer.error, answer.field)
@@ -157,9 +185,13 @@ def _entry(answer: Submitted | Refusal) -> BatchEntry:
 
 def _entries_of(raw: bytes) -> tuple[list[NewJob | Wrong], bool]:
     given, partial = parse_batch(raw)
+    return _entries(given), partial
+
+
+def _entries(given: Sequence[object]) -> list[NewJob | Wrong]:
     if not 1 <= len(given) <= MAX_BATCH_JOBS:
         raise InvalidInput(f"a batch must be of 1 to {MAX_BATCH_JOBS} jobs, not {len(given)}", field="jobs")
-    return [_entry_of(element) for element in given], partial
+    return [_entry_of(element) for element in given]
 
 
 def _entry_of(given: object) -> NewJob | Wrong:

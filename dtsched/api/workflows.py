@@ -1,21 +1,47 @@
 """The workflows in figures, cancelled and retried."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import asdict
 
+from dtsched.api.bodies import DEPTH_OF_JOBS, MAX_BATCH_BODY_BYTES, MAX_DEPTH, parse
+from dtsched.api.by_ids import JobOutcome
 from dtsched.api.database import Database
-from dtsched.api.documentation import JSON, documented
-from dtsched.api.problems import INVALID
-from dtsched.api.requests import ApiRequest, WorkflowPage, convert, object_of, workflow_id_of, workflow_page_of
+from dtsched.api.documentation import JSON, documented, own
+from dtsched.api.problems import INVALID, KEY_HELD, UNKNOWN_TASK
+from dtsched.api.requests import (
+    ApiRequest,
+    WorkflowPage,
+    body_of,
+    convert,
+    require_json,
+    workflow_id_of,
+    workflow_page_of,
+)
 from dtsched.api.shapes import WorkflowBody
-from dtsched.errors import NotFound
+from dtsched.api.submission import (
+    BATCH_SECONDS,
+    BatchEntry,
+    HowToSubmit,
+    batch_refusal,
+    entry_of,
+    jobs_of,
+    tasks_are_checked,
+)
+from dtsched.correlation import correlate
+from dtsched.errors import Conflict, InvalidInput, NotFound
+from dtsched.jobs import NewJob
 from dtsched.overview import WorkflowRecord
 from dtsched.store import Store
+
+_SHAPES = {"name": "a string", "jobs": "a list of jobs"}
 
 
 class Workflows(Struct, frozen=True):
@@ -26,29 +52,57 @@ class Workflows(Struct, frozen=True):
 
 
 class Acted(Struct, frozen=True):
-    """The workflow now, and how many of its jobs met with each outcome, as of the same action on a job."""
+    """The workflow now, how many of its jobs met with each outcome, as of the same action on a job, and which."""
 
     workflow: WorkflowRecord
     outcomes: dict[str, int]
+    jobs: list[JobOutcome]
+
+
+class MadeWorkflow(WorkflowRecord, frozen=True, kw_only=True):
+    """`submitted` says what came of its jobs, in the order in which they were sent."""
+
+    submitted: list[BatchEntry] | UnsetType = UNSET
 
 
 class _Given(Struct, forbid_unknown_fields=True):
     name: str
+    jobs: list[Any] | UnsetType = UNSET
 
 
 @post(
     "/v1/workflows",
     summary="Create a workflow",
-    opt=documented("workflows", "submit", {201: WorkflowRecord}, body={JSON: WorkflowBody}),
+    opt=documented(
+        "workflows",
+        own("submit"),
+        {201: MadeWorkflow},
+        body={JSON: WorkflowBody},
+        query=HowToSubmit,
+        problems=[UNKNOWN_TASK, KEY_HELD],
+    ),
 )
-async def create_workflow(request: ApiRequest, database: NamedDependency[Database]) -> Response[WorkflowRecord]:
-    """Without jobs: they are submitted with its id as `workflow`."""
-    given = convert(await object_of(request), _Given, {"name": "a string"})
+async def create_workflow(request: ApiRequest, database: NamedDependency[Database]) -> Response[MadeWorkflow]:
+    """Without `jobs` they are submitted later, with its id as `workflow`; else it and its jobs are made together, or
+    nothing is: up to 10,000 jobs and 16 MiB, which depend on one another by key or by number."""
+    check_tasks = tasks_are_checked(request)
+    require_json(request)
+    raw = await body_of(request, MAX_BATCH_BODY_BYTES, seconds=BATCH_SECONDS)
+    given, jobs = await asyncio.to_thread(_read_new, raw)
 
-    async def create(store: Store) -> WorkflowRecord:
-        return await _workflow(store, await store.create_workflow(given.name))
+    async def create(store: Store) -> MadeWorkflow:
+        if not jobs:
+            return MadeWorkflow(**asdict(await _workflow(store, await store.create_workflow(given.name))))
+        workflow_id, submitted = await store.submit_workflow(given.name, jobs, check_tasks=check_tasks)
+        made = await _workflow(store, workflow_id)
+        return MadeWorkflow(**asdict(made), submitted=[entry_of(one) for one in submitted])
 
-    return Response(await database.store(create), status_code=201)
+    try:
+        return Response(await database.store(create), status_code=201)
+    except (InvalidInput, Conflict) as error:
+        if not jobs:
+            raise
+        raise batch_refusal(error, jobs) from error
 
 
 @get(
@@ -99,8 +153,16 @@ async def retry_workflow(workflow_id: FromPath[str], database: NamedDependency[D
 
 
 async def _acted(store: Store, workflow_id: int, act: Callable[[Store, int], Awaitable[dict[int, str]]]) -> Acted:
-    outcomes = Counter((await act(store, workflow_id)).values())
-    return Acted(await _workflow(store, workflow_id), dict(outcomes))
+    outcomes = await act(store, workflow_id)
+    jobs = [JobOutcome(one, outcome) for one, outcome in outcomes.items()]
+    return Acted(await _workflow(store, workflow_id), dict(Counter(outcomes.values())), jobs)
+
+
+def _read_new(raw: bytes) -> tuple[_Given, list[NewJob]]:
+    given = convert(parse(raw, deepest=MAX_DEPTH + DEPTH_OF_JOBS), _Given, _SHAPES)
+    if isinstance(given.jobs, UnsetType):
+        return given, []
+    return given, correlate(jobs_of(given.jobs))
 
 
 async def _workflow(store: Store, workflow_id: int) -> WorkflowRecord:
