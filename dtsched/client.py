@@ -6,6 +6,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, overload
 
+from dtsched.api_keys import KeyRecord, MadeKey, checked_key, new_key
 from dtsched.batches import Refusal, check_each
 from dtsched.checks import check_event, check_name
 from dtsched.correlation import correlate, correlate_part
@@ -28,6 +29,7 @@ from dtsched.overview import (
 )
 from dtsched.pool import Pool
 from dtsched.schedules import NewSchedule, Schedule, check_change, check_schedule, check_schedule_name
+from dtsched.settings import Duration
 from dtsched.store import Pruned, Store
 from dtsched.waiting import Waiting
 
@@ -242,6 +244,28 @@ class Client:
         """Keys that have limits of their own, jobs that run, or jobs that wait; by key, at most 200 a page."""
         async with self.pool.store() as store:
             return await store.limits(key, after=after, limit=limit)
+
+    async def create_key(
+        self,
+        name: str,
+        scopes: Sequence[str],
+        *,
+        queues: Sequence[str] | None = None,
+        expires_in: Duration | None = None,
+    ) -> MadeKey:
+        """A key for the REST API; `queues` None: for all. Its text is told here and never again. Conflict when the name
+        has two active keys already."""
+        key = checked_key(name, scopes, queues, expires_in)
+        text, presented = new_key()
+        return MadeKey(text, await self.ask(lambda store: store.create_key(key, presented)))
+
+    async def keys(self) -> list[KeyRecord]:
+        """By name and age, without what opens the API."""
+        return await self.ask(lambda store: store.keys())
+
+    async def revoke_key(self, key: str) -> list[KeyRecord]:
+        """Ends the key of this id, or all keys of this name, within a second. NotFound when there is none."""
+        return await self.ask(lambda store: store.revoke_key(key))
 
     async def schedules(self) -> list[Schedule]:
         """By name."""

@@ -40,13 +40,14 @@ _AT = re.compile(r" - at .*`\$\.(?P<field>\w+)[^`]*`$")
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A job as the database has it. `timeout` in seconds; `result` is decoded JSON; `progress` has percent, message and
-    at, of the attempt that runs or ran last. It holds its key until `key_until` though it may have ended by then; of
+    at, of the attempt that runs or ran last; `args`, `result` and `progress` are None for whom the API does not show
+    them. It holds its key until `key_until` though it may have ended by then; of
     "kept" that is the end of the year 9999. From `result_expired_at` on there is no result any more."""
 
     id: int
     queue: str
     task: str
-    args: dict[str, Any]
+    args: dict[str, Any] | None
     state: JobState
     priority: int
     run_at: datetime | None

@@ -45,13 +45,13 @@ class NewSchedule(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit
 class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     """A schedule as the database has it. `timeout` and `tolerance` in seconds. `next_at` is null while it is paused or
     has a `problem`, when it is yet to be computed, and when it will never fire again. `edited`: it is another one than
-    the code of workers has declared; null without a declaration."""
+    the code of workers has declared; null without a declaration. `args` as of a job."""
 
     name: str
     spec: str
     tz: str
     task: str
-    args: dict[str, Any]
+    args: dict[str, Any] | None
     queue: str | None
     priority: int | None
     max_attempts: int | None

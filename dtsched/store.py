@@ -14,6 +14,7 @@ import msgspec
 import psycopg
 
 from dtsched.answers import Outcome
+from dtsched.api_keys import KeyRecord, NewKey, Permit, Presented, Scope
 from dtsched.batches import Refusal, Wrong, answer, encode_part
 from dtsched.connections import Connection, Row, connect, shut_down, translated
 from dtsched.errors import InvalidInput, SchemaMismatch, SchemaMissing
@@ -64,6 +65,9 @@ _WORK: LiteralString = """select lease_id, job_id, task, args, attempt, max_atte
     from dtsched.work(%s, %s::bigint[], %s::jsonb, %s::jsonb, %s, %s, %s::text[], %s::integer)"""
 _RESCUE: LiteralString = "select job_id, lease_id, state from dtsched.rescue(coalesce(%s, dtsched.witness()))"
 _EXPIRE: LiteralString = "select job_id, lease_id, state from dtsched.expire(coalesce(%s, dtsched.witness()))"
+
+_AUTHORIZE: LiteralString = """select verdict, name, scopes, queues
+    from dtsched.authorize(%s, %s::bytea, %s, %s, %s::bigint, %s, %s)"""
 
 _RETENTION: LiteralString = """select queue, nullif(completed, 'Infinity'), nullif(failed, 'Infinity'),
         nullif(cancelled, 'Infinity'), nullif(results, 'Infinity')
@@ -223,17 +227,23 @@ class Store:
         """The database's clock, which decides when a job is due."""
         return cast("datetime", (await self._row("select dtsched.now()"))[0])
 
-    async def queues(self, name: str | None = None) -> list[Queue]:
-        return await self._records(Queue, "select * from dtsched.list_queues(%s)", name)
+    async def queues(self, name: str | None = None, *, among: Sequence[str] | None = None) -> list[Queue]:
+        """`among`: these and no others."""
+        return await self._records(Queue, "select * from dtsched.list_queues(%s, %s::text[])", name, _some(among))
 
-    async def workers(self, worker_id: UUID | None = None) -> list[WorkerRecord]:
-        return await self._records(WorkerRecord, "select * from dtsched.list_workers(%s)", worker_id)
+    async def workers(self, worker_id: UUID | None = None, *, among: Sequence[str] | None = None) -> list[WorkerRecord]:
+        """`among`: those that serve one of these queues, with these alone."""
+        return await self._records(
+            WorkerRecord, "select * from dtsched.list_workers(%s, %s::text[])", worker_id, _some(among)
+        )
 
     async def tasks(self, name: str | None = None) -> list[TaskRecord]:
         return await self._records(TaskRecord, "select * from dtsched.list_tasks(%s)", name)
 
-    async def stats(self) -> Stats:
-        return msgspec.json.decode((await self._row("select dtsched.stats()"))[0], type=Stats)
+    async def stats(self, *, among: Sequence[str] | None = None) -> Stats:
+        """`among`: what concerns these queues."""
+        row = await self._row("select dtsched.stats(%s::text[])", _some(among))
+        return msgspec.json.decode(row[0], type=Stats)
 
     async def metrics(self) -> list[Sample]:
         return await self._records(Sample, "select name, labels, value from dtsched.metrics()")
@@ -623,6 +633,44 @@ class Store:
         row = await self._row("select dtsched.has_ready(%s::text[])", _names(queues))
         return bool(row[0])
 
+    async def create_key(self, key: NewKey, presented: Presented) -> KeyRecord:
+        """Conflict when the name has two active keys already."""
+        lasts = None if key.expires_in is None else timedelta(seconds=key.expires_in)
+        (made,) = await self._records(
+            KeyRecord,
+            "select * from dtsched.create_key(%s, %s, %s, %s::text[], %s::text[], %s::interval)",
+            presented.id,
+            key.name,
+            presented.digest,
+            _names(key.scopes),
+            _some(key.queues),
+            lasts,
+        )
+        return made
+
+    async def keys(self) -> list[KeyRecord]:
+        """By name and age."""
+        return await self._records(KeyRecord, "select * from dtsched.list_keys()")
+
+    async def revoke_key(self, key: str) -> list[KeyRecord]:
+        """The one of this id, or all of this name. NotFound when there is none."""
+        return await self._records(KeyRecord, "select * from dtsched.revoke_key(%s)", key)
+
+    async def authorize(
+        self,
+        presented: Presented | None,
+        scope: Scope,
+        *,
+        queue: str | None = None,
+        job_id: int | None = None,
+        whole: bool = False,
+        keyless: bool = False,
+    ) -> Permit:
+        """See dtsched.authorize()."""
+        public, digest = presented or (None, None)
+        row = await self._row(_AUTHORIZE, public, digest, scope, queue, job_id, whole, keyless)
+        return Permit(row[0], row[1], frozenset(row[2]), None if row[3] is None else tuple(row[3]))
+
     async def check(self) -> list[tuple[str, int | None, str]]:
         """What is wrong in the tables: (invariant, job id, detail); nothing when all is well."""
         return [
@@ -745,6 +793,10 @@ def _ids(ids: Sequence[int]) -> str:
 def _names(names: Sequence[str]) -> str:
     """Names hold no quote and no backslash."""
     return "{" + ",".join(f'"{name}"' for name in names) + "}"
+
+
+def _some(names: Sequence[str] | None) -> str | None:
+    return None if names is None else _names(names)
 
 
 def _split(outcomes: Sequence[Outcome]) -> tuple[str, str | None, str | None]:

@@ -173,7 +173,7 @@ class Dts:
         """The jobs of a task whose args are these, or have these among others; in whatever state."""
         wanted = msgspec.to_builtins(args, str_keys=True)
         return (
-            [job for job in self.jobs(task=task) if job.args.items() >= wanted.items()]
+            [job for job in self.jobs(task=task) if (job.args or {}).items() >= wanted.items()]
             if wanted
             else self.jobs(task=task)
         )
@@ -245,5 +245,5 @@ def _said(name: str, args: dict[str, object]) -> str:
 
 
 def _told(jobs: Iterable[Job]) -> str:
-    lines = [f"  job {job.id}: {_said(job.task, job.args)}, {job.state}" for job in jobs]
+    lines = [f"  job {job.id}: {_said(job.task, job.args or {})}, {job.state}" for job in jobs]
     return "there are:\n" + "\n".join(lines) if lines else "there are no jobs"

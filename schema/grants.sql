@@ -49,7 +49,8 @@ begin
             ('dtsched_reader', array[
                 'job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_limits', 'list_workers',
                 'stats', 'metrics', 'ended', 'watch_ended', 'unwatch_ended', 'check', 'workflow', 'list_workflows',
-                'effective_limits', 'list_steps', 'list_tasks', 'list_logs', 'list_schedules', 'list_ticks', 'retention']),
+                'effective_limits', 'list_steps', 'list_tasks', 'list_logs', 'list_schedules', 'list_ticks', 'retention',
+                'authorize']),
             ('dtsched_operator', array[
                 'job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_limits', 'list_workers',
                 'stats', 'metrics', 'ended', 'watch_ended', 'unwatch_ended', 'check', 'jobs_of_keys', 'cancel',
@@ -61,7 +62,7 @@ begin
                 'due_schedules', 'fire', 'note_schedule_problem', 'prune_ticks', 'retention', 'set_retention',
                 'past_retention', 'prune', 'edit', 'drained', 'witness', 'rescue', 'expire', 'deliver_events',
                 'forget_events', 'free_expired_keys', 'ensure_partitions', 'roll_up', 'note_age',
-                'effective_limits'])
+                'effective_limits', 'authorize'])
         ) as given (role, functions) on proname = any (given.functions)
         where pronamespace = 'dtsched'::regnamespace and to_regrole(given.role) is not null
     loop

@@ -9,6 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import UNSET, Struct, UnsetType, structs
 
+from dtsched.api.callers import caller_of, require_queues, visible
 from dtsched.api.database import Database
 from dtsched.api.documentation import JSON, documented
 from dtsched.api.problems import BUSY, CONFLICT, INVALID, Refused
@@ -77,11 +78,11 @@ CHANGES = {
     summary="Cancel a job",
     opt=documented("jobs", "operate", {200: Job, 202: Job}, problems=[CONFLICT]),
 )
-async def cancel_job(job_id: FromPath[str], database: NamedDependency[Database]) -> Response[Job]:
+async def cancel_job(request: ApiRequest, job_id: FromPath[str], database: NamedDependency[Database]) -> Response[Job]:
     """200 when it was waiting and is cancelled now, 202 when it runs: its worker is told, and it ends cancelled."""
     wanted = job_id_of(job_id)
     outcome = await _act(database, wanted, Store.cancel, _CANCEL)
-    job = await database.ask(database.client.get(wanted))
+    job = await _seen(request, database, wanted)
     return Response(job, status_code=200 if outcome == "cancelled" else 202)
 
 
@@ -91,11 +92,11 @@ async def cancel_job(job_id: FromPath[str], database: NamedDependency[Database])
     status_code=200,
     opt=documented("jobs", "operate", {200: Job}, problems=[CONFLICT]),
 )
-async def retry_job(job_id: FromPath[str], database: NamedDependency[Database]) -> Job:
+async def retry_job(request: ApiRequest, job_id: FromPath[str], database: NamedDependency[Database]) -> Job:
     """A failed or cancelled job runs again, with all its attempts before it."""
     wanted = job_id_of(job_id)
     await _act(database, wanted, Store.retry, _RETRY)
-    return await database.ask(database.client.get(wanted))
+    return await _seen(request, database, wanted)
 
 
 @post(
@@ -104,11 +105,11 @@ async def retry_job(job_id: FromPath[str], database: NamedDependency[Database]) 
     status_code=200,
     opt=documented("jobs", "operate", {200: Job}, problems=[CONFLICT]),
 )
-async def run_job_now(job_id: FromPath[str], database: NamedDependency[Database]) -> Job:
+async def run_job_now(request: ApiRequest, job_id: FromPath[str], database: NamedDependency[Database]) -> Job:
     """It is ready at once. One that waits for other jobs goes on waiting for them, and for no time any more."""
     wanted = job_id_of(job_id)
     await _act(database, wanted, Store.run_now, _MOVE)
-    return await database.ask(database.client.get(wanted))
+    return await _seen(request, database, wanted)
 
 
 @post(
@@ -129,7 +130,7 @@ async def reschedule_job(request: ApiRequest, job_id: FromPath[str], database: N
         return await store.reschedule(ids, new.run_at or await store.now() + timedelta(seconds=float(new.delay or 0)))
 
     await _act(database, wanted, reschedule, _MOVE)
-    return await database.ask(database.client.get(wanted))
+    return await _seen(request, database, wanted)
 
 
 @patch(
@@ -143,6 +144,8 @@ async def edit_job(request: ApiRequest, job_id: FromPath[str], database: NamedDe
     wanted = job_id_of(job_id)
     given = structs.asdict(convert(await object_of(request), GivenChanges, CHANGES))
     changes = checked_changes({name: value for name, value in given.items() if value is not UNSET})
+    if "queue" in changes:
+        require_queues(caller_of(request), [changes["queue"]])
 
     async def edit(store: Store, ids: Sequence[int]) -> dict[int, str]:
         return await store.edit(ids, changes)
@@ -150,7 +153,7 @@ async def edit_job(request: ApiRequest, job_id: FromPath[str], database: NamedDe
     outcome = await _act(database, wanted, edit, _EDIT)
     if outcome == "too_large":
         raise Refused(INVALID, f"the args of job {wanted} would be over 1 MiB (1048576 bytes)", field="merge_args")
-    return await database.ask(database.client.get(wanted))
+    return await _seen(request, database, wanted)
 
 
 @delete(
@@ -159,6 +162,10 @@ async def edit_job(request: ApiRequest, job_id: FromPath[str], database: NamedDe
 async def delete_job(job_id: FromPath[str], database: NamedDependency[Database]) -> None:
     """With its result and its attempts. A job that waits is cancelled first, with those that depend on it."""
     await _act(database, job_id_of(job_id), Store.delete, _DELETE)
+
+
+async def _seen(request: ApiRequest, database: Database, job_id: int) -> Job:
+    return visible(caller_of(request), await database.ask(database.client.get(job_id)))
 
 
 async def _act(database: Database, job_id: int, act: Act, refusals: Mapping[str, str]) -> str:

@@ -12,10 +12,11 @@ from litestar.exceptions import MethodNotAllowedException
 from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Receive, Scope, Send
 
 from dtsched.api.actions import cancel_job, delete_job, edit_job, reschedule_job, retry_job, run_job_now
+from dtsched.api.authority import Authority
 from dtsched.api.background import maintained
 from dtsched.api.by_ids import act_on_jobs, list_ids
 from dtsched.api.clock import get_now
-from dtsched.api.database import Database, Questions
+from dtsched.api.database import Database, Questions, database_of
 from dtsched.api.events import emit_event, get_steps
 from dtsched.api.front_door import FrontDoor, request_id_of
 from dtsched.api.health import livez, readyz
@@ -149,8 +150,9 @@ class Api(Litestar):
             await super().__call__(scope, receive, send)
 
 
-def create_app(settings: Settings, *, hosts: Collection[str] = ()) -> Api:
-    """`hosts` are the names, besides those of loopback, by which requests may call this server."""
+def create_app(settings: Settings, *, hosts: Collection[str] = (), keyless: bool = True) -> Api:
+    """`hosts` are the names, besides those of loopback, by which requests may call this server. `keyless` lets in who
+    has no key, as long as none was ever made."""
     questions = Questions(Client(settings.require_dsn(), role="api"))
     figures = Figures(questions)
     pages = Pages(describe(HANDLERS))
@@ -164,8 +166,8 @@ def create_app(settings: Settings, *, hosts: Collection[str] = ()) -> Api:
         finally:
             await questions.close()
 
-    def database() -> Database:
-        return Database(questions)
+    def database(scope: Scope) -> Database:
+        return database_of(scope, questions)
 
     app = Api(
         route_handlers=HANDLERS,
@@ -174,6 +176,7 @@ def create_app(settings: Settings, *, hosts: Collection[str] = ()) -> Api:
             "figures": Provide(lambda: figures, sync_to_thread=False),
             "pages": Provide(lambda: pages, sync_to_thread=False),
         },
+        guards=[Authority(questions, keyless=keyless).guard],
         lifespan=[connected],
         exception_handlers={Exception: _answer},
         openapi_config=None,  # the framework cannot know what the handlers read themselves; its pages load from a CDN

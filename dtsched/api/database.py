@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
+from litestar.connection import ASGIConnection
+from litestar.types import Scope
+
 from dtsched.client import Client
 from dtsched.jobs import ENDED, Job
 from dtsched.patience import Patience
@@ -17,6 +20,9 @@ ANSWER_SECONDS = 4.0
 _CLOSE_SECONDS = 0.5
 _SHORTEST_PAUSE_SECONDS = 0.02
 _LONGEST_PAUSE_SECONDS = 0.5
+
+
+_DATABASE = "database"
 
 
 class Questions:
@@ -113,3 +119,12 @@ class Database:
         await self._questions.wait(self.client.until_ended(job_id), unless(), seconds=seconds)
         self._deadline = None
         return await self.ask(self.client.get(job_id))
+
+
+def set_database(connection: ASGIConnection[Any, Any, Any, Any], database: Database) -> None:
+    """Who asks before the handler does has its time count too."""
+    connection.scope["state"][_DATABASE] = database
+
+
+def database_of(scope: Scope, questions: Questions) -> Database:
+    return scope["state"].get(_DATABASE) or Database(questions)

@@ -27,8 +27,8 @@ from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
 
-from dtsched.api.callers import Scope
 from dtsched.api.problems import BUSY, SCHEMA_MISMATCH, SCHEMA_MISSING, UNREACHABLE, Kind
+from dtsched.api_keys import Scope
 
 JSON = "application/json"
 OF_THE_DATABASE = (BUSY, UNREACHABLE, SCHEMA_MISSING, SCHEMA_MISMATCH)

@@ -62,7 +62,9 @@ async def emit_event(request: ApiRequest, database: NamedDependency[Database]) -
 
 
 @get(
-    "/v1/jobs/{job_id:str}/steps", summary="List what a job remembers", opt=documented("jobs", "read", {200: JobSteps})
+    "/v1/jobs/{job_id:str}/steps",
+    summary="List what a job remembers",
+    opt=documented("jobs", "read-args", {200: JobSteps}),
 )
 async def get_steps(job_id: FromPath[str], database: NamedDependency[Database]) -> JobSteps:
     """Its steps, sleeps and waits for events, in the order in which they began."""

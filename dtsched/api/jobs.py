@@ -9,6 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import UNSET, Struct, UnsetType
 
+from dtsched.api.callers import caller_of, visible
 from dtsched.api.database import Database
 from dtsched.api.documentation import Answer, documented
 from dtsched.api.preferences import Prefer, applied, disconnected, wait_of
@@ -43,8 +44,9 @@ class Why(Struct, frozen=True):
 
 
 @get("/v1/jobs/{job_id:str}", summary="Get a job", opt=documented("jobs", "read", {200: Job}))
-async def get_job(job_id: FromPath[str], database: NamedDependency[Database]) -> Job:
-    return await database.ask(database.client.get(job_id_of(job_id)))
+async def get_job(request: ApiRequest, job_id: FromPath[str], database: NamedDependency[Database]) -> Job:
+    """Its args, result and progress are null for a key without the scope read-args."""
+    return visible(caller_of(request), await database.ask(database.client.get(job_id_of(job_id))))
 
 
 @get(
@@ -52,7 +54,7 @@ async def get_job(job_id: FromPath[str], database: NamedDependency[Database]) ->
     summary="Get what came of a job",
     opt=documented(
         "jobs",
-        "read",
+        "read-args",
         {200: Answer(Result, ["Preference-Applied"]), 202: Answer(Result, ["Preference-Applied", "Retry-After"])},
         headers={"Prefer": Prefer},
     ),

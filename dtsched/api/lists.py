@@ -6,6 +6,7 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 from msgspec import Struct
 
+from dtsched.api.callers import caller_of, narrowed, visible
 from dtsched.api.database import Database
 from dtsched.api.documentation import Answer, documented, own
 from dtsched.api.problems import INVALID
@@ -30,12 +31,11 @@ class Jobs(Struct, frozen=True):
 )
 async def list_jobs(request: ApiRequest, database: NamedDependency[Database]) -> Response[Jobs]:
     """Go on with `after` until `next` is null; the Link header has the address of the next page."""
-    page = page_of(request)
-    found = await database.ask(
-        database.client.list_jobs(_filter_of(page), before=page.after, limit=page.limit),
-    )
+    page, caller = page_of(request), caller_of(request)
+    wanted = narrowed(caller, _filter_of(page))
+    found = await database.ask(database.client.list_jobs(wanted, before=page.after, limit=page.limit))
     following = None if found.next is None else str(found.next)
-    return Response(Jobs(found.jobs, following), headers=_link(page, following))
+    return Response(Jobs([visible(caller, job) for job in found.jobs], following), headers=_link(page, following))
 
 
 def _filter_of(page: Page) -> Filter:

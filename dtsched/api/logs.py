@@ -45,7 +45,7 @@ class Logs(Struct, frozen=True):
     summary="Read what a job's handlers have logged",
     opt=documented(
         "jobs",
-        "read",
+        "read-args",
         {200: Answer(Logs, ["Preference-Applied"])},
         query=LogQuery,
         headers={"Prefer": Prefer},

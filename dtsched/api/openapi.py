@@ -27,8 +27,11 @@ from dtsched.api.problems import (
     MEDIA,
     MEDIA_TYPE,
     NOT_FOUND,
+    QUEUE_FORBIDDEN,
+    SCOPE_MISSING,
     TOO_LARGE,
     TOO_SLOW,
+    UNAUTHORIZED,
     Kind,
     Problem,
     Refused,
@@ -59,6 +62,7 @@ HEADERS: dict[str, tuple[str, Any]] = {
     "Location": ("Where to find it.", str),
     "Preference-Applied": ("What was heeded of the request's Prefer.", str),
     "Retry-After": ("Ask again after this many seconds.", Annotated[int, Meta(ge=1)]),
+    "WWW-Authenticate": ("How to say who one is.", Annotated[str, Meta(pattern="^Bearer ")]),
     "X-Request-Id": (
         "The id of the request: its own, or one made for it.",
         Annotated[str, Meta(pattern="^[A-Za-z0-9._:-]{1,128}$")],
@@ -83,6 +87,15 @@ PARAMETERS: dict[str, tuple[str, Any]] = {
     ),
 }
 """Those in addresses."""
+
+SECURITY = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "dts_<id>_<secret>",
+    "description": "A key that `dtsched key create` has made. As long as none was ever made, everybody on the server's "
+    "own machine may do everything. What stands beside it is the scope that is needed; admin includes all of them, "
+    "operate and read-args include read.",
+}
 
 _SOMETIMES = {"Link", "Preference-Applied"}
 _OF_BODIES = (MALFORMED, TOO_SLOW, TOO_LARGE, MEDIA, INVALID)
@@ -133,6 +146,7 @@ class _Description:
                 "schemas": dict(sorted(self._schemas.items())),
                 "responses": dict(sorted(self._responses.items())),
                 "headers": headers,
+                "securitySchemes": {"key": SECURITY},
             },
         }
 
@@ -151,6 +165,7 @@ class _Description:
             "description": inspect.getdoc(route.handler.fn),
             "parameters": [*self._in_path(route.path), *self._in_query(told.query), *self._in_headers(told.headers)],
             "requestBody": self._request_body(told.body),
+            "security": [{"key": [told.access.scope]}] if told.access.scope else [],
             "responses": {
                 **{str(status): self._response(status, answer) for status, answer in told.answers.items()},
                 **self._problems(route),
@@ -211,12 +226,13 @@ class _Description:
         """Those of one status, in one response that routes share."""
         name = "-or-".join(kind.name for kind in kinds)
         retry = ["Retry-After"] if kinds[0].retry_after_seconds else []
+        challenge = ["WWW-Authenticate"] if UNAUTHORIZED in kinds else []
         types = [kind.type for kind in kinds]
         narrowed = {"properties": {"type": {"enum": types}, "status": {"const": int(kinds[0].status)}}}
         examples = {kind.name: {"value": document(Refused(kind, f"{kind.title}."), "a1b2c3")} for kind in kinds}
         self._responses[name] = {
             "description": "; ".join(kind.title for kind in kinds),
-            "headers": {name: _reference("headers", name) for name in (*retry, "X-Request-Id")},
+            "headers": {name: _reference("headers", name) for name in (*retry, *challenge, "X-Request-Id")},
             "content": {
                 MEDIA_TYPE: {
                     "schema": {"allOf": [_reference("schemas", "Problem"), narrowed]},
@@ -242,6 +258,8 @@ def _kinds(route: Route) -> Iterator[Kind]:
     """All that the route may refuse a request with."""
     told = route.told
     yield from (FORBIDDEN, INTERNAL, *told.problems)
+    if told.access.scope is not None:
+        yield from (UNAUTHORIZED, SCOPE_MISSING, QUEUE_FORBIDDEN, *OF_THE_DATABASE)
     if "{" in route.path:
         yield NOT_FOUND
     if told.query is not None:

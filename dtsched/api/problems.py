@@ -106,6 +106,24 @@ FORBIDDEN = Kind(
     "Requests from here are refused",
     "Call the API by the address it listens on, and from a program or a page that it served itself.",
 )
+UNAUTHORIZED = Kind(
+    "unauthorized",
+    HTTPStatus.UNAUTHORIZED,
+    "An API key is needed",
+    "Send one as Authorization: Bearer dts_…: `dtsched key create` makes one, `dtsched key list` shows those in force.",
+)
+SCOPE_MISSING = Kind(
+    "scope-missing",
+    HTTPStatus.FORBIDDEN,
+    "The key may not do this",
+    "Use a key that has the scope: `dtsched key create NAME --scope …` makes one.",
+)
+QUEUE_FORBIDDEN = Kind(
+    "queue-forbidden",
+    HTTPStatus.FORBIDDEN,
+    "The key is not for this queue",
+    "Use a key for the queue, or for all of them: `dtsched key create NAME --queue …` makes one.",
+)
 TOO_SLOW = Kind(
     "request-timeout", HTTPStatus.REQUEST_TIMEOUT, "The request took too long to arrive", "Send the whole body at once."
 )
@@ -245,8 +263,11 @@ def document(refused: Refused, request_id: str) -> Problem:
 
 def headers(refused: Refused) -> dict[str, str]:
     seconds = refused.retry_after_seconds
-    return {} if seconds is None else {"retry-after": str(seconds)}
+    challenge = {"www-authenticate": CHALLENGE} if refused.kind is UNAUTHORIZED else {}
+    return challenge if seconds is None else {"retry-after": str(seconds)}
 
+
+CHALLENGE = 'Bearer realm="dtsched"'
 
 # What the web framework refuses by itself, in sentences of ours.
 _FRAMEWORK: dict[int, tuple[Kind, str]] = {

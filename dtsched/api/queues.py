@@ -8,6 +8,7 @@ from litestar.params import FromPath
 from msgspec import Struct
 from msgspec.structs import asdict
 
+from dtsched.api.callers import caller_of
 from dtsched.api.database import Database
 from dtsched.api.documentation import JSON, Answer, documented, own
 from dtsched.api.preferences import PreferDrained, applied, disconnected, wait_of
@@ -39,9 +40,10 @@ class Drained(Struct, frozen=True):
 
 
 @get("/v1/queues", summary="List queues", opt=documented("queues", own("read"), {200: Queues}))
-async def list_queues(database: NamedDependency[Database]) -> Queues:
+async def list_queues(request: ApiRequest, database: NamedDependency[Database]) -> Queues:
     """Those in which jobs wait, that workers serve, or that were paused once."""
-    return Queues(await database.store(Store.queues))
+    among = caller_of(request).queues
+    return Queues(await database.store(lambda store: store.queues(among=among)))
 
 
 @get("/v1/queues/{name:str}", summary="Get a queue", opt=documented("queues", "read", {200: Queue}))
@@ -143,9 +145,10 @@ async def set_queue(request: ApiRequest, name: FromPath[str], database: NamedDep
 
 
 @get("/v1/stats", summary="Get everything in figures", opt=documented("server", own("read"), {200: Stats}))
-async def get_stats(database: NamedDependency[Database]) -> Stats:
-    """Jobs by state, queues, workers, rates and latency."""
-    return await database.store(Store.stats)
+async def get_stats(request: ApiRequest, database: NamedDependency[Database]) -> Stats:
+    """Jobs by state, queues, workers, rates and latency; of the queues that the key is for."""
+    among = caller_of(request).queues
+    return await database.store(lambda store: store.stats(among=among))
 
 
 def _queue_of(given: str) -> str:

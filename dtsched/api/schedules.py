@@ -10,6 +10,7 @@ from litestar.params import FromPath
 from msgspec import Meta, Struct
 from msgspec.structs import asdict
 
+from dtsched.api.callers import caller_of, visible_schedule
 from dtsched.api.database import Database
 from dtsched.api.documentation import JSON, Answer, documented
 from dtsched.api.problems import DECLARED, INVALID, MALFORMED, UNKNOWN_TASK, Refused
@@ -75,15 +76,16 @@ class Wanted(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @get("/v1/schedules", summary="List schedules", opt=documented("schedules", "read", {200: SchedulePage}))
-async def list_schedules(database: NamedDependency[Database]) -> SchedulePage:
-    """All there are."""
-    return SchedulePage(await database.store(Store.schedules))
+async def list_schedules(request: ApiRequest, database: NamedDependency[Database]) -> SchedulePage:
+    """All there are. Their args are null for a key without the scope read-args."""
+    caller = caller_of(request)
+    return SchedulePage([visible_schedule(caller, found) for found in await database.store(Store.schedules)])
 
 
 @get("/v1/schedules/{name:str}", summary="Get a schedule", opt=documented("schedules", "read", {200: Schedule}))
-async def get_schedule(name: FromPath[str], database: NamedDependency[Database]) -> Schedule:
+async def get_schedule(request: ApiRequest, name: FromPath[str], database: NamedDependency[Database]) -> Schedule:
     wanted = _name_of(name)
-    return await database.store(lambda store: _schedule(store, wanted))
+    return visible_schedule(caller_of(request), await database.store(lambda store: _schedule(store, wanted)))
 
 
 @put(
@@ -103,7 +105,7 @@ async def put_schedule(
         return await store.save_schedule(name, schedule), await _schedule(store, name)
 
     created, saved = await database.store(save)
-    return Response(saved, status_code=201 if created else 200)
+    return Response(visible_schedule(caller_of(request), saved), status_code=201 if created else 200)
 
 
 @patch(
@@ -127,7 +129,7 @@ async def patch_schedule(request: ApiRequest, name: FromPath[str], database: Nam
         await store.change_schedule(wanted, fields)
         return await _schedule(store, wanted)
 
-    return await database.store(change)
+    return visible_schedule(caller_of(request), await database.store(change))
 
 
 @delete(
@@ -168,9 +170,11 @@ async def run_schedule(name: FromPath[str], database: NamedDependency[Database])
     status_code=200,
     opt=documented("schedules", "operate", {200: SwitchedSchedule}),
 )
-async def pause_schedule(name: FromPath[str], database: NamedDependency[Database]) -> SwitchedSchedule:
+async def pause_schedule(
+    request: ApiRequest, name: FromPath[str], database: NamedDependency[Database]
+) -> SwitchedSchedule:
     """It does not fire until it is resumed. Called twice it changes nothing more."""
-    return await _switch(database, name, Store.pause_schedule)
+    return await _switch(request, database, name, Store.pause_schedule)
 
 
 @post(
@@ -179,9 +183,11 @@ async def pause_schedule(name: FromPath[str], database: NamedDependency[Database
     status_code=200,
     opt=documented("schedules", "operate", {200: SwitchedSchedule}),
 )
-async def resume_schedule(name: FromPath[str], database: NamedDependency[Database]) -> SwitchedSchedule:
+async def resume_schedule(
+    request: ApiRequest, name: FromPath[str], database: NamedDependency[Database]
+) -> SwitchedSchedule:
     """It fires again, from its next time on. Called twice it changes nothing more."""
-    return await _switch(database, name, Store.resume_schedule)
+    return await _switch(request, database, name, Store.resume_schedule)
 
 
 @get(
@@ -202,14 +208,16 @@ async def get_next_times(request: ApiRequest, name: FromPath[str], database: Nam
     return NextTimes(schedule.tz, [in_zone(time, schedule.tz) for time in times])
 
 
-async def _switch(database: Database, name: str, switch: Callable[[Store, str], Awaitable[bool]]) -> SwitchedSchedule:
+async def _switch(
+    request: ApiRequest, database: Database, name: str, switch: Callable[[Store, str], Awaitable[bool]]
+) -> SwitchedSchedule:
     wanted = _name_of(name)
 
     async def switched(store: Store) -> SwitchedSchedule:
         changed = await switch(store, wanted)
         return SwitchedSchedule(**asdict(await _schedule(store, wanted)), changed=changed)
 
-    return await database.store(switched)
+    return visible_schedule(caller_of(request), await database.store(switched))
 
 
 def _count_of(request: ApiRequest) -> int:

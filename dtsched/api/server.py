@@ -1,4 +1,4 @@
-"""Serves the API with uvicorn, on loopback only as long as there are no API keys."""
+"""Serves the API with uvicorn, on loopback only as long as there is no API key."""
 
 import asyncio
 import ipaddress
@@ -13,21 +13,26 @@ import uvicorn
 
 from dtsched.api.application import create_app
 from dtsched.api.front_door import ANY_ADDRESS
-from dtsched.errors import InvalidInput
+from dtsched.client import Client
+from dtsched.connections import is_outage
+from dtsched.errors import DtschedError, InvalidInput
 from dtsched.settings import Settings
 
 GRACE_SECONDS = 1
 """What requests under way are given after SIGTERM."""
+
+_ASK_SECONDS = 3.0
 
 _log = logging.getLogger("dtsched.api")
 
 
 def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000) -> None:
     """Until SIGTERM or Ctrl-C. Port 0 is any. Raises InvalidInput for an address that it may not, or cannot, have."""
-    listening = listen(host, port, allow_anybody=settings.allow_no_key)
+    listening = listen(host, port, allow_anybody=settings.allow_no_key or _asks_for_keys(host, port, settings))
     with listening:
         address, bound_port = listening.getsockname()[:2]
-        app = create_app(settings, hosts=_names_of(host, address))
+        keyless = settings.allow_no_key or ipaddress.ip_address(address).is_loopback
+        app = create_app(settings, hosts=_names_of(host, address), keyless=keyless)
         shown = f"[{address}]" if ":" in address else address
         _log.info("listening on http://%s:%d", shown, bound_port)
         config = uvicorn.Config(
@@ -70,14 +75,12 @@ def _nothing(_signal: int, _frame: FrameType | None) -> None: ...
 
 
 def listen(host: str, port: int, *, allow_anybody: bool) -> socket.socket:
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except (OSError, UnicodeError) as error:
-        raise InvalidInput(f"there is no address {host!r} to listen on: {error}", field="host") from error
+    family, address = _resolved(host, port)
     if not allow_anybody and not ipaddress.ip_address(address[0]).is_loopback:
         raise InvalidInput(
-            f"refused to listen on {host}: without API keys everybody who reaches it could run jobs; "
-            "listen on 127.0.0.1, or set DTSCHED_ALLOW_NO_KEY=1 to serve beyond this machine all the same",
+            f"refused to listen on {host}: there is no API key, so everybody who reaches it could run jobs; make one with "
+            "`dtsched key create NAME --scope submit --scope read-args`, or listen on 127.0.0.1, or set "
+            "DTSCHED_ALLOW_NO_KEY=1 to serve beyond this machine all the same",
             field="host",
         )
     try:
@@ -89,6 +92,34 @@ def listen(host: str, port: int, *, allow_anybody: bool) -> socket.socket:
     # asyncio sets it only on what it bound itself, and accepted sockets inherit it; without it an answer takes 40 ms
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
+
+
+def _resolved(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except (OSError, UnicodeError) as error:
+        raise InvalidInput(f"there is no address {host!r} to listen on: {error}", field="host") from error
+    return family, (str(address[0]), int(address[1]))
+
+
+def _asks_for_keys(host: str, port: int, settings: Settings) -> bool:
+    """Whether everybody beyond this machine needs a key: because there are some, or because that cannot be told now, and
+    then they need one too. Of loopback it is not asked."""
+    if ipaddress.ip_address(_resolved(host, port)[1][0]).is_loopback:
+        return False
+    try:
+        return asyncio.run(_has_keys(settings.require_dsn()))
+    except Exception as error:
+        if not isinstance(error, (DtschedError, TimeoutError)) and not is_outage(error):
+            raise
+        _log.warning("whether there are API keys cannot be told now: nobody is let in without one (%s)", error)
+        return True
+
+
+async def _has_keys(dsn: str) -> bool:
+    async with asyncio.timeout(_ASK_SECONDS), Client(dsn, role="api", pool_size=1) as client:
+        permit = await client.ask(lambda store: store.authorize(None, "read", keyless=True))
+    return permit.verdict != "ok"
 
 
 def _names_of(host: str, address: str) -> set[str]:

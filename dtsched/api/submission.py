@@ -9,9 +9,10 @@ from typing import Annotated, Literal, cast
 
 from litestar import Response, post
 from litestar.di import NamedDependency
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from dtsched.api.bodies import MAX_BATCH_BODY_BYTES, MAX_BATCH_JOBS, parse_batch
+from dtsched.api.callers import Caller, caller_of, require_queues, visible
 from dtsched.api.database import Database
 from dtsched.api.documentation import JSON, Answer, documented, own
 from dtsched.api.preferences import Prefer, applied, disconnected, wait_of
@@ -104,14 +105,16 @@ class BatchAccepted(Struct, frozen=True):
 )
 async def submit_job(request: ApiRequest, database: NamedDependency[Database]) -> Response[Job | Accepted]:
     """201 with the new job, or 200 with the one that has its key, as it was or with the new values (`on_conflict`)."""
-    seconds = wait_of(request)
+    seconds, caller = wait_of(request), caller_of(request)
     job = convert(await object_of(request), NewJob, _SHAPES)
+    require_queues(caller, [job.queue])
     try:
         (submitted,) = await database.ask(database.client.submit_many([job]))
     except Conflict as error:
         raise Refused(KEY_HELD, str(error), field="key") from error
     try:
         answer: Job | Accepted = await database.wait(submitted.id, seconds or 0, unless=partial(disconnected, request))
+        answer = _shown(caller, answer, job, created=submitted.created)
     except Exception as error:
         if not isinstance(error, NotFound) and not is_outage(error) and not is_transient(error):
             raise
@@ -121,6 +124,13 @@ async def submit_job(request: ApiRequest, database: NamedDependency[Database]) -
         status_code=201 if submitted.created else 200,
         headers={"location": f"/v1/jobs/{submitted.id}", **applied(seconds)},
     )
+
+
+def _shown(caller: Caller, found: Job, given: NewJob, *, created: bool) -> Job | Accepted:
+    """Whoever submits a job sees the args that were sent; of a job that had its key already, no more than others do."""
+    if created:
+        return found if caller.may("read-args") else structs.replace(visible(caller, found), args=given.args)
+    return visible(caller, found) if caller.sees(found.queue) else Accepted(found.id)
 
 
 @post(
@@ -143,6 +153,7 @@ async def submit_batch(request: ApiRequest, database: NamedDependency[Database])
     require_json(request)
     raw = await body_of(request, MAX_BATCH_BODY_BYTES, seconds=BATCH_SECONDS)
     entries, partial = await asyncio.to_thread(_entries_of, raw)
+    require_queues(caller_of(request), [job.queue for job in entries if isinstance(job, NewJob)])
     if partial:
         answers = await database.store(
             lambda store: store.submit_partly(correlate_part(entries), check_tasks=check_tasks)

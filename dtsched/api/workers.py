@@ -7,8 +7,10 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import Struct
 
+from dtsched.api.callers import caller_of
 from dtsched.api.database import Database
-from dtsched.api.documentation import documented
+from dtsched.api.documentation import documented, own
+from dtsched.api.requests import ApiRequest
 from dtsched.checks import shown
 from dtsched.errors import NotFound
 from dtsched.overview import WorkerRecord
@@ -20,19 +22,23 @@ class Workers(Struct, frozen=True):
     workers: list[WorkerRecord]
 
 
-@get("/v1/workers", summary="List workers", opt=documented("workers", "read", {200: Workers}))
-async def list_workers(database: NamedDependency[Database]) -> Workers:
-    """With what they hold, and what they last said of themselves."""
-    return Workers(await database.store(lambda store: store.workers()))
+@get("/v1/workers", summary="List workers", opt=documented("workers", own("read"), {200: Workers}))
+async def list_workers(request: ApiRequest, database: NamedDependency[Database]) -> Workers:
+    """With what they hold, and what they last said of themselves; those that serve queues which the key is for."""
+    among = caller_of(request).queues
+    return Workers(await database.store(lambda store: store.workers(among=among)))
 
 
-@get("/v1/workers/{worker_id:str}", summary="Get a worker", opt=documented("workers", "read", {200: WorkerRecord}))
-async def get_worker(worker_id: FromPath[str], database: NamedDependency[Database]) -> WorkerRecord:
+@get("/v1/workers/{worker_id:str}", summary="Get a worker", opt=documented("workers", own("read"), {200: WorkerRecord}))
+async def get_worker(
+    request: ApiRequest, worker_id: FromPath[str], database: NamedDependency[Database]
+) -> WorkerRecord:
     try:
         wanted = UUID(worker_id)
     except ValueError as error:
         raise NotFound(f"there is no worker {shown(worker_id)}") from error
-    found = await database.store(lambda store: store.workers(wanted))
+    among = caller_of(request).queues
+    found = await database.store(lambda store: store.workers(wanted, among=among))
     if not found:
         raise NotFound(f"there is no worker {wanted}")
     return found[0]

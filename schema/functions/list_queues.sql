@@ -1,9 +1,9 @@
--- The queues that have a row, wait for something or are served, by name; only p_name if given. ready, scheduled and blocked
+-- The queues that have a row, wait for something or are served, by name; only p_name, and only those of p_queues, if given. ready, scheduled and blocked
 -- are counted up to 1,000,000; over 20,000, jobs that were cancelled or moved since may be among them. parked is the part of
 -- ready that waits under a limit key, or for a worker that knows its task. oldest_ready_seconds is how long the head of the queue has been ready to be claimed,
 -- null when it is empty. open_until is when an open circuit breaker lets a job try, null where it is closed. completed_per_second and failed_per_second are of this minute and the four before. workers and
 -- slots are those of the live workers that serve it.
-create or replace function dtsched.list_queues(p_name text default null)
+create or replace function dtsched.list_queues(p_name text default null, p_queues text[] default null)
 returns table (
     name text,
     paused_at timestamptz,
@@ -126,5 +126,6 @@ as $$
             order by entry.xid, entry.job_id
             limit 1) head) oldest on true
     where known.name is not null and (p_name is null or known.name = p_name)
+        and (p_queues is null or known.name = any (p_queues))
     order by known.name
 $$;

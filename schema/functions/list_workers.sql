@@ -1,6 +1,7 @@
--- The workers, by name and start; only p_id if given. state is active, draining, or lost (kept for a day); running is how many
+-- The workers, by name and start; only p_id if given. p_queues: only those that serve one of these, and
+-- nothing of their other queues. state is active, draining, or lost (kept for a day); running is how many
 -- jobs it holds; info is what it says of itself, with system_info as of its last heartbeat, which came at seen_at.
-create or replace function dtsched.list_workers(p_id uuid default null)
+create or replace function dtsched.list_workers(p_id uuid default null, p_queues text[] default null)
 returns table (
     id uuid,
     name text,
@@ -26,11 +27,15 @@ as $$
             when worker.draining then 'draining'
             else 'active'
         end,
-        worker.queues, worker.tasks, worker.slots,
-        (select count(*) from dtsched.leases lease where lease.worker_id = worker.id),
+        case when p_queues is null then worker.queues
+            else array(select served.queue from unnest(worker.queues) served (queue) where served.queue = any (p_queues)) end,
+        worker.tasks, worker.slots,
+        (select count(*) from dtsched.leases lease
+         where lease.worker_id = worker.id and (p_queues is null or lease.queue = any (p_queues))),
         worker.labels, worker.info, extract(epoch from worker.lease)::double precision, worker.started_at,
         worker.expires_at - worker.lease, worker.expires_at
     from dtsched.workers worker
-    where p_id is null or worker.id = p_id
+    where (p_id is null or worker.id = p_id)
+        and (p_queues is null or worker.queues && p_queues)
     order by worker.name, worker.started_at, worker.id
 $$;

@@ -1,8 +1,8 @@
--- Everything in figures: {"jobs": {state: n}, "queues": [list_queues()], "workers": {"active", "draining", "lost", "slots",
+-- Everything in figures, or what concerns the queues p_queues: {"jobs": {state: n}, "queues": [list_queues()], "workers": {"active", "draining", "lost", "slots",
 -- "running", "utilisation"}, "rates": {outcome: attempts a second}, "latency": {"wait": …, "run": …}}. Rates and latencies are of
 -- this minute and the four before; a latency is {"p50", "p95", "p99"} in seconds, each the upper bound of the histogram bucket
 -- it falls into (see bucket_bounds), null without jobs or over the last bound. Reads none of the finished jobs.
-create or replace function dtsched.stats() returns jsonb
+create or replace function dtsched.stats(p_queues text[] default null) returns jsonb
 language sql stable security definer
 set search_path = pg_catalog, dtsched, pg_temp
 set jit = off
@@ -10,21 +10,23 @@ as $$
     with queue as materialized (
         select listed.name, listed.paused_at, listed.open_until, listed.ready, listed.parked, listed.scheduled, listed.blocked, listed.running,
             listed.oldest_ready_seconds, listed.completed_per_second, listed.failed_per_second, listed.workers, listed.slots, listed.settings
-        from dtsched.list_queues() listed
+        from dtsched.list_queues(null, p_queues) listed
     ),
     worker as materialized (
-        select listed.state, listed.slots, listed.running from dtsched.list_workers() listed
+        select listed.state, listed.slots, listed.running from dtsched.list_workers(null, p_queues) listed
     ),
     ended as materialized (
         select
             coalesce(sum(case event when 'complete' then jobs when 'uncomplete' then -jobs end), 0)::bigint as completed,
             coalesce(sum(case event when 'fail' then jobs when 'unfail' then -jobs end), 0)::bigint as failed,
             coalesce(sum(case event when 'cancel' then jobs when 'uncancel' then -jobs end), 0)::bigint as cancelled
-        from dtsched.counted('-infinity', 'infinity')
+        from dtsched.counted('-infinity', 'infinity') ever
+        where p_queues is null or ever.queue = any (p_queues)
     ),
     recent as materialized (
         select minute.event, minute.wait_bucket, minute.run_bucket, minute.jobs
         from dtsched.counted(dtsched.rates_from(), 'infinity') minute
+        where p_queues is null or minute.queue = any (p_queues)
     )
     select jsonb_build_object(
         'jobs', jsonb_build_object(

@@ -13,6 +13,7 @@ from tests.sql.sessions import Session, Worker
 # What the functions of a role are for; each gets these and what every role may ask (version, now, gate).
 ANYBODY = {"gate", "now", "version"}
 READING = {
+    "authorize",
     "check",
     "effective_limits",
     "ended",
