@@ -78,8 +78,8 @@ def listen(host: str, port: int, *, allow_anybody: bool) -> socket.socket:
     family, address = _resolved(host, port)
     if not allow_anybody and not ipaddress.ip_address(address[0]).is_loopback:
         raise InvalidInput(
-            f"refused to listen on {host}: there is no API key, so everybody who reaches it could run jobs; make one with "
-            "`dtsched key create NAME --scope submit --scope read-args`, or listen on 127.0.0.1, or set "
+            f"refused to listen on {host}: there is no API key, so everybody who reaches it could run jobs; make one "
+            "with `dtsched key create NAME --scope submit --scope read-args`, or listen on 127.0.0.1, or set "
             "DTSCHED_ALLOW_NO_KEY=1 to serve beyond this machine all the same",
             field="host",
         )
@@ -103,8 +103,8 @@ def _resolved(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, in
 
 
 def _asks_for_keys(host: str, port: int, settings: Settings) -> bool:
-    """Whether everybody beyond this machine needs a key: because there are some, or because that cannot be told now, and
-    then they need one too. Of loopback it is not asked."""
+    """Whether everybody beyond this machine needs a key: because there are some, or because that cannot be told now,
+    and then they need one too. Of loopback it is not asked."""
     if ipaddress.ip_address(_resolved(host, port)[1][0]).is_loopback:
         return False
     try:

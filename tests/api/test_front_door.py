@@ -175,7 +175,7 @@ async def test_a_fault_of_the_server_shows_nothing_of_its_inside(
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
 def test_without_keys_nothing_but_loopback_is_listened_on(refusing_database: str, host: str) -> None:
-    with pytest.raises(InvalidInput, match="dtsched key create .* DTSCHED_ALLOW_NO_KEY=1"):
+    with pytest.raises(InvalidInput, match=r"dtsched key create .* DTSCHED_ALLOW_NO_KEY=1"):
         serve(Settings(dsn=refusing_database), host, 0)
 
 
