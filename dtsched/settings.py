@@ -16,8 +16,22 @@ Duration: TypeAlias = float | str | timedelta
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)?")
 
+_RATE = re.compile(r"([0-9]{1,7})/([smh])")
+
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-_NAMES = ("dsn", "lease", "poll", "log", "log_level", "job_log_level", "worker_name", "allow_no_key", "url", "key")
+_NAMES = (
+    "dsn",
+    "lease",
+    "poll",
+    "log",
+    "log_level",
+    "job_log_level",
+    "worker_name",
+    "allow_no_key",
+    "api_rate",
+    "url",
+    "key",
+)
 
 
 _OF_OURS = ("DTSCHED_DSN_GIVEN", "DTSCHED_PARENT_PID", "DTSCHED_READY_FD", "DTSCHED_TEST_DSN")
@@ -32,6 +46,13 @@ class Unknown(NamedTuple):
     known: tuple[str, ...]
 
 
+class Rate(NamedTuple):
+    """So many requests in so many seconds."""
+
+    requests: int
+    seconds: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Durations in seconds. `origins` says for each name where its value came from."""
@@ -44,6 +65,7 @@ class Settings:
     job_log_level: str = "INFO"
     worker_name: str | None = None
     allow_no_key: bool = False
+    api_rate: str = "off"
     url: str | None = None
     key: str | None = field(default=None, repr=False)
     origins: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -99,6 +121,7 @@ def load(flags: Mapping[str, str | None] | None = None, *, folder: Path | None =
         job_log_level=_job_log_level(values.get("job_log_level", "INFO")),
         worker_name=values.get("worker_name"),
         allow_no_key=values.get("allow_no_key", "").lower() in ("1", "true", "yes", "on"),
+        api_rate=_api_rate(values.get("api_rate", "off")),
         url=values.get("url"),
         key=values.get("key"),
         origins=origins,
@@ -135,6 +158,24 @@ def _log_level(value: str) -> str:
     if value.upper() not in _LEVELS:
         raise InvalidInput(f"log_level must be one of {', '.join(_LEVELS)}, not {value[:40]!r}", field="log_level")
     return value.upper()
+
+
+def parse_rate(value: str) -> Rate | None:
+    """Reads 1000/s, 600/m, 5000/h; None for off."""
+    if value.lower() == "off":
+        return None
+    match = _RATE.fullmatch(value.replace(" ", ""))
+    if match is None or not 1 <= int(match[1]) <= 1_000_000:
+        raise InvalidInput(
+            f"api_rate must be off, or 1 to 1000000 requests like 1000/s, 600/m or 5000/h, not {value[:40]!r}",
+            field="api_rate",
+        )
+    return Rate(int(match[1]), int(_SECONDS[match[2]]))
+
+
+def _api_rate(value: str) -> str:
+    parse_rate(value)
+    return value
 
 
 def _job_log_level(value: str) -> str:

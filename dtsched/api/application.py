@@ -40,6 +40,7 @@ from dtsched.api.queues import (
     resume_queue,
     set_queue,
 )
+from dtsched.api.rates import RateLimit
 from dtsched.api.requests import ApiRequest
 from dtsched.api.retention import get_past_retention, get_retention, prune, set_retention
 from dtsched.api.schedules import (
@@ -59,7 +60,7 @@ from dtsched.api.ticks import get_ticks
 from dtsched.api.workers import get_worker, list_workers
 from dtsched.api.workflows import cancel_workflow, create_workflow, get_workflow, list_workflows, retry_workflow
 from dtsched.client import Client
-from dtsched.settings import Settings
+from dtsched.settings import Settings, parse_rate
 
 _log = logging.getLogger("dtsched.api")
 
@@ -178,6 +179,7 @@ def create_app(settings: Settings, *, hosts: Collection[str] = (), keyless: bool
         },
         guards=[Authority(questions, keyless=keyless).guard],
         lifespan=[connected],
+        guards=[RateLimit(parse_rate(settings.api_rate))],
         exception_handlers={Exception: _answer},
         openapi_config=None,  # the framework cannot know what the handlers read themselves; its pages load from a CDN
         logging_config=None,

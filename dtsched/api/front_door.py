@@ -19,13 +19,17 @@ from dtsched.api.problems import FORBIDDEN, MEDIA_TYPE, Refused, document
 from dtsched.correlation import correlated
 
 REQUEST_ID = "x-request-id"
+EXTRA_HEADERS = "headers"
+"""In the state of a request: headers that its answer gets, whatever it is."""
+
 ANY_ADDRESS = "*"
 """Among the hosts: every IP address, but no other names. An address cannot be rebound."""
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _GOOD_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
-_HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+MARKS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+"""Headers of every answer."""
 
 _log = logging.getLogger("dtsched.api")
 
@@ -46,7 +50,8 @@ class FrontDoor:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                marked = [*message["headers"], *_HEADERS, (REQUEST_ID.encode(), request_id.encode())]
+                more = cast("list[tuple[bytes, bytes]]", scope["state"].get(EXTRA_HEADERS, []))
+                marked = [*message["headers"], *MARKS, *more, (REQUEST_ID.encode(), request_id.encode())]
                 message = {**message, "headers": marked}
             await send(message)
 

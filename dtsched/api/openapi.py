@@ -20,7 +20,9 @@ from msgspec import Meta, Struct
 
 from dtsched.api.documentation import OF_THE_DATABASE, Answer, Operation, operation_of
 from dtsched.api.problems import (
+    CONNECTIONS,
     FORBIDDEN,
+    HEAD_TOO_LARGE,
     INTERNAL,
     INVALID,
     MALFORMED,
@@ -28,6 +30,7 @@ from dtsched.api.problems import (
     MEDIA_TYPE,
     NOT_FOUND,
     QUEUE_FORBIDDEN,
+    RATE_LIMITED,
     SCOPE_MISSING,
     TOO_LARGE,
     TOO_SLOW,
@@ -43,7 +46,9 @@ Document = dict[str, Any]
 ABOUT = """\
 Submit jobs to PostgreSQL and see what becomes of them.
 
-Every answer that says no is a problem document of RFC 9457: look at its `type`, which never changes, and at its `hint`.
+Every answer that says no is a problem document of RFC 9457: look at its `type`, which never changes and is the address
+of a page that explains it, and at its `hint`. Where the server limits the rate of requests, answers carry RateLimit and
+RateLimit-Policy.
 An address refuses the methods it does not have with 405 and an Allow header; what is read by GET may be read by HEAD.
 A request may bring an X-Request-Id of its own, under which the log of the server has it."""
 
@@ -61,6 +66,11 @@ HEADERS: dict[str, tuple[str, Any]] = {
     "Link": ("The address of the next page, as rel=next.", str),
     "Location": ("Where to find it.", str),
     "Preference-Applied": ("What was heeded of the request's Prefer.", str),
+    "RateLimit": (
+        'How many requests are left, and in how many seconds all are: "requests";r=99;t=1. Only with a rate.',
+        str,
+    ),
+    "RateLimit-Policy": ('How many requests may be sent in how many seconds: "requests";q=100;w=1.', str),
     "Retry-After": ("Ask again after this many seconds.", Annotated[int, Meta(ge=1)]),
     "WWW-Authenticate": ("How to say who one is.", Annotated[str, Meta(pattern="^Bearer ")]),
     "X-Request-Id": (
@@ -97,8 +107,9 @@ SECURITY = {
     "operate and read-args include read.",
 }
 
-_SOMETIMES = {"Link", "Preference-Applied"}
-_OF_BODIES = (MALFORMED, TOO_SLOW, TOO_LARGE, MEDIA, INVALID)
+_SOMETIMES = {"Link", "Preference-Applied", "RateLimit", "RateLimit-Policy"}
+_OF_ALL = (MALFORMED, FORBIDDEN, TOO_SLOW, HEAD_TOO_LARGE, INTERNAL, CONNECTIONS)
+_OF_BODIES = (TOO_LARGE, MEDIA, INVALID)
 
 
 _CONVERTER = re.compile(r":[a-z]+}")
@@ -227,6 +238,7 @@ class _Description:
         name = "-or-".join(kind.name for kind in kinds)
         retry = ["Retry-After"] if kinds[0].retry_after_seconds else []
         challenge = ["WWW-Authenticate"] if UNAUTHORIZED in kinds else []
+        retry += ["RateLimit", "RateLimit-Policy"] if kinds[0] is RATE_LIMITED else []
         types = [kind.type for kind in kinds]
         narrowed = {"properties": {"type": {"enum": types}, "status": {"const": int(kinds[0].status)}}}
         examples = {kind.name: {"value": document(Refused(kind, f"{kind.title}."), "a1b2c3")} for kind in kinds}
@@ -257,13 +269,11 @@ class _Description:
 def _kinds(route: Route) -> Iterator[Kind]:
     """All that the route may refuse a request with."""
     told = route.told
-    yield from (FORBIDDEN, INTERNAL, *told.problems)
+    yield from (*_OF_ALL, *told.problems)
     if told.access.scope is not None:
-        yield from (UNAUTHORIZED, SCOPE_MISSING, QUEUE_FORBIDDEN, *OF_THE_DATABASE)
+        yield from (UNAUTHORIZED, SCOPE_MISSING, QUEUE_FORBIDDEN, RATE_LIMITED, *OF_THE_DATABASE)
     if "{" in route.path:
         yield NOT_FOUND
-    if told.query is not None:
-        yield MALFORMED
     if told.body:
         yield from _OF_BODIES
     if "database" in inspect.signature(route.handler.fn).parameters:

@@ -8,11 +8,12 @@ from litestar.params import FromPath
 from msgspec import Struct
 from msgspec.structs import asdict
 
+from dtsched.api.bodies import MAX_BODY_BYTES
 from dtsched.api.callers import caller_of
 from dtsched.api.database import Database
 from dtsched.api.documentation import JSON, Answer, documented, own
 from dtsched.api.preferences import PreferDrained, applied, disconnected, wait_of
-from dtsched.api.requests import ApiRequest, object_of
+from dtsched.api.requests import ApiRequest, body_of, object_of
 from dtsched.api.settings import QueueSettingsBody
 from dtsched.checks import check_name, shown
 from dtsched.errors import InvalidInput, NotFound
@@ -99,7 +100,7 @@ async def drain_queue(request: ApiRequest, name: FromPath[str], database: NamedD
     """Pauses it and answers it with its `running`; `Prefer: wait=30` waits before until that is 0. What runs goes on,
     and the queue stays paused until it is resumed."""
     wanted, seconds = _queue_of(name), wait_of(request)
-    await request.body()
+    await body_of(request, MAX_BODY_BYTES)
     await database.store(lambda store: store.pause(wanted))
 
     async def look(store: Store) -> tuple[bool, Queue]:

@@ -20,6 +20,9 @@ ApiRequest: TypeAlias = Request[Any, Any, State]
 
 # Closing a connection on what a client still sends loses the answer with it, so what is a little too much is read.
 _DRAINED_BYTES = 16 * 1024 * 1024
+PAUSE_SECONDS = 2.0
+"""How long nothing of a body may come."""
+
 _LARGE_BYTES = 64 * 1024
 _LARGEST_ID = 2**63 - 1
 
@@ -115,7 +118,7 @@ def require_json(request: ApiRequest) -> None:
 
 
 async def body_of(request: ApiRequest, limit: int, *, seconds: float = 10.0) -> bytes:
-    """At most `limit` bytes, which have to arrive within `seconds`."""
+    """At most `limit` bytes, which have to arrive within `seconds`, and without a long pause."""
     announced = request.headers.get("content-length", "")
     if _DIGITS.fullmatch(announced) and int(announced) > limit and "expect" in request.headers:
         raise _too_large(limit)  # the client waits to be told whether to send it at all
@@ -131,16 +134,25 @@ async def _received(request: ApiRequest, limit: int) -> bytes:
     size = 0
     more = True
     while more and size <= limit + _DRAINED_BYTES:
-        message = await request.receive()
-        if message["type"] != "http.request":
-            raise Refused(MALFORMED, "the body ended before it was complete")
-        size += len(message["body"])
+        chunk, more = await next_chunk(request)
+        size += len(chunk)
         if size <= limit:
-            chunks.append(message["body"])
-        more = message["more_body"]
+            chunks.append(chunk)
     if size > limit:
         raise _too_large(limit)
     return b"".join(chunks)
+
+
+async def next_chunk(request: ApiRequest) -> tuple[bytes, bool]:
+    """The bytes of the body that came since the last call, none where it ends, and whether there are more to come."""
+    try:
+        async with asyncio.timeout(PAUSE_SECONDS):
+            message = await request.receive()
+    except TimeoutError as error:
+        raise Refused(TOO_SLOW, f"nothing of the body came for {PAUSE_SECONDS:g} s") from error
+    if message["type"] != "http.request":
+        raise Refused(MALFORMED, "the body ended before it was complete")
+    return message["body"], message["more_body"]
 
 
 def _too_large(limit: int) -> Refused:

@@ -7,9 +7,10 @@ from litestar import get, patch, post
 from litestar.di import NamedDependency
 from msgspec import Struct
 
+from dtsched.api.bodies import MAX_BODY_BYTES
 from dtsched.api.database import Database
 from dtsched.api.documentation import JSON, documented
-from dtsched.api.requests import ApiRequest, object_of
+from dtsched.api.requests import ApiRequest, body_of, object_of
 from dtsched.api.settings import RetentionBody
 from dtsched.limits import checked_settings
 from dtsched.overview import PastRetention, Retention
@@ -83,7 +84,7 @@ async def get_past_retention(database: NamedDependency[Database]) -> WouldGo:
 async def prune(request: ApiRequest, database: NamedDependency[Database]) -> Deleted:
     """Ended jobs with all that is kept of them, and results; for two seconds at most. Workers do the same by
     themselves, within a minute or two."""
-    await request.body()
+    await body_of(request, MAX_BODY_BYTES)
     deleted, until = Deleted(), monotonic() + _BUDGET_SECONDS
     deleted.add(await database.store(lambda store: store.prune(everywhere=True)))
     while deleted.more and monotonic() < until:

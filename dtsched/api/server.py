@@ -13,6 +13,7 @@ import uvicorn
 
 from dtsched.api.application import create_app
 from dtsched.api.front_door import ANY_ADDRESS
+from dtsched.api.protocol import IDLE_SECONDS, Connection, connections_of, most_connections
 from dtsched.client import Client
 from dtsched.connections import is_outage
 from dtsched.errors import DtschedError, InvalidInput
@@ -22,6 +23,7 @@ GRACE_SECONDS = 1
 """What requests under way are given after SIGTERM."""
 
 _ASK_SECONDS = 3.0
+_TICKS_A_LOOK = 3  # there are ten a second
 
 _log = logging.getLogger("dtsched.api")
 
@@ -43,6 +45,8 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000) -> None
             server_header=False,
             proxy_headers=False,  # nobody in front of us is trusted to say who is asking
             ws="none",
+            http=_connection(),
+            timeout_keep_alive=int(IDLE_SECONDS),
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         with _termination_is_success():
@@ -50,15 +54,29 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000) -> None
 
 
 class _Server(uvicorn.Server):
-    """Lets go of those who wait for a job before it asks whether all requests are answered."""
+    """Ends connections that take too long, and lets go of those who wait for a job before it asks whether all requests
+    are answered."""
 
     def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
         super().__init__(config)
         self._stopping = stopping
 
+    async def on_tick(self, counter: int) -> bool:
+        if counter % _TICKS_A_LOOK == 0:
+            for connection in connections_of(self.server_state):
+                connection.look_at_the_clock()
+        return await super().on_tick(counter)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._stopping.set()
         await super().shutdown(sockets)
+
+
+def _connection() -> type[Connection]:
+    class Limited(Connection):
+        most_connections = most_connections()
+
+    return Limited
 
 
 @contextmanager

@@ -26,6 +26,7 @@ def test_every_setting_is_shown_with_where_it_came_from(bare_cli: Cli, monkeypat
         "job_log_level": {"value": "INFO", "origin": "default"},
         "worker_name": {"value": "w", "origin": "pyproject.toml"},
         "allow_no_key": {"value": False, "origin": "default"},
+        "api_rate": {"value": "off", "origin": "default"},
         "url": {"value": None, "origin": "default"},
         "key": {"value": None, "origin": "default"},
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dtsched import InvalidInput
-from dtsched.settings import Settings, load, parse_duration
+from dtsched.settings import Settings, load, parse_duration, parse_rate
 
 
 @pytest.fixture
@@ -106,6 +106,10 @@ def test_lines_of_an_env_file(line: str, name: str | None, folder: Path) -> None
         ("poll", "0", "poll must be 10ms to 1h, not 0"),
         ("poll", "9" * 400, "poll must be a finite number"),
         ("log", "yaml", "log must be json or text, not 'yaml'"),
+        ("api_rate", "0/s", "api_rate must be off, or 1 to 1000000 requests"),
+        ("api_rate", "1000001/s", "api_rate must be off, or 1 to 1000000 requests"),
+        ("api_rate", "10/d", "api_rate must be off, or 1 to 1000000 requests like 1000/s, 600/m or 5000/h, not '10/d'"),
+        ("api_rate", "fast", "api_rate must be off"),
         ("log_level", "LOUD", "log_level must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL, not 'LOUD'"),
     ],
 )
@@ -117,6 +121,14 @@ def test_a_value_that_cannot_be_is_refused_by_name(
         load(folder=folder)
     assert str(refused.value).startswith(says)
     assert refused.value.field == name
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [("1000/s", (1000, 1)), ("600/m", (600, 60)), ("5000 / h", (5000, 3600)), ("off", None), ("OFF", None)],
+)
+def test_a_rate_is_so_many_requests_in_so_many_seconds(text: str, rate: tuple[int, int] | None) -> None:
+    assert parse_rate(text) == rate
 
 
 @pytest.mark.parametrize(
