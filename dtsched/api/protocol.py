@@ -131,11 +131,10 @@ class Connection(HttpToolsProtocol):
         super().resume_writing()
         self._unread_since = None
 
-    def look_at_the_clock(self) -> None:
-        """To be called a few times a second: ends what takes too long."""
+    def look_at_the_clock(self, now: float) -> None:
+        """To be called a few times a second with the time of the loop: ends what takes too long."""
         if self._deaf or self.transport.is_closing():
             return
-        now = self.loop.time()
         if self.flow.read_paused:  # it is not the client that is slow
             self._since = now
         waited = now - self._since

