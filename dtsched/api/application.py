@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager
 from typing import cast
 
-from litestar import Litestar, Response
+from litestar import Litestar, MediaType, Response
 from litestar.di import Provide
 from litestar.exceptions import MethodNotAllowedException
 from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Receive, Scope, Send
@@ -18,7 +18,7 @@ from dtsched.api.by_ids import act_on_jobs, list_ids
 from dtsched.api.clock import get_now
 from dtsched.api.database import Database, Questions, database_of
 from dtsched.api.events import emit_event, get_steps
-from dtsched.api.front_door import FrontDoor, request_id_of
+from dtsched.api.front_door import FrontDoor, method_of, request_id_of
 from dtsched.api.health import livez, readyz
 from dtsched.api.jobs import get_attempts, get_job, get_result, get_why
 from dtsched.api.limits import delete_limit, get_limit, list_limits, set_limit
@@ -189,9 +189,11 @@ def create_app(settings: Settings, *, hosts: Collection[str] = (), keyless: bool
     return app
 
 
-def _answer(request: ApiRequest, error: Exception) -> Response[Problem]:
+def _answer(request: ApiRequest, error: Exception) -> Response[Problem] | Response[None]:
+    allowed = _allowed(error)
+    if allowed and method_of(request.scope) == "OPTIONS":
+        return Response(None, status_code=204, media_type=MediaType.TEXT, headers=allowed)
     refused = refusal(error)
-    allowed = (error.headers or {}) if isinstance(error, MethodNotAllowedException) else {}
     request_id = request_id_of(request.scope)
     if refused.kind is INTERNAL:
         _log.error("request %s failed", request_id, exc_info=error)
@@ -203,3 +205,11 @@ def _answer(request: ApiRequest, error: Exception) -> Response[Problem]:
         media_type=MEDIA_TYPE,
         headers={**allowed, **headers(refused)},
     )
+
+
+def _allowed(error: Exception) -> dict[str, str]:
+    """The Allow header; where there is GET there is HEAD."""
+    if not isinstance(error, MethodNotAllowedException):
+        return {}
+    named = {name.strip() for name in (error.headers or {}).get("allow", "").split(",")}
+    return {"allow": ", ".join(sorted(named | {"HEAD"} if "GET" in named else named))}

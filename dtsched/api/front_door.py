@@ -26,6 +26,9 @@ ANY_ADDRESS = "*"
 """Among the hosts: every IP address, but no other names. An address cannot be rebound."""
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
+# HEAD: the server leaves out the body, and knows itself what it was. OPTIONS: the framework's own answer to it names
+# the methods of the first handler of an address alone; to a method that no address has, it names them all.
+_INSIDE = {"HEAD": "GET", "OPTIONS": "TRACE"}
 _GOOD_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
 MARKS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
@@ -42,7 +45,7 @@ class FrontDoor:
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         given = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         request_id = _request_id(given)
-        scope["state"] = {"request_id": request_id}
+        scope["state"] = {"request_id": request_id, "method": scope["method"]}
         started = time.perf_counter()
         status = 0
 
@@ -58,8 +61,7 @@ class FrontDoor:
         with correlated(request_id):
             refused = self._refuse(scope["method"], given)
             if refused is None:
-                # the server leaves out the body, and knows itself that it was HEAD
-                inner = cast("HTTPScope", {**scope, "method": "GET"}) if scope["method"] == "HEAD" else scope
+                inner = cast("HTTPScope", {**scope, "method": _INSIDE.get(scope["method"], scope["method"])})
                 await self._inside(inner, receive, send_marked)
             else:
                 await _send_problem(refused, request_id, send_marked)
@@ -91,6 +93,11 @@ class FrontDoor:
         except ValueError:
             return False
         return address.is_loopback or ANY_ADDRESS in self._hosts
+
+
+def method_of(scope: Scope) -> str:
+    """As it was sent: inside, HEAD and OPTIONS go by other names."""
+    return str(scope["state"]["method"])
 
 
 def request_id_of(scope: Scope) -> str:

@@ -99,7 +99,7 @@ async def put_schedule(
     request: ApiRequest, name: FromPath[str], database: NamedDependency[Database]
 ) -> Response[Schedule]:
     """201 when it is new. It fires from its next time on, which is computed within a second or two."""
-    schedule = check_schedule(name, convert(await object_of(request), NewSchedule, _SHAPES))
+    schedule = check_schedule(name, convert(await _fields_of(request), NewSchedule, _SHAPES))
 
     async def save(store: Store) -> tuple[bool, Schedule]:
         return await store.save_schedule(name, schedule), await _schedule(store, name)
@@ -117,7 +117,7 @@ async def patch_schedule(request: ApiRequest, name: FromPath[str], database: Nam
     """What is missing stays as it is; null is the default. A schedule that the code of workers declares stays changed
     until that code changes."""
     wanted = _name_of(name)
-    given = await object_of(request)
+    given = await _fields_of(request)
     for field in ("spec", "task"):
         if field in given and given[field] is None:
             raise Refused(INVALID, f"{field} has no default: give it, or leave it out", field=field)
@@ -227,6 +227,11 @@ def _count_of(request: ApiRequest) -> int:
             raise Refused(MALFORMED, f"{name[:40]} was given twice", field=name[:40])
         given[name] = int(value) if value.isascii() and value.isdigit() and len(value) < 10 else value
     return convert(given, Wanted, {"count": f"1 to {_MOST_TIMES}"}).count
+
+
+async def _fields_of(request: ApiRequest) -> dict[str, object]:
+    given = await object_of(request)
+    return {**given, "args": {}} if "args" in given and given["args"] is None else given
 
 
 def _name_of(given: str) -> str:

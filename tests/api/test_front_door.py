@@ -148,6 +148,30 @@ async def test_what_no_route_takes_is_a_problem_too(empty_api: Api, method: str,
     assert ("allow" in answer.headers) == (status == 405)
 
 
+@pytest.mark.parametrize("method", ["OPTIONS", "TRACE"])
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/v1/jobs", "GET, HEAD, OPTIONS, POST"),
+        ("/v1/jobs/1", "DELETE, GET, HEAD, OPTIONS, PATCH"),
+        ("/v1/jobs/1/cancel", "OPTIONS, POST"),
+        ("/v1/limits/a/b", "DELETE, GET, HEAD, OPTIONS, PUT"),
+        ("/livez", "GET, HEAD, OPTIONS"),
+    ],
+)
+async def test_an_address_names_all_the_methods_that_it_takes(
+    empty_api: Api, method: str, path: str, allowed: str
+) -> None:
+    answer = await empty_api.request(method, path)
+    assert answer.headers["allow"] == allowed
+    assert answer.status_code == (204 if method == "OPTIONS" else 405)
+    assert (answer.content == b"") == (method == "OPTIONS")
+
+
+async def test_an_address_that_there_is_not_has_no_methods(empty_api: Api) -> None:
+    problem(await empty_api.options("/nowhere"), 404)
+
+
 async def test_the_api_describes_itself_without_a_page_that_loads_scripts(empty_api: Api) -> None:
     answer = await empty_api.get("/openapi.json")
     description = answer.json()

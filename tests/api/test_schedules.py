@@ -41,6 +41,14 @@ async def test_next_times_are_told_as_the_clocks_of_the_zone_show_them(api: Api)
     assert len((await api.get(f"{URL}/next")).json()["times"]) == 5
 
 
+async def test_null_leaves_the_arguments_to_their_default(api: Api) -> None:
+    made = await api.put(URL, json={**NIGHTLY, "args": None})
+    assert (made.status_code, made.json()["args"]) == (201, {})
+    await api.patch(URL, json={"args": {"value": 1}})
+    changed = await api.patch(URL, json={"args": None})
+    assert (changed.status_code, changed.json()["args"]) == (200, {})
+
+
 @pytest.mark.parametrize("query", ["count=0", "count=101", "count=x", "count=1&count=2", "nothing=1"])
 async def test_a_query_that_is_none_is_refused(api: Api, query: str) -> None:
     await api.put(URL, json=NIGHTLY)
