@@ -177,9 +177,8 @@ def create_app(settings: Settings, *, hosts: Collection[str] = (), keyless: bool
             "figures": Provide(lambda: figures, sync_to_thread=False),
             "pages": Provide(lambda: pages, sync_to_thread=False),
         },
-        guards=[Authority(questions, keyless=keyless).guard],
+        guards=[Authority(questions, keyless=keyless).guard, RateLimit(parse_rate(settings.api_rate))],
         lifespan=[connected],
-        guards=[RateLimit(parse_rate(settings.api_rate))],
         exception_handlers={Exception: _answer},
         openapi_config=None,  # the framework cannot know what the handlers read themselves; its pages load from a CDN
         logging_config=None,

@@ -7,6 +7,7 @@ to a key that is for some queues only: what that may depends on the job.
 
 import asyncio
 import re
+from collections import OrderedDict
 from typing import Any, NamedTuple, TypeAlias
 
 from litestar.connection import ASGIConnection
@@ -16,6 +17,7 @@ from dtsched.api.callers import NOBODY, Caller, queue_forbidden, scope_missing, 
 from dtsched.api.database import Database, Questions, set_database
 from dtsched.api.documentation import Access, operation_of
 from dtsched.api.problems import QUEUE_FORBIDDEN, UNAUTHORIZED, Refused
+from dtsched.api.rates import Guessers, address_of
 from dtsched.api.requests import job_id_of
 from dtsched.api_keys import Permit, Presented, Scope, read_key
 from dtsched.checks import check_name
@@ -58,6 +60,8 @@ class Authority:
         self._keyless = keyless
         self._kept: dict[tuple[Presented | None, Scope], tuple[Caller, float]] = {}
         self._asking: dict[Question, asyncio.Task[Answered]] = {}
+        self._right: OrderedDict[Presented, None] = OrderedDict()
+        self._guessers = Guessers()
 
     async def guard(self, connection: Connection, handler: BaseRouteHandler) -> None:
         """Of all routes. Raises what the request is refused with."""
@@ -88,7 +92,10 @@ class Authority:
         return caller if asyncio.get_running_loop().time() < until else None
 
     async def _ask(self, database: Database, question: Question, connection: Connection) -> Caller:
+        if question.presented is not None and question.presented not in self._right:
+            self._guessers.refuse(address_of(connection))
         permit, asked_at = await self._permit(database, question)
+        self._judge(question.presented, permit, connection)
         if permit.verdict != "ok":
             raise _refusal(permit, question, connection)
         caller = Caller(permit.name, permit.scopes, permit.queues)
@@ -97,6 +104,18 @@ class Authority:
                 self._kept.clear()
             self._kept[question.presented, question.scope] = caller, asked_at + KEPT_SECONDS
         return caller
+
+    def _judge(self, presented: Presented | None, permit: Permit, connection: Connection) -> None:
+        """A key that was right once is asked about whatever others guess from the same address."""
+        if presented is None:
+            return
+        if permit.verdict == "unknown":
+            self._right.pop(presented, None)
+            self._guessers.note_failed_authentication(address_of(connection))
+        else:
+            self._right[presented] = None
+            if len(self._right) > _MOST_KEPT:
+                self._right.popitem(last=False)
 
     async def _permit(self, database: Database, question: Question) -> Answered:
         """Requests that ask the same at the same time share a yes."""

@@ -9,7 +9,7 @@ from litestar.di import NamedDependency
 from msgspec import Meta, Struct, UnsetType, structs
 
 from dtsched.api.actions import CHANGES, GivenChanges
-from dtsched.api.callers import caller_of
+from dtsched.api.callers import caller_of, narrowed, require_queues
 from dtsched.api.database import Database
 from dtsched.api.documentation import JSON, documented, own
 from dtsched.api.problems import INVALID, Refused
@@ -118,9 +118,11 @@ async def act_on_jobs(request: ApiRequest, database: NamedDependency[Database]) 
     """At most 1,000. Each job meets with an outcome of its own, as of the same action on all that fit a filter;
     reschedule: scheduled, ready, blocked, running or finished; run-now: ready, blocked, running or finished. One that
     is not there, or that the key is not for, is missing; busy is to be tried again."""
-    given = convert(await object_of(request), _Given, _SHAPES)
+    given, caller = convert(await object_of(request), _Given, _SHAPES), caller_of(request)
     act = _act_of(given)
-    queues = caller_of(request).queues
+    if given.changes is not None and isinstance(queue := given.changes.get("queue"), str):
+        require_queues(caller, [queue])
+    queues = caller.queues
 
     async def meet(store: Store) -> JobOutcomes:
         allowed = given.ids if queues is None else await _of_queues(store, given.ids, queues)
@@ -138,11 +140,7 @@ async def act_on_jobs(request: ApiRequest, database: NamedDependency[Database]) 
 async def list_ids(request: ApiRequest, database: NamedDependency[Database]) -> Ids:
     """Up to 10,000 at once, for those who go through many. Go on with `after` until `next` is null."""
     query = query_of(request, IdQuery, _ID_SHAPES, numbers=("limit", "after"))
-    wanted = parse_filter(query.filter)
-    if (queues := caller_of(request).queues) is not None:
-        wanted["queue"] = [queue for queue in queues if queue in wanted.get("queue", queues)]
-        if not wanted["queue"]:
-            return Ids([], None)
+    wanted = narrowed(caller_of(request), parse_filter(query.filter))
     page = await database.store(lambda store: store.find_jobs(wanted, before=query.after, limit=query.limit))
     return Ids(page.ids, None if page.next is None else str(page.next))
 

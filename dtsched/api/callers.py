@@ -1,7 +1,7 @@
 """Who sends a request, and what that one may see."""
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from litestar.connection import ASGIConnection
 from msgspec import Struct, structs
@@ -13,6 +13,8 @@ from dtsched.checks import shown
 from dtsched.filters import Filter
 from dtsched.jobs import Job
 from dtsched.schedules import Schedule
+
+S = TypeVar("S", bound=Schedule)
 
 
 class Caller(Struct, frozen=True):
@@ -51,7 +53,7 @@ def visible(caller: Caller, job: Job) -> Job:
     return job if caller.may("read-args") else structs.replace(job, args=None, result=None, progress=None)
 
 
-def visible_schedule(caller: Caller, schedule: Schedule) -> Schedule:
+def visible_schedule(caller: Caller, schedule: S) -> S:
     return schedule if caller.may("read-args") else structs.replace(schedule, args=None)
 
 

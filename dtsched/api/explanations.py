@@ -57,6 +57,21 @@ EXPLANATIONS: Mapping[str, Explanation] = MappingProxyType({
         "The schedule stands in the code of workers that run now, who would bring it back at once. Nothing was done.",
         "Change the code, or pause the schedule, which holds whatever the code says.",
     ),
+    "unauthorized": Explanation(
+        "API keys are in force here, and the request has none, or one that is not: it may be misspelt, revoked or past "
+        "its time; which of these is told to nobody.",
+        "Send `Authorization: Bearer dts_…`. Whoever runs the server makes a key with `dtsched key create NAME --scope "
+        "…`, and sees with `dtsched key list` which are in force.",
+    ),
+    "scope-missing": Explanation(
+        "The key is in force, but not for this: each address asks for a scope, which stands beside it at `/docs`, and "
+        "args, results, progress and logs ask for `read-args`.",
+        "Use a key that has the scope, or have one made.",
+    ),
+    "queue-forbidden": Explanation(
+        "The key is for some queues only, and the request is about another one, or about what belongs to no queue.",
+        "Use a key for that queue, or one for all queues.",
+    ),
     "forbidden": Explanation(
         "The request names a host that is not this server's, or comes from a page that this server did not serve: this "
         "is how web pages reach servers that listen only for their own machine.",
