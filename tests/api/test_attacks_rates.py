@@ -12,9 +12,20 @@ from dtsched.api import create_app
 from dtsched.api.application import get_job, livez
 from dtsched.api.callers import ANYBODY, Caller
 from dtsched.api.problems import RATE_LIMITED, Refused
-from dtsched.api.rates import MOST_BUCKETS, AnyConnection, Buckets, Guessers, RateLimit, address_of
+from dtsched.api.rates import (
+    FAILED_AUTHENTICATIONS,
+    MOST_BUCKETS,
+    AnyConnection,
+    Buckets,
+    Guessers,
+    RateLimit,
+    address_of,
+)
+from dtsched.api_keys import new_key
 from dtsched.settings import Rate, Settings
+from tests.api.keyholders import bearer, make_key
 from tests.api.problems import problem
+from tests.conftest import Connect
 
 FORGERIES = [
     {"x-forwarded-for": "203.0.113.9"},
@@ -25,7 +36,6 @@ FORGERIES = [
     {"cf-connecting-ip": "203.0.113.14"},
     {"true-client-ip": "203.0.113.15"},
     {"x-forwarded-host": "elsewhere", "x-request-id": "another"},
-    {"authorization": "Bearer dts_forged_1"},
     {"user-agent": "somebody else"},
 ]
 
@@ -157,6 +167,21 @@ def test_a_right_key_is_looked_up_until_too_many_wrong_ones_came_from_its_addres
     guessers.note_failed_authentication("192.0.2.1")  # costs nothing more: there is an end to it
     clock.now += 20
     guessers.refuse("192.0.2.1")
+
+
+async def test_a13_who_guesses_keys_is_slowed_down_and_a_right_key_from_there_is_not(
+    database: str, connect: Connect
+) -> None:
+    right, late, wrong = make_key(connect(), "ours", ["read"]), make_key(connect(), "ours", ["read"]), new_key()[0]
+    async with AsyncTestClient(create_app(Settings(dsn=database)), base_url="http://127.0.0.1") as api:
+        assert (await api.get("/v1/queues", headers=bearer(right))).status_code == 200
+        for _ in range(FAILED_AUTHENTICATIONS.requests):
+            problem(await api.get("/v1/queues", headers=bearer(wrong)), 401)
+        refused = await api.get("/v1/queues", headers={**bearer(wrong), "x-forwarded-for": "203.0.113.9"})
+        assert problem(refused, 429)["type"] == "/problems/rate-limited"
+        assert int(refused.headers["retry-after"]) <= FAILED_AUTHENTICATIONS.seconds
+        problem(await api.get("/v1/queues", headers=bearer(late)), 429)  # nobody can tell it from a guess
+        assert (await api.get("/v1/queues", headers=bearer(right))).status_code == 200
 
 
 def test_buckets_take_a_bounded_room() -> None:
