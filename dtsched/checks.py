@@ -76,6 +76,22 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def storable(text: str) -> str:
+    """Without what PostgreSQL has no place for: NUL and lone surrogates become U+FFFD."""
+    return UNSTORABLE.sub("\ufffd", text)
+
+
+def cleaned(value: object) -> object:
+    """storable(), of all the text in plain JSON data."""
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, list):
+        return [cleaned(item) for item in cast("list[object]", value)]
+    if isinstance(value, dict):
+        return {storable(str(key)): cleaned(item) for key, item in cast("dict[object, object]", value).items()}
+    return value
+
+
 def _check_tree(value: object, where: str, *, depth: int) -> None:
     """NUL, lone surrogates, NaN, infinities and deep nesting: what JSON in PostgreSQL has no place for."""
     if depth > MAX_DEPTH:

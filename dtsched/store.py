@@ -63,6 +63,9 @@ COMPLETE: LiteralString = "select dtsched.complete(%s, %s, %s::jsonb)"
 _RENEW: LiteralString = "select alive, draining, cancelled from dtsched.renew(%s, %s::jsonb)"
 _WORK: LiteralString = """select lease_id, job_id, task, args, attempt, max_attempts, timeout_seconds, correlation_id
     from dtsched.work(%s, %s::bigint[], %s::jsonb, %s::jsonb, %s, %s, %s::text[], %s::integer)"""
+_CLAIM_LEASES: LiteralString = """select lease_id, secret, job_id, queue, task, args, attempt, max_attempts,
+        timeout_seconds, deadline, correlation_id
+    from dtsched.claim_leases(%s, %s, %s::integer, %s::text[])"""
 _RESCUE: LiteralString = "select job_id, lease_id, state from dtsched.rescue(coalesce(%s, dtsched.witness()))"
 _EXPIRE: LiteralString = "select job_id, lease_id, state from dtsched.expire(coalesce(%s, dtsched.witness()))"
 
@@ -110,6 +113,31 @@ class Polled(NamedTuple):
     next_seconds: float | None
     chores: list[str]
     claimed: dict[str, list[Claimed]]
+
+
+class Lease(NamedTuple):
+    """A job claimed for a worker over HTTP, in the order of the columns of dtsched.claim_leases(). `args` is encoded
+    JSON; `secret` is told here and never again."""
+
+    lease_id: int
+    secret: str
+    job_id: int
+    queue: str
+    task: str
+    args: bytes
+    attempt: int
+    max_attempts: int
+    timeout_seconds: float | None
+    deadline: datetime | None
+    correlation_id: str | None
+
+
+class Beat(NamedTuple):
+    """`cancelled` are leases whose handlers are to stop, `lost` those that were named and are not held any more."""
+
+    draining: bool
+    cancelled: list[int]
+    lost: list[int]
 
 
 class Rescued(NamedTuple):
@@ -501,6 +529,85 @@ class Store:
         """The leases handed back because this worker does not hold them."""
         rows = await self._rows("select dtsched.reconcile(%s, %s::bigint[], %s)", worker_id, _ids(held), below)
         return [row[0] for row in rows]
+
+    async def register_http_worker(
+        self,
+        name: str,
+        queues: Sequence[str],
+        tasks: Sequence[str] | None,
+        *,
+        slots: int,
+        lease_seconds: float,
+        labels: Mapping[str, object],
+        owner: str | None,
+    ) -> UUID:
+        """`owner` is the name of the API key that speaks for it from now on; None without keys."""
+        row = await self._row(
+            "select dtsched.register_http_worker(%s, %s::text[], %s::text[], %s::integer, %s, %s::jsonb, %s)",
+            name,
+            _names(queues),
+            None if tasks is None else _names(tasks),
+            slots,
+            timedelta(seconds=lease_seconds),
+            _json(labels),
+            owner,
+        )
+        return cast("UUID", row[0])
+
+    async def heartbeat(
+        self,
+        worker_id: UUID,
+        owner: str | None,
+        *,
+        system_info: Mapping[str, object] | None = None,
+        leases: Sequence[int] | None = None,
+    ) -> Beat:
+        """NotFound for a worker that is not this owner's, here and below; WorkerLost: it must register anew."""
+        return Beat._make(
+            await self._row(
+                "select draining, cancelled, lost from dtsched.heartbeat(%s, %s, %s::jsonb, %s::bigint[])",
+                worker_id,
+                owner,
+                None if system_info is None else _json(system_info),
+                None if leases is None else _ids(leases),
+            )
+        )
+
+    async def claim_leases(
+        self, worker_id: UUID, owner: str | None, limit: int, queues: Sequence[str] | None = None
+    ) -> list[Lease]:
+        """At most as many as the worker has slots without a lease. `queues` narrows those that it serves."""
+        rows = await self._rows(_CLAIM_LEASES, worker_id, owner, limit, None if queues is None else _names(queues))
+        return [Lease._make(row) for row in rows]
+
+    async def finish_lease(
+        self, worker_id: UUID, owner: str | None, lease_id: int, *, secret: str, outcome: bytes, body: bytes
+    ) -> tuple[str, str | None]:
+        """What came of it (accepted, repeated, otherwise or gone), and the job's state then. `outcome` is JSON, `body`
+        a digest of the request."""
+        row = await self._row(
+            "select outcome, state from dtsched.finish_lease(%s, %s, %s::bigint, %s, %s::jsonb, %s::bytea)",
+            *(worker_id, owner, lease_id, secret, outcome.decode(), body),
+        )
+        return row[0], row[1]
+
+    async def report_lease(
+        self, worker_id: UUID, owner: str | None, lease_id: int, *, secret: str, report: Mapping[str, object]
+    ) -> tuple[str, bool]:
+        """What came of it (told, busy or gone), and whether the job is to be cancelled."""
+        row = await self._row(
+            "select outcome, cancelled from dtsched.report_lease(%s, %s, %s::bigint, %s, %s::jsonb)",
+            *(worker_id, owner, lease_id, secret, _json(report)),
+        )
+        return row[0], row[1]
+
+    async def deregister_http_worker(self, worker_id: UUID, owner: str | None) -> int:
+        """How many jobs were still held, and have been handed back as started."""
+        return cast("int", (await self._row("select dtsched.deregister_http_worker(%s, %s)", worker_id, owner))[0])
+
+    async def forget_receipts(self) -> int:
+        """How many, at most 1000."""
+        return cast("int", (await self._row("select dtsched.forget_receipts()"))[0])
 
     async def rescue(self, worker_id: UUID | None) -> list[Rescued]:
         """Who is no worker (None) asks in the name of any witness."""

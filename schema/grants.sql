@@ -45,7 +45,8 @@ begin
                 'sated', 'parents', 'has_ready', 'free_expired_keys', 'parent_results', 'begun_steps', 'recall_step',
                 'record_step', 'start_sleep', 'await_event', 'emit', 'deliver_events', 'forget_events', 'expire',
                 'taken_away', 'complete', 'report', 'due_schedules', 'fire', 'note_schedule_problem',
-                'declare_schedules', 'prune_ticks', 'prune', 'witness']),
+                'declare_schedules', 'prune_ticks', 'prune', 'witness', 'register_http_worker', 'heartbeat',
+                'claim_leases', 'finish_lease', 'report_lease', 'deregister_http_worker', 'forget_receipts']),
             ('dtsched_reader', array[
                 'job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_limits', 'list_workers',
                 'stats', 'metrics', 'ended', 'watch_ended', 'unwatch_ended', 'check', 'workflow', 'list_workflows',
@@ -62,7 +63,7 @@ begin
                 'due_schedules', 'fire', 'note_schedule_problem', 'prune_ticks', 'retention', 'set_retention',
                 'past_retention', 'prune', 'edit', 'drained', 'witness', 'rescue', 'expire', 'deliver_events',
                 'forget_events', 'free_expired_keys', 'ensure_partitions', 'roll_up', 'note_age',
-                'effective_limits', 'authorize'])
+                'effective_limits', 'authorize', 'forget_receipts'])
         ) as given (role, functions) on proname = any (given.functions)
         where pronamespace = 'dtsched'::regnamespace and to_regrole(given.role) is not null
     loop

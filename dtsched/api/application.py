@@ -20,6 +20,14 @@ from dtsched.api.database import Database, Questions, database_of
 from dtsched.api.events import emit_event, get_steps
 from dtsched.api.front_door import FrontDoor, method_of, request_id_of
 from dtsched.api.health import livez, readyz
+from dtsched.api.http_workers import (
+    claim_jobs,
+    deregister_worker,
+    finish_job,
+    heartbeat,
+    register_worker,
+    report_progress,
+)
 from dtsched.api.jobs import get_attempts, get_job, get_result, get_why
 from dtsched.api.limits import delete_limit, get_limit, list_limits, set_limit
 from dtsched.api.lists import list_jobs
@@ -28,6 +36,7 @@ from dtsched.api.many import cancel_jobs, delete_jobs, edit_jobs, retry_jobs
 from dtsched.api.metrics import Figures, get_metrics
 from dtsched.api.openapi import describe
 from dtsched.api.pages import Pages, get_docs, get_openapi, get_root, get_style
+from dtsched.api.polls import Polls
 from dtsched.api.problem_pages import get_problem, get_problems
 from dtsched.api.problems import INTERNAL, MEDIA_TYPE, UNREACHABLE, Problem, document, headers, refusal
 from dtsched.api.queues import (
@@ -121,6 +130,12 @@ HANDLERS = [
     list_tasks,
     get_task,
     get_worker,
+    register_worker,
+    heartbeat,
+    claim_jobs,
+    finish_job,
+    report_progress,
+    deregister_worker,
     get_stats,
     get_now,
     livez,
@@ -156,6 +171,7 @@ def create_app(settings: Settings, *, hosts: Collection[str] = (), keyless: bool
     has no key, as long as none was ever made."""
     questions = Questions(Client(settings.require_dsn(), role="api"))
     figures = Figures(questions)
+    polls = Polls(questions, settings.require_dsn(), poll_seconds=settings.poll)
     pages = Pages(describe(HANDLERS))
 
     @asynccontextmanager
@@ -165,6 +181,7 @@ def create_app(settings: Settings, *, hosts: Collection[str] = (), keyless: bool
             async with maintained(settings):
                 yield
         finally:
+            await polls.close()
             await questions.close()
 
     def database(scope: Scope) -> Database:
@@ -175,6 +192,8 @@ def create_app(settings: Settings, *, hosts: Collection[str] = (), keyless: bool
         dependencies={
             "database": Provide(database, sync_to_thread=False),
             "figures": Provide(lambda: figures, sync_to_thread=False),
+            "polls": Provide(lambda: polls, sync_to_thread=False),
+            "lease_seconds": Provide(lambda: settings.lease, sync_to_thread=False),
             "pages": Provide(lambda: pages, sync_to_thread=False),
         },
         guards=[Authority(questions, keyless=keyless).guard, RateLimit(parse_rate(settings.api_rate))],

@@ -79,6 +79,11 @@ class Database:
         """The answer of one of the store's methods, or of some."""
         return await self.ask(self.client.ask(question))
 
+    async def again(self, question: Callable[[Store], Awaitable[T]]) -> T:
+        """store(), after waiting for something else: with all the time there is."""
+        self._deadline = None
+        return await self.store(question)
+
     @property
     def stopping(self) -> bool:
         """The server is told to end: nobody should wait for anything any more."""

@@ -81,6 +81,7 @@ HEADERS: dict[str, tuple[str, Any]] = {
 
 PARAMETERS: dict[str, tuple[str, Any]] = {
     "worker_id": ("The id of a worker.", Annotated[UUID, Meta(examples=["0f0e0d0c-0b0a-4909-8807-060504030201"])]),
+    "lease_id": ("The id of a lease.", Annotated[int, Meta(ge=1, le=2**63 - 1, examples=[1])]),
     "job_id": ("The id of a job.", Annotated[int, Meta(ge=1, le=2**63 - 1, examples=[1])]),
     "workflow_id": ("The id of a workflow.", Annotated[int, Meta(ge=1, le=2**63 - 1, examples=[1])]),
     "key": (

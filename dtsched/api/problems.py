@@ -16,6 +16,7 @@ from dtsched.errors import (
     SchemaMismatch,
     SchemaMissing,
     UnknownTask,
+    WorkerLost,
 )
 
 MEDIA_TYPE = "application/problem+json"
@@ -99,6 +100,24 @@ DECLARED = Kind(
     HTTPStatus.CONFLICT,
     "The code of running workers declares this schedule",
     "Take it out of their code and send the request again when they have ended, or pause it.",
+)
+WORKER_LOST = Kind(
+    "worker-lost",
+    HTTPStatus.CONFLICT,
+    "The worker was not heard of for longer than its lease, and its jobs were given to others",
+    "Drop what it runs, and register anew: POST /v1/workers.",
+)
+LEASE_GONE = Kind(
+    "lease-gone",
+    HTTPStatus.CONFLICT,
+    "The lease is not held, or this is not its secret",
+    "Drop the attempt: the job may be running elsewhere by now, and what this one tells of it counts for nothing.",
+)
+LEASE_FINISHED = Kind(
+    "lease-finished",
+    HTTPStatus.CONFLICT,
+    "The lease was finished with another body before",
+    "The first one counts. Repeat a finish whose answer was lost with the same body.",
 )
 FORBIDDEN = Kind(
     "forbidden",
@@ -233,6 +252,8 @@ def refusal(error: Exception) -> Refused:
             return Refused(UNKNOWN_TASK if isinstance(error, UnknownTask) else INVALID, str(error), field=error.field)
         case NotFound():
             return Refused(NOT_FOUND, str(error))
+        case WorkerLost():
+            return Refused(WORKER_LOST, str(error))
         case Conflict():
             return Refused(CONFLICT, str(error))
         case SchemaMissing():

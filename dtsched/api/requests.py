@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from uuid import UUID
 
 import msgspec
 from litestar import Request
@@ -79,6 +80,21 @@ def workflow_id_of(given: str) -> int:
     """As job_id_of()."""
     if not _DIGITS.fullmatch(given) or not 1 <= int(given) <= _LARGEST_ID:
         raise NotFound(f"there is no workflow {given[:40]!r}")
+    return int(given)
+
+
+def worker_id_of(given: str) -> UUID:
+    """As job_id_of()."""
+    try:
+        return UUID(given)
+    except ValueError as error:
+        raise NotFound(f"there is no worker {_shown(given)}") from error
+
+
+def lease_id_of(given: str) -> int:
+    """As job_id_of()."""
+    if not _DIGITS.fullmatch(given) or not 1 <= int(given) <= _LARGEST_ID:
+        raise NotFound(f"there is no lease {given[:40]!r}")
     return int(given)
 
 

@@ -1,7 +1,5 @@
 """The workers that there are, and were until a while ago."""
 
-from uuid import UUID
-
 from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
@@ -10,8 +8,7 @@ from msgspec import Struct
 from dtsched.api.callers import caller_of
 from dtsched.api.database import Database
 from dtsched.api.documentation import documented, own
-from dtsched.api.requests import ApiRequest
-from dtsched.checks import shown
+from dtsched.api.requests import ApiRequest, worker_id_of
 from dtsched.errors import NotFound
 from dtsched.overview import WorkerRecord
 
@@ -33,11 +30,7 @@ async def list_workers(request: ApiRequest, database: NamedDependency[Database])
 async def get_worker(
     request: ApiRequest, worker_id: FromPath[str], database: NamedDependency[Database]
 ) -> WorkerRecord:
-    try:
-        wanted = UUID(worker_id)
-    except ValueError as error:
-        raise NotFound(f"there is no worker {shown(worker_id)}") from error
-    among = caller_of(request).queues
+    wanted, among = worker_id_of(worker_id), caller_of(request).queues
     found = await database.store(lambda store: store.workers(wanted, among=among))
     if not found:
         raise NotFound(f"there is no worker {wanted}")

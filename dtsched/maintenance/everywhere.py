@@ -14,6 +14,7 @@ from dtsched.maintenance.loop import repeat
 from dtsched.maintenance.partitions import Partitions
 from dtsched.maintenance.promote import Promote
 from dtsched.maintenance.prune import Prune
+from dtsched.maintenance.receipts import Receipts
 from dtsched.maintenance.rescue import Rescue
 from dtsched.maintenance.rollup import RollUp
 from dtsched.maintenance.schedules import Schedules
@@ -36,6 +37,7 @@ class Everywhere:
             "events": Events(link).run_once,
             "schedules": Schedules(link).run_once,
             "prune": Prune(link).run_once,
+            "receipts": Receipts(link).run_once,
         }
 
     def start(self) -> list[asyncio.Task[None]]:

@@ -6,10 +6,11 @@ from typing import Protocol, cast
 import msgspec
 
 from dtsched.answers import Cancel, ErrorInfo, Fail, Outcome, Retry, RetryRules, Snooze, class_name, lineage_of
+from dtsched.checks import storable
 from dtsched.context import Suspended
 from dtsched.errors import EventTimeout, InvalidInput
 from dtsched.runtime.attempt import Attempt
-from dtsched.runtime.results import UnstorableResult, describe_error, encode_result, storable
+from dtsched.runtime.results import UnstorableResult, describe_error, encode_result
 
 
 class Limited(Protocol):

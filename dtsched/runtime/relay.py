@@ -10,9 +10,10 @@ from typing import TypeAlias, cast
 
 import msgspec
 
+from dtsched.checks import storable
 from dtsched.context import Notes
 from dtsched.runtime.attempt import Attempt
-from dtsched.runtime.results import shortened, storable
+from dtsched.runtime.results import shortened
 
 SIZE_BYTES = 4
 """Of the number that each frame begins with."""

@@ -18,11 +18,12 @@ from uuid import UUID
 import msgspec
 
 from dtsched.answers import Outcome
+from dtsched.checks import storable
 from dtsched.connections import is_outage, is_transient
 from dtsched.outage import first_line
 from dtsched.runtime.attempt import Attempt
 from dtsched.runtime.ledger import Ledger
-from dtsched.runtime.results import shortened, storable
+from dtsched.runtime.results import shortened
 from dtsched.store import Store
 
 _log = logging.getLogger("dtsched.reports")

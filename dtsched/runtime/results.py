@@ -3,14 +3,12 @@
 PostgreSQL refuses NUL and lone surrogates, and one refused row would fail the whole batch it is finished with.
 """
 
-import re
 import traceback
-from typing import cast
 
 import msgspec
 
 from dtsched.answers import ErrorInfo, class_name
-from dtsched.checks import MAX_RESULT_BYTES
+from dtsched.checks import MAX_RESULT_BYTES, cleaned, storable
 
 _MAX_MESSAGE = 4_000
 _MAX_TRACEBACK = 32_000
@@ -18,7 +16,6 @@ _MAX_TRACEBACK = 32_000
 LONGEST_LINE = 4_000
 """Of what a handler logs."""
 
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -32,9 +29,9 @@ def encode_result(value: object, *, limit: int = MAX_RESULT_BYTES) -> bytes:
         try:
             raw = _encode(value)
         except UnicodeEncodeError:
-            raw = _encode(_cleaned(msgspec.to_builtins(value, str_keys=True)))
+            raw = _encode(cleaned(msgspec.to_builtins(value, str_keys=True)))
         if b"\\u0000" in raw:
-            raw = _encode(_cleaned(msgspec.json.decode(raw)))
+            raw = _encode(cleaned(msgspec.json.decode(raw)))
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
         raise UnstorableResult(f"the result cannot be stored as JSON: {error}; return plain data") from error
     if len(raw) > limit:
@@ -57,10 +54,6 @@ def describe_error(error: BaseException) -> ErrorInfo:
     )
 
 
-def storable(text: str) -> str:
-    return _UNSTORABLE.sub("\ufffd", text)
-
-
 def shortened(text: str) -> str:
     """Of something long its begin and its end: of a traceback, what was raised."""
     if len(text) <= LONGEST_LINE:
@@ -73,13 +66,3 @@ def _message(error: BaseException) -> str:
         return str(error)
     except Exception as second:  # a handler may bring an exception class that is itself broken
         return f"(its message cannot be read: {type(second).__name__})"
-
-
-def _cleaned(value: object) -> object:
-    if isinstance(value, str):
-        return storable(value)
-    if isinstance(value, list):
-        return [_cleaned(item) for item in cast("list[object]", value)]
-    if isinstance(value, dict):
-        return {storable(str(key)): _cleaned(item) for key, item in cast("dict[object, object]", value).items()}
-    return value

@@ -17,7 +17,7 @@ begin
     select lease.cancel_requested_at
     into v_cancel_requested_at
     from dtsched.leases lease
-    where lease.id = p_lease and (lease.worker_id = p_worker) is true
+    where lease.id = p_lease and (lease.worker_id = p_worker) is true and lease.secret is null
     for update;
     if not found then
         raise exception 'lease % is gone: its attempt has ended or was taken away', p_lease

@@ -78,6 +78,7 @@ begin
             order by lease.id
         loop
             begin
+                update dtsched.leases lease set secret = null where lease.id = v_lease.id and lease.secret is not null;
                 perform dtsched.finish_others(v_lease.worker_id, v_lease.others);
                 v_taken := v_taken || v_lease.id;
                 if coalesce(current_setting('dtsched.notify', true), '') <> 'off' then

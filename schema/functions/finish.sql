@@ -6,6 +6,8 @@
 -- "traceback"}?, "wait": step?}]. A retry without a delay waits retry_delay(); one whose attempts are used up fails. A snooze gives its
 -- attempt back; with "wait" it lasts as long as that sleep or wait of the job's (see start_sleep, await_event). A job whose cancellation was asked for while it ran ends cancelled, whatever its outcome.
 --
+-- A lease with a secret is left out too: only finish_lease(), which is shown it, ends that.
+--
 -- "(worker_id = …) is true" here and below keeps the planner on leases_pkey: by leases_worker_idx it would walk the worker's
 -- dead entries, three times the cost of everything else (measured).
 -- Locks: leases by id, limit keys sorted, jobs by id, keys sorted, then what release_children and cancel_descendants take, and
@@ -37,7 +39,7 @@ begin
         with locked as materialized (  -- of both halves: one after the other would not be in id order
             select lease.limit_key
             from dtsched.leases lease
-            where lease.id = any (p_done || v_others) and (lease.worker_id = p_worker) is true
+            where lease.id = any (p_done || v_others) and (lease.worker_id = p_worker) is true and lease.secret is null
             order by lease.id
             for update
         )
@@ -50,7 +52,7 @@ begin
             where job.id = any (array(
                 select lease.job_id
                 from dtsched.leases lease
-                where lease.id = any (p_done || v_others) and (lease.worker_id = p_worker) is true))
+                where lease.id = any (p_done || v_others) and (lease.worker_id = p_worker) is true and lease.secret is null))
             order by job.id
             for no key update;
         end if;

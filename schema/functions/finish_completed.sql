@@ -22,7 +22,7 @@ begin
     if p_results is null then
         with gone as (
             delete from dtsched.leases lease
-            where lease.id = any (p_leases) and (lease.worker_id = p_worker) is true
+            where lease.id = any (p_leases) and (lease.worker_id = p_worker) is true and lease.secret is null
             returning lease.id, lease.job_id, lease.limit_key, lease.cancel_requested_at
         )
         select array_agg(gone.id), array_agg(gone.job_id order by gone.job_id),
@@ -43,7 +43,7 @@ begin
         gone as (
             delete from dtsched.leases lease
             using done
-            where lease.id = done.lease_id and (lease.worker_id = p_worker) is true
+            where lease.id = done.lease_id and (lease.worker_id = p_worker) is true and lease.secret is null
             returning lease.id, lease.job_id, lease.limit_key, lease.cancel_requested_at, done.result
         )
         select array_agg(gone.id), array_agg(gone.job_id order by gone.job_id),

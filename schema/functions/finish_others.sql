@@ -27,7 +27,7 @@ begin
     gone as (
         delete from dtsched.leases lease
         using other
-        where lease.id = other.lease and (lease.worker_id = p_worker) is true
+        where lease.id = other.lease and (lease.worker_id = p_worker) is true and lease.secret is null
         returning lease.id as lease_id, lease.job_id, lease.limit_key,
             lease.cancel_requested_at is not null or lease.gave_up_key and other.outcome in ('retry', 'snooze') as stopped,
             other.outcome, other.delay, other.error, other.wait

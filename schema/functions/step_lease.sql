@@ -13,7 +13,7 @@ begin
     select lease.job_id
     into v_job
     from dtsched.leases lease
-    where lease.id = p_lease and (lease.worker_id = p_worker) is true
+    where lease.id = p_lease and (lease.worker_id = p_worker) is true and lease.secret is null
     for key share;
     if not found then
         raise exception 'lease % is not held any more: its job was taken back, or has ended', coalesce(p_lease::text, 'null')
