@@ -196,6 +196,7 @@ class Polls:
         group.members -= 1
         if not group.members:
             self._groups = {key: one for key, one in self._groups.items() if one is not group}
+            self._stirred.set()
         if self._polls.get(poll.worker_id) is poll:
             del self._polls[poll.worker_id]
 
@@ -223,10 +224,9 @@ class Polls:
                 self._look(group, now)
                 turns += 1
         await self._let_go(now)
-        due = min((group.look_at for group in self._groups.values()), default=None)
-        if due is None:
-            return Round(turns, _KEEP_SECONDS if self._gates else _IDLE_SECONDS)
-        return Round(turns, max(0.001, due - monotonic()))
+        due = [group.look_at for group in self._groups.values()]
+        due += [gate.unused_since + _KEEP_SECONDS for gate in self._gates.values() if gate.unused_since is not None]
+        return Round(turns, max(0.001, min(due, default=now + _IDLE_SECONDS) - monotonic()))
 
     def _look(self, group: _Group, now: float) -> None:
         """Whatever was submitted before the queues' gates were settled is found by a turn that comes after that."""
