@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import Raw
 
-from dtsched.api.callers import Caller, caller_of
+from dtsched.api.callers import Caller, caller_of, queue_forbidden
 from dtsched.api.database import Database
 from dtsched.api.documentation import JSON, Answer, documented, own
 from dtsched.api.outcomes import outcome_of, report_of
@@ -262,7 +262,7 @@ def _check(given: GivenWorker, caller: Caller) -> None:
     if len(msgspec.json.encode(given.labels)) > MAX_LABELS_BYTES:
         raise Refused(INVALID, f"labels must be at most {MAX_LABELS_BYTES} bytes of JSON", field="labels")
     if caller.queues is not None and (others := set(given.queues) - set(caller.queues)):
-        raise Refused(INVALID, f"this API key is not for the queue {min(others)}", field="queues")
+        raise queue_forbidden(min(others))
 
 
 def _known(info: SystemInfo) -> dict[str, float]:
