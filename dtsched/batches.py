@@ -7,11 +7,11 @@ import msgspec
 
 from dtsched.checks import check_key
 from dtsched.errors import InvalidInput
-from dtsched.jobs import NewJob, Submitted, check, encode_batch
+from dtsched.jobs import Job, KeyOutcome, NewJob, Submitted, check, encode_batch
 
 T = TypeVar("T")
 
-ProblemCode: TypeAlias = Literal["invalid-input", "unknown-task", "key-held", "parent-refused"]
+ProblemCode: TypeAlias = Literal["invalid-input", "unknown-task", "key-held", "queue-forbidden", "parent-refused"]
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +60,33 @@ def answer(row: Sequence[Any]) -> Submitted | Refusal:
     if row[2] == "refused":
         return Refusal(code=row[3], error=row[4], field=row[5])
     return Submitted(id=row[0], created=row[1], outcome=row[2])
+
+
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request that submits is told of one of its jobs; `job` is all of it, where it was asked for."""
+
+    id: int | None
+    created: bool
+    outcome: KeyOutcome | Literal["refused"]
+    code: ProblemCode | None = None
+    error: str | None = None
+    field: str | None = None
+    job: Job | None = None
+
+
+class Request(NamedTuple):
+    """One that is answered once: under its caller's own `key`, for as long as `digest` is the same."""
+
+    caller: str
+    key: str
+    digest: bytes
+
+
+class Replayed(NamedTuple):
+    """`replayed`: the request had been answered before, and nothing was submitted."""
+
+    answers: list[Answered]
+    replayed: bool
 
 
 def _same(job: NewJob) -> NewJob:

@@ -22,6 +22,10 @@ class UnknownTask(InvalidInput):
     """Nobody knows a task of that name."""
 
 
+class QueueForbidden(InvalidInput):
+    """A job is for a queue that its submitter may not submit to."""
+
+
 class NotFound(DtschedError):
     """There is no such job."""
 
@@ -32,6 +36,14 @@ class Conflict(DtschedError):
     def __init__(self, message: str, *, problems: Mapping[int, str] | None = None) -> None:
         super().__init__(message)
         self.problems = problems or {}
+
+
+class RequestUnderWay(DtschedError):
+    """A request with this Idempotency-Key is under way: repeated in a moment, this one gets its answer."""
+
+
+class AnotherRequest(DtschedError):
+    """This Idempotency-Key was sent with another request before."""
 
 
 class WorkerLost(DtschedError):
@@ -82,6 +94,9 @@ BY_SQLSTATE: dict[str, type[DtschedError]] = {
     "JQ004": NotFound,
     "JQ005": WorkerLost,
     "JQ006": LeaseLost,
+    "JQ007": QueueForbidden,
+    "JQ010": RequestUnderWay,
+    "JQ011": AnotherRequest,
     "23505": Conflict,  # a key that is held, met by a plain INSERT
 }
 """The SQLSTATEs of the schema's functions, and the error each becomes."""

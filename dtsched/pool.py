@@ -76,7 +76,7 @@ class Pool:
         await self._close_idle(before=monotonic() - _IDLE_SECONDS)
         while self._idle:
             store, since = self._idle.pop()
-            if monotonic() - since < _TRUSTED_SECONDS or await _answers(store):
+            if (monotonic() - since < _TRUSTED_SECONDS and store.quiet) or await _answers(store):
                 return store
             await store.close()
             await self._close_idle()

@@ -3,11 +3,12 @@
 Args and results travel as encoded JSON and are never parsed here. Each call is one transaction.
 """
 
+import select
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from datetime import datetime, timedelta
-from typing import Any, LiteralString, NamedTuple, TypeVar, cast
+from typing import Any, Literal, LiteralString, NamedTuple, TypeVar, cast
 from uuid import UUID
 
 import msgspec
@@ -15,11 +16,11 @@ import psycopg
 
 from dtsched.answers import Outcome
 from dtsched.api_keys import KeyRecord, NewKey, Permit, Presented, Scope
-from dtsched.batches import Refusal, Wrong, answer, encode_part
+from dtsched.batches import Answered, ProblemCode, Refusal, Replayed, Request, Wrong, answer, encode_part
 from dtsched.connections import Connection, Row, connect, shut_down, translated
 from dtsched.errors import InvalidInput, SchemaMismatch, SchemaMissing
 from dtsched.filters import Filter
-from dtsched.jobs import Emitted, Job, NewJob, ParentResult, Submitted, encode
+from dtsched.jobs import Emitted, Job, KeyOutcome, NewJob, ParentResult, Submitted, encode
 from dtsched.limits import KeyLimit
 from dtsched.overview import (
     AttemptRecord,
@@ -52,6 +53,13 @@ LARGEST_ID = 2**63 - 1
 SUBMIT: LiteralString = "select id, created, outcome from dtsched.submit_many(%s::jsonb, %s)"
 SUBMIT_PARTLY: LiteralString = """select id, created, outcome, code, error, field
     from dtsched.submit_partly(%s::jsonb, %s, %s::jsonb)"""
+_SUBMIT_TO: LiteralString = "select id, created, outcome from dtsched.submit_many(%s::jsonb, %s, false, %s::text[])"
+_SUBMIT_PARTLY_TO: LiteralString = """select id, created, outcome, code, error, field
+    from dtsched.submit_partly(%s::jsonb, %s, %s::jsonb, %s::text[])"""
+_SUBMIT_GATHERED: LiteralString = """select id, created, outcome, code, error, field, job
+    from dtsched.submit_gathered(%s::jsonb, %s::jsonb)"""
+_SUBMIT_ONCE: LiteralString = """select answer, replayed
+    from dtsched.submit_once(%s::jsonb, %s::jsonb, %s, %s::text[], %s, %s, %s, %s)"""
 _JOB_COLUMNS: LiteralString = """id, queue, task, args, state, priority, run_at, attempt, max_attempts, timeout, key,
     limit_key, depends_on, tags, result, error, progress, worker_id, correlation_id, created_at, started_at,
     finished_at, workflow_id, skipped, deadline, key_until, result_expired_at"""
@@ -190,6 +198,13 @@ class Store:
         """False after an outage, or in the middle of what was given up."""
         return self._connection.pgconn.transaction_status == psycopg.pq.TransactionStatus.IDLE
 
+    @property
+    def quiet(self) -> bool:
+        """Nothing has come that was not asked for, as it does when the server ends the session."""
+        poll = select.poll()
+        poll.register(self._connection.fileno(), select.POLLIN)
+        return not poll.poll(0)
+
     def transaction(self) -> AbstractAsyncContextManager[object]:
         """All calls made inside are one transaction."""
         return self._connection.transaction()
@@ -201,17 +216,68 @@ class Store:
         """Raises SchemaMissing or SchemaMismatch unless the database speaks this program's contract."""
         check_contract(cast("int", (await self._row("select dtsched.version()"))[0]))
 
-    async def submit_many(self, jobs: Sequence[NewJob], *, check_tasks: bool = True) -> list[Submitted]:
-        """In the order given, all or none."""
-        rows = await self._rows(SUBMIT, encode(jobs).decode(), check_tasks)
+    async def submit_many(
+        self, jobs: Sequence[NewJob], *, check_tasks: bool = True, queues: Sequence[str] | None = None
+    ) -> list[Submitted]:
+        """In the order given, all or none. `queues` are those that the submitter may submit to (None: all)."""
+        rows = await self._rows(_SUBMIT_TO, encode(jobs).decode(), check_tasks, _listed(queues))
         return [Submitted(id=row[0], created=row[1], outcome=row[2]) for row in rows]
 
     async def submit_partly(
-        self, entries: Sequence[NewJob | Wrong], *, check_tasks: bool = True
+        self, entries: Sequence[NewJob | Wrong], *, check_tasks: bool = True, queues: Sequence[str] | None = None
     ) -> list[Submitted | Refusal]:
-        """In the order given, those that can be."""
+        """In the order given, those that can be. `queues` are those that the submitter may submit to (None: all)."""
         jobs, problems = encode_part(entries)
-        return [answer(row) for row in await self._rows(SUBMIT_PARTLY, jobs, check_tasks, problems)]
+        rows = await self._rows(_SUBMIT_PARTLY_TO, jobs, check_tasks, problems, _listed(queues))
+        return [answer(row) for row in rows]
+
+    async def submit_gathered(self, jobs: Sequence[bytes], queues: Sequence[Sequence[str] | None]) -> list[Answered]:
+        """Encoded jobs of several submitters, each as if alone, with the queues that its submitter may submit to (None:
+        all). None has a key, depends_on or a workflow."""
+        limited = _json(queues) if any(given is not None for given in queues) else None
+        rows = await self._rows(_SUBMIT_GATHERED, (b"[" + b",".join(jobs) + b"]").decode(), limited)
+        return [
+            Answered(
+                id=row[0], created=row[1], outcome=row[2], code=row[3], error=row[4], field=row[5], job=_job(row[6])
+            )
+            for row in rows
+        ]
+
+    async def submit_once(
+        self,
+        entries: Sequence[NewJob | Wrong],
+        *,
+        partial: bool = False,
+        whole: bool = False,
+        queues: Sequence[str] | None = None,
+        request: Request | None = None,
+        check_tasks: bool = True,
+    ) -> Replayed:
+        """What one request submits, all or none, or with `partial` those that can be; `whole`: with the jobs. With
+        `request`, what the first one of that key and digest was answered, within a day."""
+        jobs, problems = encode_part(entries)
+        caller, key, digest = request or ("", None, None)
+        row = await self._row(
+            _SUBMIT_ONCE,
+            jobs,
+            problems if partial else None,
+            whole,
+            _listed(queues),
+            caller,
+            key,
+            digest,
+            check_tasks,
+        )
+        return Replayed([_answered(told) for told in msgspec.json.decode(row[0], type=list[_Told])], row[1])
+
+    async def job_of_key(self, key: str, queues: Sequence[str] | None = None) -> int | None:
+        """The job that holds it, if it is of one of these queues (None: of any)."""
+        rows = await self._rows("select dtsched.job_of_key(%s, %s::text[])", key, _listed(queues))
+        return rows[0][0] if rows else None
+
+    async def forget_answers(self, limit: int = 1000) -> int:
+        """How many remembered answers were deleted, because their day is over."""
+        return cast("int", (await self._row("select dtsched.forget_answers(%s)", limit))[0])
 
     async def job(self, job_id: int) -> Job | None:
         if job_id > LARGEST_ID:
@@ -364,13 +430,19 @@ class Store:
         return cast("int", (await self._row("select dtsched.create_workflow(%s)", name))[0])
 
     async def submit_workflow(
-        self, workflow: int | str, jobs: Sequence[NewJob], *, check_tasks: bool = True
+        self,
+        workflow: int | str,
+        jobs: Sequence[NewJob],
+        *,
+        check_tasks: bool = True,
+        queues: Sequence[str] | None = None,
     ) -> tuple[int, list[Submitted]]:
-        """All or none: the jobs, and with a name instead of an id the workflow that they are to belong to."""
+        """All or none: the jobs, and with a name instead of an id the workflow that they are to belong to. `queues` as
+        in submit_many()."""
         async with self.transaction():
             workflow_id = workflow if isinstance(workflow, int) else await self.create_workflow(workflow)
             members = [msgspec.structs.replace(job, workflow=workflow_id) for job in jobs]
-            return workflow_id, await self.submit_many(members, check_tasks=check_tasks)
+            return workflow_id, await self.submit_many(members, check_tasks=check_tasks, queues=queues)
 
     async def workflow(self, workflow_id: int) -> WorkflowRecord | None:
         if workflow_id > LARGEST_ID:
@@ -874,6 +946,38 @@ def to_job(row: Row) -> Job:
     return Job(**values)
 
 
+class _Told(msgspec.Struct, frozen=True):
+    """Answered, with its job as it came."""
+
+    id: int | None
+    created: bool
+    outcome: KeyOutcome | Literal["refused"]
+    code: ProblemCode | None = None
+    error: str | None = None
+    field: str | None = None
+    job: msgspec.Raw = msgspec.Raw(b"null")
+
+
+def _answered(told: _Told) -> Answered:
+    return Answered(
+        id=told.id,
+        created=told.created,
+        outcome=told.outcome,
+        code=told.code,
+        error=told.error,
+        field=told.field,
+        job=_job(told.job),
+    )
+
+
+def _job(raw: bytes | msgspec.Raw | None) -> Job | None:
+    """None also for one that Python cannot hold, see _decoded()."""
+    try:
+        return None if raw is None else msgspec.json.decode(raw, type=Job | None)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+
+
 def _decoded(raw: bytes | None) -> Any:
     """What a plain INSERT brought in and Python cannot hold (a number of 5,000 digits, 10,000 levels) stays encoded:
     one such row must not hide the others."""
@@ -895,6 +999,10 @@ def _json(value: object) -> str:
 def _ids(ids: Sequence[int]) -> str:
     """An array literal: psycopg picks the type by the largest number, and a new type is a new prepared statement."""
     return "{" + ",".join(map(str, ids)) + "}"
+
+
+def _listed(queues: Sequence[str] | None) -> list[str] | None:
+    return None if queues is None else list(queues)
 
 
 def _names(names: Sequence[str]) -> str:

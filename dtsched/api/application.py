@@ -15,10 +15,12 @@ from dtsched.api.actions import cancel_job, delete_job, edit_job, reschedule_job
 from dtsched.api.authority import Authority
 from dtsched.api.background import maintained
 from dtsched.api.by_ids import act_on_jobs, list_ids
+from dtsched.api.by_key import get_job_by_key
 from dtsched.api.clock import get_now
 from dtsched.api.database import Database, Questions, database_of
 from dtsched.api.events import emit_event, get_steps
 from dtsched.api.front_door import FrontDoor, method_of, request_id_of
+from dtsched.api.gathering import Gatherer
 from dtsched.api.health import livez, readyz
 from dtsched.api.http_workers import (
     claim_jobs,
@@ -77,6 +79,7 @@ HANDLERS = [
     submit_job,
     submit_batch,
     list_jobs,
+    get_job_by_key,
     get_job,
     get_result,
     get_attempts,
@@ -170,6 +173,7 @@ def create_app(settings: Settings, *, hosts: Collection[str] = (), keyless: bool
     """`hosts` are the names, besides those of loopback, by which requests may call this server. `keyless` lets in who
     has no key, as long as none was ever made."""
     questions = Questions(Client(settings.require_dsn(), role="api"))
+    gatherer = Gatherer(settings.require_dsn())
     figures = Figures(questions)
     polls = Polls(questions, settings.require_dsn(), poll_seconds=settings.poll)
     pages = Pages(describe(HANDLERS))
@@ -177,11 +181,13 @@ def create_app(settings: Settings, *, hosts: Collection[str] = (), keyless: bool
     @asynccontextmanager
     async def connected(_: Litestar) -> AsyncGenerator[None]:
         await questions.open()
+        await gatherer.open()
         try:
             async with maintained(settings):
                 yield
         finally:
             await polls.close()
+            await gatherer.close()
             await questions.close()
 
     def database(scope: Scope) -> Database:
@@ -191,6 +197,7 @@ def create_app(settings: Settings, *, hosts: Collection[str] = (), keyless: bool
         route_handlers=HANDLERS,
         dependencies={
             "database": Provide(database, sync_to_thread=False),
+            "gatherer": Provide(lambda: gatherer, sync_to_thread=False),
             "figures": Provide(lambda: figures, sync_to_thread=False),
             "polls": Provide(lambda: polls, sync_to_thread=False),
             "lease_seconds": Provide(lambda: settings.lease, sync_to_thread=False),

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from itertools import groupby
 from types import UnionType
-from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 from uuid import UUID
 
 import msgspec
@@ -63,6 +63,10 @@ TAGS = {
 }
 
 HEADERS: dict[str, tuple[str, Any]] = {
+    "Idempotency-Replayed": (
+        "This is the answer that the first request with the Idempotency-Key was given.",
+        Literal["true"],
+    ),
     "Link": ("The address of the next page, as rel=next.", str),
     "Location": ("Where to find it.", str),
     "Preference-Applied": ("What was heeded of the request's Prefer.", str),
@@ -84,6 +88,10 @@ PARAMETERS: dict[str, tuple[str, Any]] = {
     "lease_id": ("The id of a lease.", Annotated[int, Meta(ge=1, le=2**63 - 1, examples=[1])]),
     "job_id": ("The id of a job.", Annotated[int, Meta(ge=1, le=2**63 - 1, examples=[1])]),
     "workflow_id": ("The id of a workflow.", Annotated[int, Meta(ge=1, le=2**63 - 1, examples=[1])]),
+    "job_key": (
+        "The key of a job, percent-encoded.",
+        Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,255}$", examples=["order-42"])],
+    ),
     "key": (
         "A limit key, percent-encoded.",
         Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,255}$", examples=["tenant-7"])],
@@ -108,7 +116,7 @@ SECURITY = {
     "operate and read-args include read.",
 }
 
-_SOMETIMES = {"Link", "Preference-Applied", "RateLimit", "RateLimit-Policy"}
+_SOMETIMES = {"Idempotency-Replayed", "Link", "Preference-Applied", "RateLimit", "RateLimit-Policy"}
 _OF_ALL = (MALFORMED, FORBIDDEN, TOO_SLOW, HEAD_TOO_LARGE, INTERNAL, CONNECTIONS)
 _OF_BODIES = (TOO_LARGE, MEDIA, INVALID)
 

@@ -10,9 +10,12 @@ from msgspec import UNSET, Struct, UnsetType
 from dtsched.api.bodies import MAX_BATCH_BODY_BYTES, MAX_BODY_BYTES, MAX_HEAD_BYTES, MAX_HEADERS, MalformedBody
 from dtsched.connections import is_outage, is_transient
 from dtsched.errors import (
+    AnotherRequest,
     Conflict,
     InvalidInput,
     NotFound,
+    QueueForbidden,
+    RequestUnderWay,
     SchemaMismatch,
     SchemaMissing,
     UnknownTask,
@@ -94,6 +97,25 @@ KEY_HELD = Kind(
     HTTPStatus.CONFLICT,
     "Another job holds the key",
     "Nothing was written: wait until the key is free, or send on_conflict keep, replace or supersede.",
+)
+QUEUE_FORBIDDEN = Kind(
+    "queue-forbidden",
+    HTTPStatus.FORBIDDEN,
+    "The API key is not for this queue",
+    "Nothing was written: name a queue that the key is for, or use another key.",
+)
+UNDER_WAY = Kind(
+    "request-under-way",
+    HTTPStatus.CONFLICT,
+    "The first request with this Idempotency-Key has not been answered yet",
+    "Send the request again after the seconds in Retry-After: it will get the answer of the first.",
+    retry_after_seconds=1,
+)
+ANOTHER_REQUEST = Kind(
+    "idempotency-key-reused",
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    "The Idempotency-Key belongs to another request",
+    "Nothing was written: send exactly the first request again, or a new one under a new key.",
 )
 DECLARED = Kind(
     "schedule-declared",
@@ -249,7 +271,11 @@ def refusal(error: Exception) -> Refused:
         case MalformedBody():
             return Refused(MALFORMED, str(error))
         case InvalidInput():
-            return Refused(UNKNOWN_TASK if isinstance(error, UnknownTask) else INVALID, str(error), field=error.field)
+            return Refused(kind_of(error), str(error), field=error.field)
+        case RequestUnderWay():
+            return Refused(UNDER_WAY, str(error), field="idempotency-key")
+        case AnotherRequest():
+            return Refused(ANOTHER_REQUEST, str(error), field="idempotency-key")
         case NotFound():
             return Refused(NOT_FOUND, str(error))
         case WorkerLost():
@@ -267,6 +293,11 @@ def refusal(error: Exception) -> Refused:
             return Refused(UNREACHABLE, "the database does not answer, or does not let this server in")
         case _:
             return Refused(INTERNAL, "something went wrong that was not foreseen")
+
+
+def kind_of(error: InvalidInput) -> Kind:
+    kinds: dict[type[InvalidInput], Kind] = {UnknownTask: UNKNOWN_TASK, QueueForbidden: QUEUE_FORBIDDEN}
+    return kinds.get(type(error), INVALID)
 
 
 def document(refused: Refused, request_id: str) -> Problem:

@@ -119,8 +119,16 @@ def query_of(request: ApiRequest, kind: type[T], shapes: dict[str, str], *, numb
 
 async def object_of(request: ApiRequest) -> dict[str, object]:
     """The body, which has to be one JSON object."""
+    return await parsed(await encoded_of(request))
+
+
+async def encoded_of(request: ApiRequest) -> bytes:
+    """The body as it came, which has to be JSON."""
     require_json(request)
-    raw = await body_of(request, MAX_BODY_BYTES)
+    return await body_of(request, MAX_BODY_BYTES)
+
+
+async def parsed(raw: bytes) -> dict[str, object]:
     return parse(raw) if len(raw) < _LARGE_BYTES else await asyncio.to_thread(parse, raw)
 
 

@@ -12,19 +12,32 @@ from litestar.di import NamedDependency
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from dtsched.api.bodies import MAX_BATCH_BODY_BYTES, MAX_BATCH_JOBS, parse_batch
-from dtsched.api.callers import Caller, caller_of, require_queues, visible
+from dtsched.api.callers import Caller, caller_of, visible
 from dtsched.api.database import Database
 from dtsched.api.documentation import JSON, Answer, documented, own
+from dtsched.api.gathering import Gatherer
+from dtsched.api.idempotency import IdempotencyKey, replay, request_of
 from dtsched.api.preferences import Prefer, applied, disconnected, wait_of
-from dtsched.api.problems import INVALID, KEY_HELD, MALFORMED, UNKNOWN_TASK, FieldError, Refused
-from dtsched.api.requests import ApiRequest, body_of, convert, object_of, query_of, require_json
+from dtsched.api.problems import (
+    ANOTHER_REQUEST,
+    INVALID,
+    KEY_HELD,
+    MALFORMED,
+    QUEUE_FORBIDDEN,
+    UNDER_WAY,
+    UNKNOWN_TASK,
+    FieldError,
+    Refused,
+    kind_of,
+)
+from dtsched.api.requests import ApiRequest, body_of, convert, encoded_of, parsed, query_of, require_json
 from dtsched.api.shapes import BatchBody, JobBody
-from dtsched.batches import ProblemCode, Refusal, Wrong, unless_wrong
+from dtsched.batches import Answered, ProblemCode, Wrong, unless_wrong
 from dtsched.checks import shown
 from dtsched.connections import is_outage, is_transient
 from dtsched.correlation import correlate, correlate_part
-from dtsched.errors import Conflict, InvalidInput, NotFound, UnknownTask
-from dtsched.jobs import Job, KeyOutcome, NewJob, ParentEdge, Submitted, refused
+from dtsched.errors import Conflict, InvalidInput, NotFound
+from dtsched.jobs import Job, KeyOutcome, NewJob, ParentEdge, Submitted, check, refused
 
 BATCH_SECONDS = 60.0  # for a body of 16 MiB to arrive
 
@@ -95,39 +108,64 @@ class BatchAccepted(Struct, frozen=True):
         "jobs",
         own("submit"),
         {
-            201: Answer(Job | Accepted, ["Location", "Preference-Applied"]),
-            200: Answer(Job | Accepted, ["Location", "Preference-Applied"]),
+            201: Answer(Job | Accepted, ["Location", "Preference-Applied", "Idempotency-Replayed"]),
+            200: Answer(Job | Accepted, ["Location", "Preference-Applied", "Idempotency-Replayed"]),
         },
         body={JSON: JobBody},
-        headers={"Prefer": Prefer},
-        problems=[UNKNOWN_TASK, KEY_HELD],
+        headers={"Prefer": Prefer, "Idempotency-Key": IdempotencyKey},
+        problems=[UNKNOWN_TASK, KEY_HELD, QUEUE_FORBIDDEN, UNDER_WAY, ANOTHER_REQUEST],
     ),
 )
-async def submit_job(request: ApiRequest, database: NamedDependency[Database]) -> Response[Job | Accepted]:
-    """201 with the new job, or 200 with the one that has its key, as it was or with the new values (`on_conflict`)."""
+async def submit_job(
+    request: ApiRequest, database: NamedDependency[Database], gatherer: NamedDependency[Gatherer]
+) -> Response[Job | Accepted]:
+    """201 with the new job, or 200 with the one that has its key, as it was or with the new values (`on_conflict`).
+    With an Idempotency-Key the same request has the first answer again, if it does not ask to wait."""
     seconds, caller = wait_of(request), caller_of(request)
-    job = convert(await object_of(request), NewJob, _SHAPES)
-    require_queues(caller, [job.queue])
-    try:
-        (submitted,) = await database.ask(database.client.submit_many([job]))
-    except Conflict as error:
-        raise Refused(KEY_HELD, str(error), field="key") from error
-    try:
-        answer: Job | Accepted = await database.wait(submitted.id, seconds or 0, unless=partial(disconnected, request))
-        answer = _shown(caller, answer, job, created=submitted.created)
-    except Exception as error:
-        if not isinstance(error, NotFound) and not is_outage(error) and not is_transient(error):
-            raise
-        answer = Accepted(submitted.id)  # it is committed: a 503 would have it submitted again
+    raw = await encoded_of(request)
+    once = request_of(request, raw)
+    (job,) = correlate([check(convert(await parsed(raw), NewJob, _SHAPES))])
+    answered = None if once else await gatherer.submit(job, caller.queues)
+    replayed = False
+    if answered is None:
+        try:
+            (answered,), replayed = await database.store(
+                lambda store: store.submit_once([job], whole=True, queues=caller.queues, request=once)
+            )
+        except Conflict as error:
+            raise Refused(KEY_HELD, str(error), field="key") from error
+    submitted = _submitted(answered)
+    found = answered.job if not seconds else None
+    if found is None:
+        found = await _read_back(request, database, submitted, seconds or 0)
     return Response(
-        answer,
-        status_code=201 if submitted.created else 200,
-        headers={"location": f"/v1/jobs/{submitted.id}", **applied(seconds)},
+        _shown(caller, found, job, created=answered.created),
+        status_code=201 if answered.created else 200,
+        headers={"location": f"/v1/jobs/{submitted}", **applied(seconds), **replay(replayed)},
     )
 
 
-def _shown(caller: Caller, found: Job, given: NewJob, *, created: bool) -> Job | Accepted:
+def _submitted(answered: Answered) -> int:
+    """Its id, or why it was refused."""
+    if answered.id is not None:
+        return answered.id
+    kinds = {"unknown-task": UNKNOWN_TASK, "key-held": KEY_HELD, "queue-forbidden": QUEUE_FORBIDDEN}
+    raise Refused(kinds.get(answered.code or "", INVALID), answered.error or "", field=answered.field)
+
+
+async def _read_back(request: ApiRequest, database: Database, job_id: int, seconds: int) -> Job | Accepted:
+    try:
+        return await database.wait(job_id, seconds, unless=partial(disconnected, request))
+    except Exception as error:
+        if not isinstance(error, NotFound) and not is_outage(error) and not is_transient(error):
+            raise
+        return Accepted(job_id)  # it is committed: a 503 would have it submitted again
+
+
+def _shown(caller: Caller, found: Job | Accepted, given: NewJob, *, created: bool) -> Job | Accepted:
     """Whoever submits a job sees the args that were sent; of a job that had its key already, no more than others do."""
+    if isinstance(found, Accepted):
+        return found
     if created:
         return found if caller.may("read-args") else structs.replace(visible(caller, found), args=given.args)
     return visible(caller, found) if caller.sees(found.queue) else Accepted(found.id)
@@ -139,10 +177,14 @@ def _shown(caller: Caller, found: Job, given: NewJob, *, created: bool) -> Job |
     opt=documented(
         "jobs",
         own("submit"),
-        {201: BatchAccepted, 200: BatchAccepted},
+        {
+            201: Answer(BatchAccepted, ["Idempotency-Replayed"]),
+            200: Answer(BatchAccepted, ["Idempotency-Replayed"]),
+        },
         body={JSON: BatchBody},
         query=HowToSubmit,
-        problems=[UNKNOWN_TASK, KEY_HELD],
+        headers={"Idempotency-Key": IdempotencyKey},
+        problems=[UNKNOWN_TASK, KEY_HELD, QUEUE_FORBIDDEN, UNDER_WAY, ANOTHER_REQUEST],
     ),
 )
 async def submit_batch(request: ApiRequest, database: NamedDependency[Database]) -> Response[BatchAccepted]:
@@ -152,21 +194,21 @@ async def submit_batch(request: ApiRequest, database: NamedDependency[Database])
     check_tasks = tasks_are_checked(request)
     require_json(request)
     raw = await body_of(request, MAX_BATCH_BODY_BYTES, seconds=BATCH_SECONDS)
+    once = request_of(request, raw)
+    queues = caller_of(request).queues
     entries, partial = await asyncio.to_thread(_entries_of, raw)
-    require_queues(caller_of(request), [job.queue for job in entries if isinstance(job, NewJob)])
-    if partial:
-        answers = await database.store(
-            lambda store: store.submit_partly(correlate_part(entries), check_tasks=check_tasks)
+    jobs = [] if partial else _all_right(entries)
+    sent = correlate_part(entries if partial else jobs)
+    try:
+        answers, replayed = await database.store(
+            lambda store: store.submit_once(sent, partial=partial, queues=queues, request=once, check_tasks=check_tasks)
         )
-    else:
-        jobs = _all_right(entries)
-        try:
-            answers = await database.store(lambda store: store.submit_many(correlate(jobs), check_tasks=check_tasks))
-        except (InvalidInput, Conflict) as error:
-            raise batch_refusal(error, jobs) from error
+    except (InvalidInput, Conflict) as error:
+        raise batch_refusal(error, jobs) from error
     return Response(
         BatchAccepted([entry_of(one) for one in answers]),
         status_code=201 if any(one.created for one in answers) else 200,
+        headers=replay(replayed),
     )
 
 
@@ -188,10 +230,10 @@ def batch_refusal(error: InvalidInput | Conflict, jobs: Sequence[NewJob]) -> Exc
     return Refused(KEY_HELD, str(error), field=path, errors=_errors(error))
 
 
-def entry_of(answer: Submitted | Refusal) -> BatchEntry:
-    if isinstance(answer, Submitted):
+def entry_of(answer: Answered | Submitted) -> BatchEntry:
+    if isinstance(answer, Submitted) or answer.outcome != "refused":
         return BatchEntry(answer.id, answer.created, answer.outcome)
-    return BatchEntry(None, False, "refused", answer.code, answer.error, answer.field)
+    return BatchEntry(None, False, "refused", answer.code or UNSET, answer.error or UNSET, answer.field)
 
 
 def _entries_of(raw: bytes) -> tuple[list[NewJob | Wrong], bool]:
@@ -253,8 +295,7 @@ def _field_of(sentence: str) -> str | None:
 def _numbered(error: InvalidInput, jobs: Sequence[NewJob]) -> InvalidInput | Refused:
     """What the database says of a batch: it knows the number of the job, but not where only the commit shows it."""
     if found := _NUMBER.match(str(error)):
-        kind = UNKNOWN_TASK if isinstance(error, UnknownTask) else INVALID
-        return Refused(kind, str(error), field=_path(int(found[1]), error.field), errors=_errors(error))
+        return Refused(kind_of(error), str(error), field=_path(int(found[1]), error.field), errors=_errors(error))
     parent = _MISSING_PARENT.match(str(error))
     workflow = _MISSING_WORKFLOW.match(str(error))
     number = next(

@@ -13,6 +13,7 @@ from msgspec.structs import asdict
 
 from dtsched.api.bodies import DEPTH_OF_JOBS, MAX_BATCH_BODY_BYTES, MAX_DEPTH, parse
 from dtsched.api.by_ids import JobOutcome
+from dtsched.api.callers import caller_of
 from dtsched.api.database import Database
 from dtsched.api.documentation import JSON, documented, own
 from dtsched.api.problems import INVALID, KEY_HELD, UNKNOWN_TASK
@@ -89,11 +90,12 @@ async def create_workflow(request: ApiRequest, database: NamedDependency[Databas
     require_json(request)
     raw = await body_of(request, MAX_BATCH_BODY_BYTES, seconds=BATCH_SECONDS)
     given, jobs = await asyncio.to_thread(_read_new, raw)
+    queues = caller_of(request).queues
 
     async def create(store: Store) -> MadeWorkflow:
         if not jobs:
             return MadeWorkflow(**asdict(await _workflow(store, await store.create_workflow(given.name))))
-        workflow_id, submitted = await store.submit_workflow(given.name, jobs, check_tasks=check_tasks)
+        workflow_id, submitted = await store.submit_workflow(given.name, jobs, check_tasks=check_tasks, queues=queues)
         made = await _workflow(store, workflow_id)
         return MadeWorkflow(**asdict(made), submitted=[entry_of(one) for one in submitted])
 

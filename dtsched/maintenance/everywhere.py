@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import Callable
 from uuid import UUID
 
+from dtsched.maintenance.answers import RememberedAnswers
 from dtsched.maintenance.chores import Chores
 from dtsched.maintenance.events import Events
 from dtsched.maintenance.expire import Expire
@@ -34,6 +35,7 @@ class Everywhere:
             "partitions": Partitions(link).run_once,
             "rollup": RollUp(link).run_once,
             "keys": ExpiredKeys(link).run_once,
+            "answers": RememberedAnswers(link).run_once,
             "events": Events(link).run_once,
             "schedules": Schedules(link).run_once,
             "prune": Prune(link).run_once,

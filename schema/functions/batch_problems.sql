@@ -1,13 +1,13 @@
 -- What is wrong with the jobs of a batch, as far as can be seen before one tries: a row for each wrong job by its number, from
--- 1, with the problem's name (invalid-input, unknown-task, key-held, parent-refused), the field and a sentence. p_known are
--- problems that are known already, by number, as objects of code, field and problem. Of what it does not find (circles, keys
+-- 1, with the problem's name (invalid-input, unknown-task, key-held, queue-forbidden, parent-refused), the field and a sentence. p_known are
+-- problems that are known already, by number, as objects of code, field and problem; p_queues is submit_many's. Of what it does not find (circles, keys
 -- that rivals take just now) the submission itself tells.
 --
 -- Who depends on a job of the batch that is wrong is wrong too; a key means the first job of the batch that has it. With
 -- on_conflict reject, a key that an earlier job of the batch wants is held, unless that one is wrong in itself or for the
 -- sake of its parents, or its key is held by a job that is there already.
 -- Reads keys_pkey, jobs_pkey, workflows_pkey. Locks: none.
-create or replace function dtsched.batch_problems(p_jobs jsonb, p_check_tasks boolean, p_known jsonb default '{}')
+create or replace function dtsched.batch_problems(p_jobs jsonb, p_check_tasks boolean, p_known jsonb default '{}', p_queues text[] default null)
 returns table (n integer, code text, field text, problem text)
 language plpgsql stable
 set search_path = pg_catalog, dtsched, pg_temp
@@ -37,6 +37,8 @@ begin
         when p_check_tasks and not exists (select from dtsched.tasks task where task.name = given.job ->> 'task')
             and exists (select from dtsched.tasks)
             then dtsched.problem('unknown-task', 'task', dtsched.unknown_task(given.job ->> 'task'))
+        when p_queues is not null and dtsched.queue_problem(given.job, p_queues) is not null
+            then dtsched.problem('queue-forbidden', 'queue', dtsched.queue_problem(given.job, p_queues))
         when given.job ->> 'workflow' is not null
             and not exists (select from dtsched.workflows workflow where workflow.id = (given.job ->> 'workflow')::bigint)
             then dtsched.problem('invalid-input', 'workflow',
@@ -69,10 +71,15 @@ begin
             select edge.child, edge.place, case
                 when edge.entry > v_count then format('depends_on names entry %s, and there %s: entries count from 1',
                     edge.entry, case when v_count = 1 then 'is 1 job' else format('are %s jobs', v_count) end)
-                when edge.key is not null and not v_numbers ? edge.key and dtsched.holder_of(edge.key) is null
+                when edge.key is not null and not v_numbers ? edge.key
+                    and (dtsched.holder_of(edge.key) is null
+                         or p_queues is not null
+                             and dtsched.strange_holder(edge.key, dtsched.holder_of(edge.key), p_queues) is not null)
                     then format('depends_on names the key %s, which no unfinished job has: give the id of the job',
                                 dtsched.shown(to_jsonb(edge.key)))
-                when edge.id is not null and not exists (select from dtsched.jobs job where job.id = edge.id)
+                when edge.id is not null and not exists (
+                        select from dtsched.jobs job
+                        where job.id = edge.id and (p_queues is null or job.queue = any (p_queues)))
                     then format('depends_on names job %s, which does not exist', edge.id) end as problem
             from edge
         )
@@ -85,6 +92,16 @@ begin
             coalesce(array_agg(edge.parent) filter (where edge.parent is not null), '{}')
         into v_found, v_children, v_parents
         from (select distinct edge.child, coalesce(edge.entry, (v_numbers ->> edge.key)::integer) as parent from edge) edge;
+        v_wrong := dtsched.with_dependents(dtsched.with_problems(v_wrong, v_found), v_children, v_parents);
+    end if;
+
+    if p_queues is not null and v_numbers <> '{}' then
+        select jsonb_object_agg(held.n, dtsched.problem('key-held', 'key', held.problem))
+        into v_found
+        from (select given.n, dtsched.strange_holder(given.job ->> 'key', dtsched.holder_of(given.job ->> 'key'), p_queues) as problem
+              from jsonb_array_elements(p_jobs) with ordinality as given (job, n)
+              where v_wrong[given.n] is null and given.job ->> 'key' is not null) held
+        where held.problem is not null;
         v_wrong := dtsched.with_dependents(dtsched.with_problems(v_wrong, v_found), v_children, v_parents);
     end if;
 

@@ -18,13 +18,15 @@
 --
 -- p_check_tasks refuses tasks that no worker has ever declared, as long as any has been declared. p_partial has the jobs that
 -- are right submitted though others are wrong: see submit_partly(), which also says what code, field and error are then.
+-- p_queues are the queues that the submitter may submit to and see (null: all): a job of another queue is refused with JQ007, one
+-- that depends on a job of another queue as if that were missing, and one whose key a job of another queue holds as with reject.
 --
 -- Raises JQ001 for what is wrong with a job, JQ002 for an unknown task and JQ003 for a key that is held, each in one
 -- sentence that begins with the number of the job, from 1, when there are several; nothing is written then. The detail has
 -- a line for each job that is wrong, if there are several, the first 20. Locks: keys in sorted order, and nothing else that
 -- submitters share; with replace and supersede, take_keys_by_mode's.
 create or replace function dtsched.submit_many(
-    p_jobs jsonb, p_check_tasks boolean default true, p_partial boolean default false)
+    p_jobs jsonb, p_check_tasks boolean default true, p_partial boolean default false, p_queues text[] default null)
 returns table (id bigint, created boolean, error text, outcome text, code text, field text)
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
@@ -53,18 +55,19 @@ begin
     if p_partial then
         return query
         select partly.id, partly.created, partly.error, partly.outcome, partly.code, partly.field
-        from dtsched.submit_partly(p_jobs, p_check_tasks) partly;
+        from dtsched.submit_partly(p_jobs, p_check_tasks, '{}', p_queues) partly;
         return;
     end if;
     v_count := jsonb_array_length(p_jobs);
-    if exists (select from jsonb_array_elements(p_jobs) job where dtsched.job_problem(job) is not null)
+    if p_queues is not null
+        or exists (select from jsonb_array_elements(p_jobs) job where dtsched.job_problem(job) is not null)
         or p_check_tasks
             and exists (select from dtsched.tasks)
             and exists (
                 select from jsonb_array_elements(p_jobs) job
                 where not exists (select from dtsched.tasks task where task.name = job ->> 'task'))
     then
-        perform dtsched.refuse_batch(p_jobs, p_check_tasks);
+        perform dtsched.refuse_batch(p_jobs, p_check_tasks, p_queues);
     end if;
 
     if jsonb_path_exists(p_jobs, '$[*].workflow') then
@@ -87,9 +90,10 @@ begin
         if jsonb_path_exists(p_jobs, '$[*].on_conflict ? (@ != null && @ != "keep")') then
             select taken.holders, taken.outcomes, taken.jobs, taken.untils
             into v_holders, v_outcomes, p_jobs, v_untils
-            from dtsched.take_keys_by_mode(p_jobs, v_keys, v_ids, v_untils) taken;
+            from dtsched.take_keys_by_mode(p_jobs, v_keys, v_ids, v_untils, p_queues) taken;
         else
             v_holders := dtsched.take_keys(v_keys, v_ids, v_untils);
+            perform dtsched.refuse_strange_holders(v_keys, v_ids, v_holders, p_queues);
         end if;
     end if;
     v_parents := dtsched.keyed_parents(p_jobs, v_ids, v_holders);
@@ -131,6 +135,7 @@ begin
     left join dtsched.queues queue on queue.name = coalesce(given.job ->> 'queue', task.settings ->> 'queue', 'default')
     where v_holders[given.n] = v_ids[given.n]
     order by given.n;
+    perform dtsched.refuse_strange_parents(v_ids, p_queues);
     return query
     select holder.id, holder.id = v_ids[holder.n], null::text,
         coalesce(v_outcomes[holder.n], case when holder.id = v_ids[holder.n] then 'created' else 'kept' end), null::text, null::text

@@ -7,13 +7,14 @@
 -- Keys are taken with nothing in hand; then the rows of the holders are, and of the parents that link_parents will lock, each
 -- waited for 0.3 s at most, after which everything is let go and taken anew: whoever holds such a row may be waiting for
 -- one of our keys. So this waits as long as somebody holds the row of a holder, or until the caller's lock_timeout has
--- passed, or a minute, and raises lock_not_available then. Raises JQ003 for a key that is held, as on_conflict reject asks.
+-- passed, or a minute, and raises lock_not_available then. Raises JQ003 for a key that is held, as on_conflict reject asks, or by a job of none of p_queues.
 -- Locks: take_keys's; then settle_keys's.
 create or replace function dtsched.take_keys_by_mode(
     p_jobs jsonb,
     p_keys text[],
     p_ids bigint[],
     p_untils timestamptz[],
+    p_queues text[],
     out holders bigint[],
     out outcomes text[],
     out jobs jsonb,
@@ -39,6 +40,7 @@ begin
             if array_position(holders, null) is not null or v_now_over is not null then
                 raise exception 'a holder ended in between, or has ended long ago' using errcode = 'JQ009';
             end if;
+            perform dtsched.refuse_strange_holders(p_keys, p_ids, holders, p_queues);
             v_settling := true;
             select settled.holders, settled.outcomes, settled.jobs, settled.untils
             into holders, outcomes, jobs, untils

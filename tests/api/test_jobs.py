@@ -84,7 +84,7 @@ async def test_a_committed_job_is_acknowledged_even_if_it_cannot_be_read_back(ap
     admin = connect()
     with admin.transaction():
         admin.execute("lock table dtsched.results")  # which a submission leaves alone, and a reader needs
-        answer = await api.post("/v1/jobs", json={"task": "echo"})
+        answer = await api.post("/v1/jobs", json={"task": "echo"}, headers={"prefer": "wait=1"})
     ((job_id,),) = connect().execute("select id from dtsched.jobs").fetchall()
     assert (answer.status_code, answer.json()) == (201, {"id": job_id})
 

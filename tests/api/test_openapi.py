@@ -304,6 +304,17 @@ REQUESTS = [
     Asked("POST", "/v1/jobs/batch", 400, body={"jobs": 1}),
     Asked("POST", "/v1/jobs/batch", 422, body={"jobs": []}),
     Asked("POST", "/v1/jobs/batch", 422, body={"jobs": [{"task": "nosuch"}]}),
+    *(
+        Asked("POST", "/v1/jobs", status, body={"task": "echo", "priority": n}, headers={"idempotency-key": "once"})
+        for status, n in ((201, 1), (201, 1), (422, 2))
+    ),
+    Asked("POST", "/v1/jobs", 400, body={"task": "echo"}, headers={"idempotency-key": "a b"}),
+    Asked("POST", "/v1/jobs/batch", 201, body={"jobs": [{"task": "echo"}]}, headers={"idempotency-key": "twice"}),
+    Asked("POST", "/v1/jobs/batch", 201, body={"jobs": [{"task": "echo"}]}, headers={"idempotency-key": "twice"}),
+    Asked("POST", "/v1/jobs", 201, body={"task": "echo", "key": "a/b"}),
+    Asked("GET", "/v1/jobs/by-key/{job_key}", 200, "a/b"),
+    Asked("GET", "/v1/jobs/by-key/{job_key}", 404, "nosuch"),
+    Asked("GET", "/v1/jobs/by-key/{job_key}", 404, "%00"),
     Asked("POST", "/v1/jobs/cancel", 200, body={"filter": "task:none"}),
     Asked("POST", "/v1/jobs/cancel", 400, body={"filter": 1}),
     Asked("POST", "/v1/jobs/cancel", 422, body={"filter": " "}),
