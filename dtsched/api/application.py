@@ -172,8 +172,8 @@ class Api(Litestar):
 def create_app(settings: Settings, *, hosts: Collection[str] = (), keyless: bool = True) -> Api:
     """`hosts` are the names, besides those of loopback, by which requests may call this server. `keyless` lets in who
     has no key, as long as none was ever made."""
-    questions = Questions(Client(settings.require_dsn(), role="api"))
-    gatherer = Gatherer(settings.require_dsn())
+    dsn = settings.require_dsn()
+    questions = Questions(Client(dsn, role="api"), Gatherer(dsn))
     figures = Figures(questions)
     polls = Polls(questions, settings.require_dsn(), poll_seconds=settings.poll)
     pages = Pages(describe(HANDLERS))
@@ -181,13 +181,11 @@ def create_app(settings: Settings, *, hosts: Collection[str] = (), keyless: bool
     @asynccontextmanager
     async def connected(_: Litestar) -> AsyncGenerator[None]:
         await questions.open()
-        await gatherer.open()
         try:
             async with maintained(settings):
                 yield
         finally:
             await polls.close()
-            await gatherer.close()
             await questions.close()
 
     def database(scope: Scope) -> Database:
@@ -197,7 +195,6 @@ def create_app(settings: Settings, *, hosts: Collection[str] = (), keyless: bool
         route_handlers=HANDLERS,
         dependencies={
             "database": Provide(database, sync_to_thread=False),
-            "gatherer": Provide(lambda: gatherer, sync_to_thread=False),
             "figures": Provide(lambda: figures, sync_to_thread=False),
             "polls": Provide(lambda: polls, sync_to_thread=False),
             "lease_seconds": Provide(lambda: settings.lease, sync_to_thread=False),

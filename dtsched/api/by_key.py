@@ -5,7 +5,7 @@ from urllib.parse import unquote
 from litestar import get
 from litestar.di import NamedDependency
 
-from dtsched.api.callers import caller_of
+from dtsched.api.callers import caller_of, visible
 from dtsched.api.database import Database
 from dtsched.api.documentation import documented, own
 from dtsched.api.requests import ApiRequest
@@ -20,13 +20,13 @@ _PREFIX = b"/v1/jobs/by-key/"
 async def get_job_by_key(request: ApiRequest, database: NamedDependency[Database]) -> Job:
     """The one that holds the key: an unfinished job, or one that has ended and was submitted with a `key_for` that is
     not over. A job that has let its key go is found by its id alone."""
-    key = _key_of(request)
-    job_id = await database.store(lambda store: store.job_of_key(key, caller_of(request).queues))
+    key, caller = _key_of(request), caller_of(request)
+    job_id = await database.store(lambda store: store.job_of_key(key, caller.queues))
     if job_id is None:
         raise NotFound(
             f"no job holds the key {shown(key)}: a job lets it go when it ends, unless key_for says otherwise"
         )
-    return await database.ask(database.client.get(job_id))
+    return visible(caller, await database.ask(database.client.get(job_id)))
 
 
 def _key_of(request: ApiRequest) -> str:

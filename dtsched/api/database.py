@@ -7,15 +7,13 @@ from typing import Any, TypeVar
 from litestar.connection import ASGIConnection
 from litestar.types import Scope
 
+from dtsched.api.gathering import ANSWER_SECONDS, Gatherer
 from dtsched.client import Client
 from dtsched.jobs import ENDED, Job
 from dtsched.patience import Patience
 from dtsched.store import Store
 
 T = TypeVar("T")
-
-ANSWER_SECONDS = 4.0
-"""Of all questions of one request, so that none takes five seconds, whatever has become of the database."""
 
 _CLOSE_SECONDS = 0.5
 _SHORTEST_PAUSE_SECONDS = 0.02
@@ -28,16 +26,19 @@ _DATABASE = "database"
 class Questions:
     """All that are under way, and whoever waits for a job."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, gatherer: Gatherer) -> None:
         self.client = client
+        self.gatherer = gatherer
         self.stopping = asyncio.Event()
         """Set when the server is told to end: nobody waits for a job any more."""
         self._patience = Patience()
 
     async def open(self) -> None:
         await self.client.open()
+        await self.gatherer.open()
 
     async def close(self) -> None:
+        await self.gatherer.close()
         await self.client.close()
         await self._patience.close(_CLOSE_SECONDS)
 
@@ -65,6 +66,7 @@ class Database:
 
     def __init__(self, questions: Questions) -> None:
         self.client = questions.client
+        self.gatherer = questions.gatherer
         self._questions = questions
         self._deadline: float | None = None
 

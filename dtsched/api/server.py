@@ -8,8 +8,10 @@ import socket
 from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import uvicorn
+from litestar import Litestar
 
 from dtsched.api.application import create_app
 from dtsched.api.front_door import ANY_ADDRESS
@@ -37,20 +39,25 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000) -> None
         app = create_app(settings, hosts=_names_of(host, address), keyless=keyless)
         shown = f"[{address}]" if ":" in address else address
         _log.info("listening on http://%s:%d", shown, bound_port)
-        config = uvicorn.Config(
-            app,
-            log_config=None,  # logging is set up by whoever calls
-            log_level="warning",
-            access_log=False,  # the front door writes a line, with the id of the request
-            server_header=False,
-            proxy_headers=False,  # nobody in front of us is trusted to say who is asking
-            ws="none",
-            http=_connection(),
-            timeout_keep_alive=int(IDLE_SECONDS),
-            timeout_graceful_shutdown=GRACE_SECONDS,
-        )
         with _termination_is_success():
-            _Server(config, app.stopping).run(sockets=[listening])
+            _Server(configuration(app), app.stopping).run(sockets=[listening])
+
+
+def configuration(app: Litestar, **others: Any) -> uvicorn.Config:
+    """How the API is served, whatever the app."""
+    return uvicorn.Config(
+        app,
+        log_config=None,  # logging is set up by whoever calls
+        log_level="warning",
+        access_log=False,  # the front door writes a line, with the id of the request
+        server_header=False,
+        proxy_headers=False,  # nobody in front of us is trusted to say who is asking
+        ws="none",
+        http=_connection(),
+        timeout_keep_alive=int(IDLE_SECONDS),
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        **others,
+    )
 
 
 class _Server(uvicorn.Server):

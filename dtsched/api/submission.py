@@ -15,7 +15,6 @@ from dtsched.api.bodies import MAX_BATCH_BODY_BYTES, MAX_BATCH_JOBS, parse_batch
 from dtsched.api.callers import Caller, caller_of, visible
 from dtsched.api.database import Database
 from dtsched.api.documentation import JSON, Answer, documented, own
-from dtsched.api.gathering import Gatherer
 from dtsched.api.idempotency import IdempotencyKey, replay, request_of
 from dtsched.api.preferences import Prefer, applied, disconnected, wait_of
 from dtsched.api.problems import (
@@ -116,16 +115,14 @@ class BatchAccepted(Struct, frozen=True):
         problems=[UNKNOWN_TASK, KEY_HELD, QUEUE_FORBIDDEN, UNDER_WAY, ANOTHER_REQUEST],
     ),
 )
-async def submit_job(
-    request: ApiRequest, database: NamedDependency[Database], gatherer: NamedDependency[Gatherer]
-) -> Response[Job | Accepted]:
+async def submit_job(request: ApiRequest, database: NamedDependency[Database]) -> Response[Job | Accepted]:
     """201 with the new job, or 200 with the one that has its key, as it was or with the new values (`on_conflict`).
     With an Idempotency-Key the same request has the first answer again, if it does not ask to wait."""
     seconds, caller = wait_of(request), caller_of(request)
     raw = await encoded_of(request)
     once = request_of(request, raw)
     (job,) = correlate([check(convert(await parsed(raw), NewJob, _SHAPES))])
-    answered = None if once else await gatherer.submit(job, caller.queues)
+    answered = None if once else await database.gatherer.submit(job, caller.queues)
     replayed = False
     if answered is None:
         try:

@@ -14,6 +14,7 @@ import pytest
 from dtsched import App, Retry
 from dtsched.api import metrics
 from dtsched.api.database import Questions
+from dtsched.api.gathering import Gatherer
 from dtsched.api.metrics import FAMILIES, Figures, exposition
 from dtsched.client import Client
 from dtsched.overview import Sample
@@ -198,7 +199,7 @@ async def test_a_second_scrape_is_answered_without_the_database(api: Api, connec
 @pytest.fixture
 async def questions(database: str) -> AsyncGenerator[Questions]:
     """The test client sends one request after the other."""
-    questions = Questions(Client(database, role="api"))
+    questions = Questions(Client(database, role="api"), Gatherer(database))
     await questions.open()
     yield questions
     await questions.close()
