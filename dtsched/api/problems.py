@@ -98,12 +98,6 @@ KEY_HELD = Kind(
     "Another job holds the key",
     "Nothing was written: wait until the key is free, or send on_conflict keep, replace or supersede.",
 )
-QUEUE_FORBIDDEN = Kind(
-    "queue-forbidden",
-    HTTPStatus.FORBIDDEN,
-    "The API key is not for this queue",
-    "Nothing was written: name a queue that the key is for, or use another key.",
-)
 UNDER_WAY = Kind(
     "request-under-way",
     HTTPStatus.CONFLICT,
