@@ -45,7 +45,7 @@ class Client:
 
     def __init__(self, dsn: str, *, role: str = "client", pool_size: int = 10, statement_ms: int = 4000) -> None:
         self.pool = Pool(dsn, role=role, size=pool_size, statement_ms=statement_ms)
-        self._waiting = Waiting(dsn, lambda ids: self.ask(lambda store: store.ended(ids)))
+        self.waiting = Waiting(dsn, lambda ids: self.ask(lambda store: store.ended(ids)))
 
     async def open(self) -> None:
         """Does not wait for the database: the first call does."""
@@ -53,7 +53,7 @@ class Client:
 
     async def close(self) -> None:
         """Whoever waits for a job meets an outage."""
-        await self._waiting.close()
+        await self.waiting.close()
         await self.pool.close()
 
     async def __aenter__(self) -> Self:
@@ -333,7 +333,7 @@ class Client:
 
     async def until_ended(self, job_id: int) -> None:
         """Returns when the job has ended, or is not there; for as long as whoever calls cares to wait."""
-        await self._waiting.until_ended(job_id)
+        await self.waiting.until_ended(job_id)
 
     async def logs(
         self, job_id: int, *, follow: bool = False, after: int = 0, attempt: int | None = None

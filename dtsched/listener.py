@@ -86,6 +86,14 @@ class Listener:
         """Takes one watch_ended() with the same buckets back."""
         await self._ask("select dtsched.unwatch_ended(%s)", (list(buckets),))
 
+    async def watch_feed(self) -> bool:
+        """From now on, as long as this connection lasts, what happens to jobs is written into the feed. To be asked
+        once a connection. False: try again."""
+        return await self._ask("select dtsched.watch_feed()", ()) is not None and self.connected
+
+    async def unwatch_feed(self) -> None:
+        await self._ask("select dtsched.unwatch_feed()", ())
+
     def reconnect(self) -> None:
         """Throws the connection away and opens a new one."""
         self._unwanted = True

@@ -97,6 +97,26 @@ class Queue(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, Any]
 
 
+class FeedEvent(msgspec.Struct, frozen=True):
+    """What has happened to a job, and how it stood then."""
+
+    event: str
+    id: int
+    queue: str
+    task: str
+    state: str
+    attempt: int
+    at: datetime
+
+
+class FeedPage(msgspec.Struct, frozen=True):
+    """What has been committed up to `upto` since an earlier one. Not `told`: nobody can vouch for the time since."""
+
+    upto: str
+    told: bool
+    events: list[FeedEvent]
+
+
 class LimitRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A limit key. `concurrency`, `rate` (jobs a second) and `burst` are what was set for it; what is None is as the
     queue of a job says. `waiting` is counted up to 10,000; `open_until` as in Queue."""

@@ -24,6 +24,8 @@ from dtsched.jobs import Emitted, Job, KeyOutcome, NewJob, ParentResult, Submitt
 from dtsched.limits import KeyLimit
 from dtsched.overview import (
     AttemptRecord,
+    FeedEvent,
+    FeedPage,
     HeldLimits,
     IdPage,
     JobPage,
@@ -65,6 +67,10 @@ _JOB_COLUMNS: LiteralString = """id, queue, task, args, state, priority, run_at,
     finished_at, workflow_id, skipped, deadline, key_until, result_expired_at"""
 JOB: LiteralString = f"select {_JOB_COLUMNS} from dtsched.job(%s)"
 _LIST_JOBS: LiteralString = f"select {_JOB_COLUMNS}, scanned_to from dtsched.list_jobs(%s::jsonb, %s, %s)"
+_WATCHED_JOBS: LiteralString = f"""select watched, version, {_JOB_COLUMNS}
+    from dtsched.watched_jobs(%s::bigint[], %s::text[])"""
+_READ_FEED: LiteralString = """select upto, told, event, job_id, queue, task, state, attempt, at
+    from dtsched.read_feed(%s, %s, %s)"""
 RECORD_STEP: LiteralString = "select result, created from dtsched.record_step(%s, %s, %s, %s::jsonb)"
 EMIT: LiteralString = "select created, woken from dtsched.emit(%s, %s::jsonb)"
 COMPLETE: LiteralString = "select dtsched.complete(%s, %s, %s::jsonb)"
@@ -346,6 +352,20 @@ class Store:
         """Those that have ended, or are not there."""
         rows = await self._rows("select dtsched.ended(%s::bigint[])", _ids(ids))
         return {row[0] for row in rows}
+
+    async def watched_jobs(self, versions: Mapping[int, str | None]) -> dict[int, tuple[str, Job] | None]:
+        """Those that are not as they were known, at most 100; with the version that they have now. None: it is gone."""
+        rows = await self._rows(_WATCHED_JOBS, _ids(list(versions)), list(versions.values()))
+        return {row[0]: None if row[2] is None else (row[1], to_job(row[2:])) for row in rows}
+
+    async def read_feed(self, since: str | None, upto: str | None = None, *, limit: int) -> FeedPage:
+        """More events than `limit`: there are others. See dtsched.read_feed()."""
+        (first, told, *_), *rows = await self._rows(_READ_FEED, since, upto, limit)
+        return FeedPage(first, told, [FeedEvent(*row[2:]) for row in rows])
+
+    async def prune_feed(self) -> int:
+        """How many rows were deleted; 10,000: there are more."""
+        return cast("int", (await self._row("select dtsched.prune_feed()"))[0])
 
     async def jobs_of_keys(self, keys: Sequence[str]) -> dict[str, int]:
         """The job that holds each of these keys."""

@@ -43,21 +43,37 @@ class Waiting:
         self._tasks: list[asyncio.Task[None]] = []
         self._patience = Patience()
 
+    @property
+    def listener(self) -> Listener:
+        """Connects, if it has not yet."""
+        self._start()
+        return self._listener
+
     async def until_ended(self, job_id: int) -> None:
         """Returns when the job has ended or is gone; raises what asking for it raises."""
+        waiter = self.wait_for(job_id)
+        try:
+            await waiter
+        finally:
+            self.let_go(job_id, waiter)
+
+    def wait_for(self, job_id: int) -> asyncio.Future[None]:
+        """Done when the job has ended or is gone, or with what asking for it raises. To be let go by whoever calls."""
         self._start()
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         awaited = self._awaited.setdefault(job_id, _Awaited())
         awaited.waiters.append(waiter)
         self._stirred.set()
-        try:
-            await waiter
-        finally:
+        return waiter
+
+    def let_go(self, job_id: int, waiter: asyncio.Future[None]) -> None:
+        awaited = self._awaited.get(job_id)
+        if awaited is not None and waiter in awaited.waiters:
             awaited.waiters.remove(waiter)
-            if not awaited.waiters and self._awaited.get(job_id) is awaited:
+            if not awaited.waiters:
                 del self._awaited[job_id]
-            if not self._awaited:
-                self._stirred.set()  # nothing more is to be announced
+        if not self._awaited:
+            self._stirred.set()  # nothing more is to be announced
 
     async def close(self) -> None:
         tasks, self._tasks = self._tasks, []

@@ -47,15 +47,16 @@ begin
                 'taken_away', 'complete', 'report', 'due_schedules', 'fire', 'note_schedule_problem',
                 'declare_schedules', 'prune_ticks', 'prune', 'witness', 'register_http_worker', 'heartbeat',
                 'claim_leases', 'finish_lease', 'report_lease', 'deregister_http_worker', 'forget_receipts',
-                'forget_answers']),
+                'forget_answers', 'prune_feed']),
             ('dtsched_reader', array[
                 'job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_limits', 'list_workers',
                 'stats', 'metrics', 'ended', 'watch_ended', 'unwatch_ended', 'check', 'workflow', 'list_workflows',
                 'effective_limits', 'list_steps', 'list_tasks', 'list_logs', 'list_schedules', 'list_ticks', 'retention',
-                'authorize', 'job_of_key']),
+                'watch_feed', 'unwatch_feed', 'read_feed', 'watched_jobs', 'authorize', 'job_of_key']),
             ('dtsched_operator', array[
                 'job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_limits', 'list_workers',
                 'stats', 'metrics', 'ended', 'watch_ended', 'unwatch_ended', 'check', 'jobs_of_keys', 'cancel',
+                'watch_feed', 'unwatch_feed', 'read_feed', 'watched_jobs', 'prune_feed',
                 'retry', 'run_now', 'reschedule', 'delete', 'pause', 'resume', 'set_queue', 'set_limit', 'submit',
                 'submit_many', 'submit_partly', 'submit_gathered', 'submit_once', 'job_of_key', 'forget_answers',
                 'create_workflow', 'workflow', 'list_workflows', 'cancel_workflow',

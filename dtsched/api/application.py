@@ -68,6 +68,7 @@ from dtsched.api.schedules import (
 from dtsched.api.submission import submit_batch, submit_job
 from dtsched.api.tasks import get_task, list_tasks
 from dtsched.api.ticks import get_ticks
+from dtsched.api.watch import Watching, watch_everything, watch_job, watch_queue
 from dtsched.api.workers import get_worker, list_workers
 from dtsched.api.workflows import cancel_workflow, create_workflow, get_workflow, list_workflows, retry_workflow
 from dtsched.client import Client
@@ -85,6 +86,7 @@ HANDLERS = [
     get_attempts,
     get_logs,
     get_why,
+    watch_job,
     get_steps,
     cancel_job,
     retry_job,
@@ -99,8 +101,10 @@ HANDLERS = [
     act_on_jobs,
     list_ids,
     emit_event,
+    watch_everything,
     list_queues,
     get_queue,
+    watch_queue,
     pause_queue,
     resume_queue,
     drain_queue,
@@ -175,17 +179,20 @@ def create_app(settings: Settings, *, hosts: Collection[str] = (), keyless: bool
     dsn = settings.require_dsn()
     questions = Questions(Client(dsn, role="api"), Gatherer(dsn))
     figures = Figures(questions)
-    polls = Polls(questions, settings.require_dsn(), poll_seconds=settings.poll)
+    polls = Polls(questions, dsn, poll_seconds=settings.poll)
+    watching = Watching(questions)
     pages = Pages(describe(HANDLERS))
 
     @asynccontextmanager
     async def connected(_: Litestar) -> AsyncGenerator[None]:
         await questions.open()
+        stopping = asyncio.create_task(_stop(questions.stopping, watching), name="dtsched-stopping")
         try:
             async with maintained(settings):
                 yield
         finally:
-            await polls.close()
+            stopping.cancel()
+            await asyncio.gather(stopping, watching.close(), polls.close(), return_exceptions=True)
             await questions.close()
 
     def database(scope: Scope) -> Database:
@@ -198,6 +205,7 @@ def create_app(settings: Settings, *, hosts: Collection[str] = (), keyless: bool
             "figures": Provide(lambda: figures, sync_to_thread=False),
             "polls": Provide(lambda: polls, sync_to_thread=False),
             "lease_seconds": Provide(lambda: settings.lease, sync_to_thread=False),
+            "watching": Provide(lambda: watching, sync_to_thread=False),
             "pages": Provide(lambda: pages, sync_to_thread=False),
         },
         guards=[Authority(questions, keyless=keyless).guard, RateLimit(parse_rate(settings.api_rate))],
@@ -209,6 +217,11 @@ def create_app(settings: Settings, *, hosts: Collection[str] = (), keyless: bool
     app.stopping = questions.stopping
     app.front_door = FrontDoor(super(Api, app).__call__, hosts=hosts)
     return app
+
+
+async def _stop(stopping: asyncio.Event, watching: Watching) -> None:
+    await stopping.wait()
+    watching.streams.stop()
 
 
 def _answer(request: ApiRequest, error: Exception) -> Response[Problem] | Response[None]:

@@ -49,7 +49,7 @@ async def list_queues(request: ApiRequest, database: NamedDependency[Database]) 
 
 @get("/v1/queues/{name:str}", summary="Get a queue", opt=documented("queues", "read", {200: Queue}))
 async def get_queue(name: FromPath[str], database: NamedDependency[Database]) -> Queue:
-    wanted = _queue_of(name)
+    wanted = queue_of(name)
     return await database.store(lambda store: _queue(store, wanted))
 
 
@@ -62,7 +62,7 @@ async def get_queue(name: FromPath[str], database: NamedDependency[Database]) ->
 async def pause_queue(name: FromPath[str], database: NamedDependency[Database]) -> SwitchedQueue:
     """No worker claims its jobs until it is resumed; what runs goes on. Called twice it changes nothing more. A queue
     that nobody has named yet comes to exist by this."""
-    wanted = _queue_of(name)
+    wanted = queue_of(name)
 
     async def pause(store: Store) -> SwitchedQueue:
         changed = await store.pause(wanted)
@@ -79,7 +79,7 @@ async def pause_queue(name: FromPath[str], database: NamedDependency[Database]) 
 )
 async def resume_queue(name: FromPath[str], database: NamedDependency[Database]) -> SwitchedQueue:
     """Workers claim its jobs again, also where its circuit breaker was open. Called twice it changes nothing more."""
-    wanted = _queue_of(name)
+    wanted = queue_of(name)
 
     async def resume(store: Store) -> SwitchedQueue:
         changed = await store.resume(wanted)
@@ -99,7 +99,7 @@ async def resume_queue(name: FromPath[str], database: NamedDependency[Database])
 async def drain_queue(request: ApiRequest, name: FromPath[str], database: NamedDependency[Database]) -> Response[Queue]:
     """Pauses it and answers it with its `running`; `Prefer: wait=30` waits before until that is 0. What runs goes on,
     and the queue stays paused until it is resumed."""
-    wanted, seconds = _queue_of(name), wait_of(request)
+    wanted, seconds = queue_of(name), wait_of(request)
     await body_of(request, MAX_BODY_BYTES)
     await database.store(lambda store: store.pause(wanted))
 
@@ -123,7 +123,7 @@ async def drain_queue(request: ApiRequest, name: FromPath[str], database: NamedD
 )
 async def get_drained(name: FromPath[str], database: NamedDependency[Database]) -> Drained:
     """Changes nothing, unlike drain: false also for one that is not paused."""
-    wanted = _queue_of(name)
+    wanted = queue_of(name)
     return Drained(await database.store(lambda store: store.drained(wanted)))
 
 
@@ -135,7 +135,7 @@ async def get_drained(name: FromPath[str], database: NamedDependency[Database]) 
 async def set_queue(request: ApiRequest, name: FromPath[str], database: NamedDependency[Database]) -> Queue:
     """Those that are named and no others; null takes one away. Workers heed it from their next claim on. A queue that
     nobody has named yet comes to exist by this."""
-    wanted = _queue_of(name)
+    wanted = queue_of(name)
     settings = checked_settings(await object_of(request))
 
     async def change(store: Store) -> Queue:
@@ -152,7 +152,7 @@ async def get_stats(request: ApiRequest, database: NamedDependency[Database]) ->
     return await database.store(lambda store: store.stats(among=among))
 
 
-def _queue_of(given: str) -> str:
+def queue_of(given: str) -> str:
     """NotFound for what cannot be a name, as for a queue that is not there."""
     try:
         check_name("queue", given)

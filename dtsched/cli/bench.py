@@ -63,7 +63,8 @@ DURABILITY = """
         current_setting('server_version') as server_version,
         (select count(*)
          from pg_catalog.pg_class
-         where relnamespace = 'dtsched'::regnamespace and relkind in ('r', 'i') and relpersistence <> 'p') as unlogged
+         where relnamespace = 'dtsched'::regnamespace and relkind in ('r', 'i') and relpersistence <> 'p'
+             and relname not like 'feed%') as unlogged
 """
 # The narrow tables say what is left without reading every job.
 LEFT = "select (select count(*) from dtsched.ready) + (select count(*) from dtsched.leases) as left"

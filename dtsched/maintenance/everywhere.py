@@ -9,6 +9,7 @@ from dtsched.maintenance.answers import RememberedAnswers
 from dtsched.maintenance.chores import Chores
 from dtsched.maintenance.events import Events
 from dtsched.maintenance.expire import Expire
+from dtsched.maintenance.feed import Feed
 from dtsched.maintenance.keys import ExpiredKeys
 from dtsched.maintenance.link import Link
 from dtsched.maintenance.loop import repeat
@@ -40,6 +41,7 @@ class Everywhere:
             "schedules": Schedules(link).run_once,
             "prune": Prune(link).run_once,
             "receipts": Receipts(link).run_once,
+            "feed": Feed(link).run_once,
         }
 
     def start(self) -> list[asyncio.Task[None]]:

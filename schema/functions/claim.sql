@@ -174,6 +174,9 @@ begin
         from numbered
         order by numbered.limit_key is null, numbered.priority desc, numbered.id;
         get diagnostics v_claimed = row_count;
+        if v_claimed > 0 then
+            perform dtsched.tell_feed(v_locked, 'started', 'running');
+        end if;
         if v_limited or v_watched <> '{}' then
             v_running := array(
                 select job.id from dtsched.jobs job where job.id = any (v_locked) and job.state = 'running');

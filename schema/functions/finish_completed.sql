@@ -131,6 +131,7 @@ begin
         perform dtsched.free_seats(v_limit_keys);
     end if;
     perform dtsched.announce_ended(v_jobs);
+    perform dtsched.tell_feed(v_jobs, 'completed', 'completed');
     perform dtsched.release_children(v_jobs);
     return query select unnest(v_leases);
 end $$;

@@ -17,6 +17,8 @@ declare
     v_failed bigint[];
     v_waiting bigint[];
     v_limited bigint[];  -- that are ready
+    v_retried bigint[];
+    v_snoozed bigint[];
     v_jobs bigint[];
 begin
     with other as materialized (
@@ -135,9 +137,17 @@ begin
         array_agg(changed.id) filter (where changed.outcome in ('retry', 'fail')),
         array_agg(changed.id) filter (where changed.waits and changed.state = 'scheduled'),
         array(select gone.job_id from gone),
-        array_agg(changed.id) filter (where changed.state = 'ready' and changed.limit_key is not null)
-    into v_leases, v_unsuccessful, v_keyed, v_keys, v_limit_keys, v_failed, v_waiting, v_jobs, v_limited
+        array_agg(changed.id) filter (where changed.state = 'ready' and changed.limit_key is not null),
+        array_agg(changed.id) filter (where changed.state in ('ready', 'scheduled') and changed.outcome = 'retry'),
+        array_agg(changed.id) filter (where changed.state in ('ready', 'scheduled') and changed.outcome = 'snooze')
+    into v_leases, v_unsuccessful, v_keyed, v_keys, v_limit_keys, v_failed, v_waiting, v_jobs, v_limited, v_retried, v_snoozed
     from changed;
+    if v_retried is not null then
+        perform dtsched.tell_feed(v_retried, 'retrying');
+    end if;
+    if v_snoozed is not null then
+        perform dtsched.tell_feed(v_snoozed, 'snoozed');
+    end if;
 
     if v_limited is not null then
         perform dtsched.park_limited(v_limited);

@@ -76,6 +76,7 @@ begin
     if v_limited is not null then
         perform dtsched.park_limited(v_limited);
     end if;
+    perform dtsched.tell_feed(v_jobs, 'handed_back', 'ready');
     if 'failed' = any (v_states) then
         perform dtsched.end_unsuccessful(
             array(select id from unnest(v_jobs, v_states) as job (id, state) where job.state = 'failed'), 'failed',

@@ -28,4 +28,5 @@ begin
     from ended
     group by 1, 2, 3, 4, 5;
     perform dtsched.announce_ended(p_jobs);
+    perform dtsched.tell_feed(p_jobs, null);
 end $$;

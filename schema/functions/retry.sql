@@ -194,6 +194,9 @@ begin
     insert into dtsched.ready (queue, priority, job_id)
     select changed.queue, changed.priority, changed.id from changed where changed.state = 'ready'
     on conflict do nothing;  -- an entry of this very transaction, which fits again
+    if v_retried <> '{}' then
+        perform dtsched.tell_feed(v_retried, 'retried');
+    end if;
 
     if v_keyed is not null then
         delete from dtsched.keys taken

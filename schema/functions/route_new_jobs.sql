@@ -32,6 +32,9 @@ begin
     into v_any_scheduled, v_any_limited, v_any_key, v_blocked, v_any_workflow, v_any_deadline
     from new_jobs job;
 
+    if dtsched.feed_watched() then
+        perform dtsched.write_feed(array(select job.id from new_jobs job), 'submitted', null);
+    end if;
     if v_any_workflow then
         perform dtsched.require_workflows(array(select distinct job.workflow_id from new_jobs job));
     end if;
