@@ -54,8 +54,8 @@ EXPLANATIONS: Mapping[str, Explanation] = MappingProxyType({
         "That job is most likely the one you wanted. Otherwise take another key, or another `on_conflict`.",
     ),
     "request-under-way": Explanation(
-        "A request with the same `Idempotency-Key` came before and has not been answered yet, from this client or, after "
-        "a connection was lost, from an earlier try of its own. This one did nothing.",
+        "A request with the same `Idempotency-Key` came before and has not been answered yet: from this client or, "
+        "after a connection was lost, from an earlier try of its own. This one did nothing.",
         "Send it again as it is: it gets the answer of the first.",
         LATER,
     ),
@@ -65,13 +65,13 @@ EXPLANATIONS: Mapping[str, Explanation] = MappingProxyType({
         "Repeat the first request byte for byte, or take a new key for a new one.",
     ),
     "worker-lost": Explanation(
-        "The worker was silent for longer than its lease, so it was declared lost, and what it held was given back to be "
-        "run by others. It is never alive again under this id.",
+        "The worker was silent for longer than its lease, so it was declared lost, and what it held was given back, "
+        "to be run by others. It is never alive again under this id.",
         "Stop what it runs: no outcome of it is accepted. Register anew with `POST /v1/workers`.",
     ),
     "lease-gone": Explanation(
-        "The lease has ended (its time was over, its job was cancelled or handed back), it belongs to another worker, or "
-        "the `secret` is not its own; which of these is told to nobody. Nothing was changed.",
+        "The lease has ended (its time was over, its job was cancelled or handed back), it belongs to another worker, "
+        "or the `secret` is not its own; which of these is told to nobody. Nothing was changed.",
         "Drop the attempt. The job may be running elsewhere by now.",
     ),
     "lease-finished": Explanation(

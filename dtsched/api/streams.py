@@ -1,8 +1,8 @@
 """Server-sent events: what is still to be sent to whom, and how it is sent.
 
 A stream holds no connection to the database: the readers of this process (job_streams, feed_streams) put into it what
-they have read for all of them. It is bounded: who reads too slowly is ended, and goes on where it was when it asks again
-with Last-Event-ID.
+they have read for all of them. It is bounded: who reads too slowly is ended, and goes on where it was when it asks
+again with Last-Event-ID.
 """
 
 import asyncio
@@ -12,6 +12,8 @@ from time import monotonic
 
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
+
+from dtsched.api.front_door import method_of
 
 MEDIA_TYPE = "text/event-stream"
 HEARTBEAT_SECONDS = 15.0
