@@ -76,6 +76,25 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """Who changed what. `actor` is the name of a key, None where there are no keys; `action` the name of the operation
+    in /openapi.json; `kind` and `target` say what was changed. Never args, never secrets."""
+
+    actor: str | None
+    action: str
+    kind: str
+    target: str | None
+    detail: dict[str, Any]
+    request_id: str | None
+
+
+class AuditLine(AuditEntry, frozen=True, kw_only=True):
+    """As it stands in the audit."""
+
+    id: int
+    at: datetime
+
+
 class Queue(msgspec.Struct, frozen=True, kw_only=True):
     """A queue in figures; see dtsched.list_queues() for how far they are counted. `ready` includes `parked`: what waits
     under a limit key, or for a worker that knows its task. `open_until` is when an open circuit breaker lets a job try.

@@ -18,12 +18,15 @@ from dtsched.answers import Outcome
 from dtsched.api_keys import KeyRecord, NewKey, Permit, Presented, Scope
 from dtsched.batches import Answered, ProblemCode, Refusal, Replayed, Request, Wrong, answer, encode_part
 from dtsched.connections import Connection, Row, connect, shut_down, translated
-from dtsched.errors import InvalidInput, SchemaMismatch, SchemaMissing
+from dtsched.errors import InvalidInput, NotFound, SchemaMismatch, SchemaMissing
 from dtsched.filters import Filter
 from dtsched.jobs import Emitted, Job, KeyOutcome, NewJob, ParentResult, Submitted, encode
 from dtsched.limits import KeyLimit
+from dtsched.operations import NewOperation, OperationRecord, Step
 from dtsched.overview import (
     AttemptRecord,
+    AuditEntry,
+    AuditLine,
     FeedEvent,
     FeedPage,
     HeldLimits,
@@ -822,6 +825,83 @@ class Store:
     async def set_retention(self, members: Mapping[str, float | str | None], queue: str | None = None) -> None:
         """Of one queue, or of all that say nothing; in seconds, "forever", or None for the default."""
         await self._rows("select dtsched.set_retention(%s::jsonb, %s)", _json(members), queue)
+
+    async def create_operation(
+        self, new: NewOperation, *, queues: Sequence[str] | None = None, by: str | None = None
+    ) -> int:
+        """`queues` are those that whoever asks may act on (None: all)."""
+        run_at = new.run_at if new.delay is None else await self.now() + timedelta(seconds=new.delay)
+        row = await self._row(
+            "select dtsched.create_operation(%s, %s::jsonb, %s::jsonb, %s::timestamptz, %s, %s, %s::text[], %s)",
+            *(new.action, _json(new.wanted), None if new.changes is None else _json(new.changes), run_at, new.dry_run),
+            *(new.filter, None if queues is None else _names(queues), by),
+        )
+        return cast("int", row[0])
+
+    async def step_operation(self) -> Step:
+        row = await self._row("select operation_id, state, met, next_seconds from dtsched.step_operation()")
+        return Step(*row)
+
+    async def operation(self, operation_id: int, *, queues: Sequence[str] | None = None) -> OperationRecord:
+        """NotFound also for one that was begun for other queues."""
+        found = await self._operations(operation_id, None, 1, queues) if operation_id <= LARGEST_ID else []
+        if not found:
+            raise NotFound(f"there is no operation {operation_id}")
+        return found[0]
+
+    async def operations(
+        self, *, before: int | None = None, limit: int = 50, queues: Sequence[str] | None = None
+    ) -> list[OperationRecord]:
+        """Newest first, below the id `before`, at most 200."""
+        return await self._operations(None, before, limit, queues)
+
+    async def _operations(
+        self, operation_id: int | None, before: int | None, limit: int, queues: Sequence[str] | None
+    ) -> list[OperationRecord]:
+        return await self._records(
+            OperationRecord,
+            "select * from dtsched.list_operations(%s::bigint, %s::bigint, %s, %s::text[])",
+            *(operation_id, before, limit, None if queues is None else _names(queues)),
+        )
+
+    async def cancel_operation(self, operation_id: int, *, queues: Sequence[str] | None = None) -> str:
+        """cancelled, finished (it had ended before) or missing."""
+        row = await self._row(
+            "select dtsched.cancel_operation(%s::bigint, %s::text[])",
+            *(operation_id, None if queues is None else _names(queues)),
+        )
+        return cast("str", row[0])
+
+    async def note_audit(self, entry: AuditEntry) -> int:
+        """To be called in the transaction of the change that it is about. The id of the line."""
+        row = await self._row(
+            "select dtsched.note_audit(%s, %s, %s, %s, %s::jsonb, %s)",
+            *(entry.actor, entry.action, entry.kind, entry.target, _json(entry.detail), entry.request_id),
+        )
+        return cast("int", row[0])
+
+    async def audit(
+        self,
+        *,
+        actor: str | None = None,
+        action: str | None = None,
+        kind: str | None = None,
+        target: str | None = None,
+        since: datetime | None = None,
+        before: int | None = None,
+        limit: int = 50,
+    ) -> list[AuditLine]:
+        """Newest first, below the id `before`, at most 200; those that are as asked for."""
+        return await self._records(
+            AuditLine,
+            """select actor, action, kind, target, detail, request_id, id, at
+            from dtsched.list_audit(%s, %s, %s, %s, %s::timestamptz, %s::bigint, %s)""",
+            *(actor, action, kind, target, since, before, limit),
+        )
+
+    async def prune_records(self) -> int:
+        """How many old operations and lines of the audit were removed, at most 2,000."""
+        return cast("int", (await self._row("select dtsched.prune_records()"))[0])
 
     async def settled(self, xid: int) -> bool:
         """Whether all transactions from before hungry() drew this xid have ended."""

@@ -47,12 +47,12 @@ begin
                 'taken_away', 'complete', 'report', 'due_schedules', 'fire', 'note_schedule_problem',
                 'declare_schedules', 'prune_ticks', 'prune', 'witness', 'register_http_worker', 'heartbeat',
                 'claim_leases', 'finish_lease', 'report_lease', 'deregister_http_worker', 'forget_receipts',
-                'forget_answers', 'prune_feed']),
+                'forget_answers', 'prune_feed', 'step_operation', 'prune_records']),
             ('dtsched_reader', array[
                 'job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_limits', 'list_workers',
                 'stats', 'metrics', 'ended', 'watch_ended', 'unwatch_ended', 'check', 'workflow', 'list_workflows',
                 'effective_limits', 'list_steps', 'list_tasks', 'list_logs', 'list_schedules', 'list_ticks', 'retention',
-                'watch_feed', 'unwatch_feed', 'read_feed', 'watched_jobs', 'authorize', 'job_of_key']),
+                'watch_feed', 'unwatch_feed', 'read_feed', 'watched_jobs', 'authorize', 'job_of_key', 'list_operations', 'list_errors']),
             ('dtsched_operator', array[
                 'job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_limits', 'list_workers',
                 'stats', 'metrics', 'ended', 'watch_ended', 'unwatch_ended', 'check', 'jobs_of_keys', 'cancel',
@@ -66,7 +66,8 @@ begin
                 'due_schedules', 'fire', 'note_schedule_problem', 'prune_ticks', 'retention', 'set_retention',
                 'past_retention', 'prune', 'edit', 'drained', 'witness', 'rescue', 'expire', 'deliver_events',
                 'forget_events', 'free_expired_keys', 'ensure_partitions', 'roll_up', 'note_age',
-                'effective_limits', 'authorize', 'forget_receipts'])
+                'effective_limits', 'authorize', 'forget_receipts', 'create_operation', 'step_operation', 'list_operations',
+                'cancel_operation', 'prune_records', 'list_errors', 'note_audit', 'list_audit', 'edit_expecting'])
         ) as given (role, functions) on proname = any (given.functions)
         where pronamespace = 'dtsched'::regnamespace and to_regrole(given.role) is not null
     loop

@@ -127,7 +127,9 @@ async def reschedule_job(request: ApiRequest, job_id: FromPath[str], database: N
     new = check(NewJob(task="any", run_at=given.run_at, delay=given.delay))
 
     async def reschedule(store: Store, ids: Sequence[int]) -> dict[int, str]:
-        return await store.reschedule(ids, new.run_at or await store.now() + timedelta(seconds=float(new.delay or 0)))
+        run_at = new.run_at or await store.now() + timedelta(seconds=float(new.delay or 0))
+        database.note(run_at=run_at)
+        return await store.reschedule(ids, run_at)
 
     await _act(database, wanted, reschedule, _MOVE)
     return await _seen(request, database, wanted)
@@ -148,11 +150,13 @@ async def edit_job(request: ApiRequest, job_id: FromPath[str], database: NamedDe
         require_queues(caller_of(request), [changes["queue"]])
 
     async def edit(store: Store, ids: Sequence[int]) -> dict[int, str]:
-        return await store.edit(ids, changes)
+        outcomes = await store.edit(ids, changes)
+        if outcomes[wanted] == "too_large":
+            raise Refused(INVALID, f"the args of job {wanted} would be over 1 MiB (1048576 bytes)", field="merge_args")
+        return outcomes
 
-    outcome = await _act(database, wanted, edit, _EDIT)
-    if outcome == "too_large":
-        raise Refused(INVALID, f"the args of job {wanted} would be over 1 MiB (1048576 bytes)", field="merge_args")
+    database.note(changed=sorted(changes))
+    await _act(database, wanted, edit, _EDIT)
     return await _seen(request, database, wanted)
 
 
@@ -170,11 +174,16 @@ async def _seen(request: ApiRequest, database: Database, job_id: int) -> Job:
 
 async def _act(database: Database, job_id: int, act: Act, refusals: Mapping[str, str]) -> str:
     """The outcome; NotFound, or a sentence of `refusals`, when it is none that was wanted."""
-    outcome = (await database.store(lambda store: act(store, [job_id])))[job_id]
-    if outcome == "missing":
-        raise NotFound(f"there is no job {job_id}")
-    if outcome == "busy":
-        raise Refused(BUSY, f"job {job_id} is being changed by somebody else at this moment")
-    if outcome in refusals:
-        raise Conflict(refusals[outcome].format(job_id))
-    return outcome
+
+    async def meet(store: Store) -> str:
+        outcome = (await act(store, [job_id]))[job_id]
+        if outcome == "missing":
+            raise NotFound(f"there is no job {job_id}")
+        if outcome == "busy":
+            raise Refused(BUSY, f"job {job_id} is being changed by somebody else at this moment")
+        if outcome in refusals:
+            raise Conflict(refusals[outcome].format(job_id))
+        database.note(outcome=outcome)
+        return outcome
+
+    return await database.change(meet)

@@ -34,9 +34,9 @@ from dtsched.api.jobs import get_attempts, get_job, get_result, get_why
 from dtsched.api.limits import delete_limit, get_limit, list_limits, set_limit
 from dtsched.api.lists import list_jobs
 from dtsched.api.logs import get_logs
-from dtsched.api.many import cancel_jobs, delete_jobs, edit_jobs, retry_jobs
 from dtsched.api.metrics import Figures, get_metrics
 from dtsched.api.openapi import describe
+from dtsched.api.operations import cancel_operation, create_operation, get_operation, list_operations
 from dtsched.api.pages import Pages, get_docs, get_openapi, get_root, get_style
 from dtsched.api.polls import Polls
 from dtsched.api.problem_pages import get_problem, get_problems
@@ -52,6 +52,7 @@ from dtsched.api.queues import (
     set_queue,
 )
 from dtsched.api.rates import RateLimit
+from dtsched.api.recording import record_of
 from dtsched.api.requests import ApiRequest
 from dtsched.api.retention import get_past_retention, get_retention, prune, set_retention
 from dtsched.api.schedules import (
@@ -72,6 +73,7 @@ from dtsched.api.watch import Watching, watch_everything, watch_job, watch_queue
 from dtsched.api.workers import get_worker, list_workers
 from dtsched.api.workflows import cancel_workflow, create_workflow, get_workflow, list_workflows, retry_workflow
 from dtsched.client import Client
+from dtsched.maintenance.chores import Nudge
 from dtsched.settings import Settings, parse_rate
 
 _log = logging.getLogger("dtsched.api")
@@ -94,12 +96,12 @@ HANDLERS = [
     reschedule_job,
     edit_job,
     delete_job,
-    cancel_jobs,
-    retry_jobs,
-    delete_jobs,
-    edit_jobs,
     act_on_jobs,
     list_ids,
+    create_operation,
+    list_operations,
+    get_operation,
+    cancel_operation,
     emit_event,
     watch_everything,
     list_queues,
@@ -182,21 +184,23 @@ def create_app(settings: Settings, *, hosts: Collection[str] = (), keyless: bool
     polls = Polls(questions, dsn, poll_seconds=settings.poll)
     watching = Watching(questions)
     pages = Pages(describe(HANDLERS))
+    nudge = Nudge()
 
     @asynccontextmanager
     async def connected(_: Litestar) -> AsyncGenerator[None]:
         await questions.open()
         stopping = asyncio.create_task(_stop(questions.stopping, watching), name="dtsched-stopping")
         try:
-            async with maintained(settings):
+            async with maintained(settings) as everywhere:
+                nudge.heard_by(everywhere.hasten)
                 yield
         finally:
             stopping.cancel()
             await asyncio.gather(stopping, watching.close(), polls.close(), return_exceptions=True)
             await questions.close()
 
-    def database(scope: Scope) -> Database:
-        return database_of(scope, questions)
+    def database(request: ApiRequest) -> Database:
+        return database_of(request.scope, questions).recorded(record_of(request))
 
     app = Api(
         route_handlers=HANDLERS,
@@ -207,6 +211,7 @@ def create_app(settings: Settings, *, hosts: Collection[str] = (), keyless: bool
             "lease_seconds": Provide(lambda: settings.lease, sync_to_thread=False),
             "watching": Provide(lambda: watching, sync_to_thread=False),
             "pages": Provide(lambda: pages, sync_to_thread=False),
+            "nudge": Provide(lambda: nudge, sync_to_thread=False),
         },
         guards=[Authority(questions, keyless=keyless).guard, RateLimit(parse_rate(settings.api_rate))],
         lifespan=[connected],

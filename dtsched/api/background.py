@@ -15,13 +15,14 @@ _SEVER_SECONDS = 0.05
 
 
 @asynccontextmanager
-async def maintained(settings: Settings) -> AsyncGenerator[None]:
+async def maintained(settings: Settings) -> AsyncGenerator[Everywhere]:
     """Over one connection, which is opened when it is first wanted; does not wait for the database."""
     dsn = settings.require_dsn()
     link = Link(lambda: open_store(dsn, role="maintenance", lock_ms=_LOCK_MS))
-    loops = Everywhere(link, settings, worker_id=lambda: None).start()
+    everywhere = Everywhere(link, settings, worker_id=lambda: None)
+    loops = everywhere.start()
     try:
-        yield
+        yield everywhere
     finally:
         await _until_idle(link)
         link.sever()

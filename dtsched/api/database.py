@@ -6,10 +6,12 @@ from typing import Any, TypeVar
 
 from litestar.connection import ASGIConnection
 from litestar.types import Scope
+from msgspec import structs
 
 from dtsched.api.gathering import ANSWER_SECONDS, Gatherer
 from dtsched.client import Client
 from dtsched.jobs import ENDED, Job
+from dtsched.overview import AuditEntry
 from dtsched.patience import Patience
 from dtsched.store import Store
 
@@ -68,7 +70,22 @@ class Database:
         self.client = questions.client
         self.gatherer = questions.gatherer
         self._questions = questions
+        self._record: AuditEntry | None = None
         self._deadline: float | None = None
+
+    def recorded(self, record: AuditEntry | None) -> "Database":
+        """The same, for a change of which the audit is to say this."""
+        self._record = record
+        return self
+
+    def note(self, *, target: object = None, **detail: object) -> None:
+        """For the audit: no args and no secrets. Called while the change is under way, or before."""
+        if self._record is not None:
+            self._record = structs.replace(
+                self._record,
+                target=self._record.target if target is None else str(target),
+                detail={**self._record.detail, **detail},
+            )
 
     async def ask(self, question: Coroutine[Any, Any, T]) -> T:
         """The answer of one of the client's methods."""
@@ -85,6 +102,19 @@ class Database:
         """store(), after waiting for something else: with all the time there is."""
         self._deadline = None
         return await self.store(question)
+
+    async def change(self, question: Callable[[Store], Awaitable[T]]) -> T:
+        """store() for what changes something, in one transaction with its line in the audit: what raises has changed
+        nothing, and leaves none."""
+
+        async def record(store: Store) -> T:
+            async with store.transaction():
+                answer = await question(store)
+                if self._record is not None:
+                    await store.note_audit(self._record)
+            return answer
+
+        return await self.store(record)
 
     @property
     def stopping(self) -> bool:

@@ -98,7 +98,8 @@ async def set_limit(request: ApiRequest, database: NamedDependency[Database]) ->
     wanted = _key_of(request)
     given = convert(await object_of(request), _Given, _SHAPES)
     limit = checked_limit(wanted, given.concurrency, given.rate, given.burst)
-    return await database.store(lambda store: store.set_limit(limit))
+    database.note(target=wanted, concurrency=limit.concurrency, rate=limit.rate, burst=limit.burst)
+    return await database.change(lambda store: store.set_limit(limit))
 
 
 @delete(
@@ -109,7 +110,8 @@ async def set_limit(request: ApiRequest, database: NamedDependency[Database]) ->
 async def delete_limit(request: ApiRequest, database: NamedDependency[Database]) -> None:
     """From now on it is as the queue of a job says, and one at a time where that says nothing."""
     limit = checked_limit(_key_of(request))
-    await database.store(lambda store: store.set_limit(limit))
+    database.note(target=limit.key)
+    await database.change(lambda store: store.set_limit(limit))
 
 
 def _key_of(request: ApiRequest) -> str:

@@ -54,6 +54,7 @@ A request may bring an X-Request-Id of its own, under which the log of the serve
 
 TAGS = {
     "jobs": "What is to be done, and what became of it.",
+    "operations": "What is done to many jobs at once.",
     "events": "What jobs wait for.",
     "queues": "Where jobs wait, in figures, and what holds them back.",
     "workflows": "Jobs that belong together, and how far they are.",
@@ -87,6 +88,7 @@ PARAMETERS: dict[str, tuple[str, Any]] = {
     "worker_id": ("The id of a worker.", Annotated[UUID, Meta(examples=["0f0e0d0c-0b0a-4909-8807-060504030201"])]),
     "lease_id": ("The id of a lease.", Annotated[int, Meta(ge=1, le=2**63 - 1, examples=[1])]),
     "job_id": ("The id of a job.", Annotated[int, Meta(ge=1, le=2**63 - 1, examples=[1])]),
+    "operation_id": ("The id of an operation.", Annotated[int, Meta(ge=1, le=2**63 - 1, examples=[1])]),
     "workflow_id": ("The id of a workflow.", Annotated[int, Meta(ge=1, le=2**63 - 1, examples=[1])]),
     "job_key": (
         "The key of a job, percent-encoded.",

@@ -28,6 +28,14 @@ PreferDrained = Annotated[
     ),
 ]
 
+PreferOver = Annotated[
+    str,
+    Meta(
+        description=f"wait=SECONDS: answer when the operation is over, or then; at most {LONGEST_WAIT_SECONDS}.",
+        examples=["wait=30"],
+    ),
+]
+
 # possessive, or a header of zeros or quotes would take long
 _PREFERENCE = re.compile(r'(?:[^",]++|"(?:[^"\\]++|\\.)*+"?+)++', re.DOTALL)
 _WAIT = re.compile(r'\s*+wait\s*+=\s*+("?+)(?=[0-9])0*+(?P<seconds>[0-9]*+)\1\s*+(?:;.*+)?', re.IGNORECASE | re.DOTALL)

@@ -135,6 +135,18 @@ LEASE_FINISHED = Kind(
     "The lease was finished with another body before",
     "The first one counts. Repeat a finish whose answer was lost with the same body.",
 )
+OPERATION_OVER = Kind(
+    "operation-over",
+    HTTPStatus.CONFLICT,
+    "The operation is over",
+    "GET the operation to see how it ended; what it has done stays.",
+)
+PRECONDITION = Kind(
+    "precondition-failed",
+    HTTPStatus.PRECONDITION_FAILED,
+    "It has been changed since it was read",
+    "Nothing was written: GET it again, and send the change with the ETag of that answer, if it is still wanted.",
+)
 FORBIDDEN = Kind(
     "forbidden",
     HTTPStatus.FORBIDDEN,

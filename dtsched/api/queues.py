@@ -68,7 +68,7 @@ async def pause_queue(name: FromPath[str], database: NamedDependency[Database]) 
         changed = await store.pause(wanted)
         return SwitchedQueue(**asdict(await _queue(store, wanted)), changed=changed)
 
-    return await database.store(pause)
+    return await database.change(pause)
 
 
 @post(
@@ -85,7 +85,7 @@ async def resume_queue(name: FromPath[str], database: NamedDependency[Database])
         changed = await store.resume(wanted)
         return SwitchedQueue(**asdict(await _queue(store, wanted)), changed=changed)
 
-    return await database.store(resume)
+    return await database.change(resume)
 
 
 @post(
@@ -101,7 +101,7 @@ async def drain_queue(request: ApiRequest, name: FromPath[str], database: NamedD
     and the queue stays paused until it is resumed."""
     wanted, seconds = queue_of(name), wait_of(request)
     await body_of(request, MAX_BODY_BYTES)
-    await database.store(lambda store: store.pause(wanted))
+    await database.change(lambda store: store.pause(wanted))
 
     async def look(store: Store) -> tuple[bool, Queue]:
         drained = await store.drained(wanted)
@@ -137,12 +137,13 @@ async def set_queue(request: ApiRequest, name: FromPath[str], database: NamedDep
     nobody has named yet comes to exist by this."""
     wanted = queue_of(name)
     settings = checked_settings(await object_of(request))
+    database.note(settings=settings)
 
     async def change(store: Store) -> Queue:
         await store.set_queue(wanted, settings)
         return await _queue(store, wanted)
 
-    return await database.store(change)
+    return await database.change(change)
 
 
 @get("/v1/stats", summary="Get everything in figures", opt=documented("server", own("read"), {200: Stats}))

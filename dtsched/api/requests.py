@@ -98,6 +98,13 @@ def lease_id_of(given: str) -> int:
     return int(given)
 
 
+def operation_id_of(given: str) -> int:
+    """As job_id_of()."""
+    if not _DIGITS.fullmatch(given) or not 1 <= int(given) <= _LARGEST_ID:
+        raise NotFound(f"there is no operation {given[:40]!r}")
+    return int(given)
+
+
 def page_of(request: ApiRequest) -> Page:
     return query_of(request, Page, _PAGE_SHAPES, numbers=("limit", "after"))
 

@@ -61,12 +61,13 @@ async def set_retention(request: ApiRequest, database: NamedDependency[Database]
     """Of all queues that say nothing themselves; what is left out stays as it is, and null is the default again. PATCH
     /v1/queues/{name} sets that of a queue. It counts at once, for jobs that have ended before too."""
     members = checked_settings({"retention": await object_of(request)})["retention"]
+    database.note(retention=members)
 
     async def change(store: Store) -> Rules:
         await store.set_retention(members)
         return Rules(await store.retention())
 
-    return await database.store(change)
+    return await database.change(change)
 
 
 @get("/v1/prune", summary="Count what is past its retention", opt=documented("queues", "read", {200: WouldGo}))
@@ -86,7 +87,7 @@ async def prune(request: ApiRequest, database: NamedDependency[Database]) -> Del
     themselves, within a minute or two."""
     await body_of(request, MAX_BODY_BYTES)
     deleted, until = Deleted(), monotonic() + _BUDGET_SECONDS
-    deleted.add(await database.store(lambda store: store.prune(everywhere=True)))
+    deleted.add(await database.change(lambda store: store.prune(everywhere=True)))
     while deleted.more and monotonic() < until:
         pruned = await database.store(Store.prune)
         deleted.add(pruned)

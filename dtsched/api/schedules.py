@@ -102,9 +102,11 @@ async def put_schedule(
     schedule = check_schedule(name, convert(await _fields_of(request), NewSchedule, _SHAPES))
 
     async def save(store: Store) -> tuple[bool, Schedule]:
-        return await store.save_schedule(name, schedule), await _schedule(store, name)
+        created = await store.save_schedule(name, schedule)
+        database.note(created=created)
+        return created, await _schedule(store, name)
 
-    created, saved = await database.store(save)
+    created, saved = await database.change(save)
     return Response(visible_schedule(caller_of(request), saved), status_code=201 if created else 200)
 
 
@@ -118,6 +120,7 @@ async def patch_schedule(request: ApiRequest, name: FromPath[str], database: Nam
     until that code changes."""
     wanted = _name_of(name)
     given = await _fields_of(request)
+    database.note(changed=sorted(given))
     for field in ("spec", "task"):
         if field in given and given[field] is None:
             raise Refused(INVALID, f"{field} has no default: give it, or leave it out", field=field)
@@ -129,7 +132,7 @@ async def patch_schedule(request: ApiRequest, name: FromPath[str], database: Nam
         await store.change_schedule(wanted, fields)
         return await _schedule(store, wanted)
 
-    return visible_schedule(caller_of(request), await database.store(change))
+    return visible_schedule(caller_of(request), await database.change(change))
 
 
 @delete(
@@ -141,7 +144,7 @@ async def delete_schedule(name: FromPath[str], database: NamedDependency[Databas
     """What it has submitted goes on. 409 while the code of running workers declares it: pause it instead."""
     wanted = _name_of(name)
     try:
-        await database.store(lambda store: store.unschedule(wanted))
+        await database.change(lambda store: store.unschedule(wanted))
     except Conflict as error:
         raise Refused(DECLARED, str(error)) from error
 
@@ -156,7 +159,13 @@ async def delete_schedule(name: FromPath[str], database: NamedDependency[Databas
 async def run_schedule(name: FromPath[str], database: NamedDependency[Database]) -> Response[Submitted]:
     """Its job is submitted at once, also while it is paused. 200 with its unfinished job when its overlap is skip."""
     wanted = _name_of(name)
-    submitted = await database.store(lambda store: store.run_schedule(wanted))
+
+    async def run(store: Store) -> Submitted:
+        submitted = await store.run_schedule(wanted)
+        database.note(job=submitted.id, created=submitted.created)
+        return submitted
+
+    submitted = await database.change(run)
     return Response(
         submitted,
         status_code=201 if submitted.created else 200,
@@ -217,7 +226,7 @@ async def _switch(
         changed = await switch(store, wanted)
         return SwitchedSchedule(**asdict(await _schedule(store, wanted)), changed=changed)
 
-    return visible_schedule(caller_of(request), await database.store(switched))
+    return visible_schedule(caller_of(request), await database.change(switched))
 
 
 def _count_of(request: ApiRequest) -> int:

@@ -139,7 +139,7 @@ async def get_workflow(workflow_id: FromPath[str], database: NamedDependency[Dat
 async def cancel_workflow(workflow_id: FromPath[str], database: NamedDependency[Database]) -> Acted:
     """Every job of it that has not ended: what waits is cancelled, what runs is told and ends cancelled."""
     wanted = workflow_id_of(workflow_id)
-    return await database.store(lambda store: _acted(store, wanted, Store.cancel_workflow))
+    return await database.change(lambda store: _acted(database, store, wanted, Store.cancel_workflow))
 
 
 @post(
@@ -151,13 +151,17 @@ async def cancel_workflow(workflow_id: FromPath[str], database: NamedDependency[
 async def retry_workflow(workflow_id: FromPath[str], database: NamedDependency[Database]) -> Acted:
     """Every job of it that failed or was cancelled runs again; skipped ones do not."""
     wanted = workflow_id_of(workflow_id)
-    return await database.store(lambda store: _acted(store, wanted, Store.retry_workflow))
+    return await database.change(lambda store: _acted(database, store, wanted, Store.retry_workflow))
 
 
-async def _acted(store: Store, workflow_id: int, act: Callable[[Store, int], Awaitable[dict[int, str]]]) -> Acted:
+async def _acted(
+    database: Database, store: Store, workflow_id: int, act: Callable[[Store, int], Awaitable[dict[int, str]]]
+) -> Acted:
     outcomes = await act(store, workflow_id)
+    counts = dict(Counter(outcomes.values()))
+    database.note(outcomes=counts)
     jobs = [JobOutcome(one, outcome) for one, outcome in outcomes.items()]
-    return Acted(await _workflow(store, workflow_id), dict(Counter(outcomes.values())), jobs)
+    return Acted(await _workflow(store, workflow_id), counts, jobs)
 
 
 def _read_new(raw: bytes) -> tuple[_Given, list[NewJob]]:

@@ -13,6 +13,7 @@ from dtsched.maintenance.feed import Feed
 from dtsched.maintenance.keys import ExpiredKeys
 from dtsched.maintenance.link import Link
 from dtsched.maintenance.loop import repeat
+from dtsched.maintenance.operations import Operations
 from dtsched.maintenance.partitions import Partitions
 from dtsched.maintenance.promote import Promote
 from dtsched.maintenance.prune import Prune
@@ -27,7 +28,7 @@ class Everywhere:
     """Over one connection. `worker_id` is who judges others; None in a server, which does so in a witness's name."""
 
     def __init__(self, link: Link, settings: Settings, *, worker_id: Callable[[], UUID | None]) -> None:
-        self._chores = Chores("expire", "events", "schedules")
+        self._chores = Chores("expire", "events", "schedules", "operations")
         self.promote = Promote(link, self._chores, poll_seconds=settings.poll)
         self._steps = {
             "promote": self.promote.run_once,
@@ -42,7 +43,12 @@ class Everywhere:
             "prune": Prune(link).run_once,
             "receipts": Receipts(link).run_once,
             "feed": Feed(link).run_once,
+            "operations": Operations(link).run_once,
         }
+
+    def hasten(self, name: str) -> None:
+        """There is something for this step to do now; the others hear of it from the database."""
+        self._chores.tell([name])
 
     def start(self) -> list[asyncio.Task[None]]:
         """To be cancelled by whoever calls this."""

@@ -1,8 +1,8 @@
 -- What has something to do now, of the steps that would otherwise have to ask for themselves every second: expire, events,
--- schedules. A time is told of for a minute after it has passed, and when promote() starts from the beginning (p_all, every
+-- schedules, operations. A time is told of for a minute after it has passed, and when promote() starts from the beginning (p_all, every
 -- few seconds) however long that is ago: so what is dead in the indexes, or cannot be done yet, is not met every second.
 -- Part of promote().
--- Reads deadlines_pkey, leases_deadline_idx, events_due_idx, schedules_due_idx.
+-- Reads deadlines_pkey, leases_deadline_idx, events_due_idx, schedules_due_idx, operations_unfinished_idx.
 create or replace function dtsched.chores(p_now timestamptz, p_all boolean) returns text[]
 language plpgsql
 set search_path = pg_catalog, dtsched, pg_temp
@@ -24,5 +24,9 @@ begin
             select from dtsched.schedules schedule
             where schedule.paused_at is null and schedule.problem is null
                 and (schedule.next_at is null or schedule.next_at <= p_now))
-            then 'schedules' end], null);
+            then 'schedules' end,
+        case when exists (
+            select from dtsched.operations operation
+            where operation.state in ('pending', 'running') and operation.next_at <= p_now)
+            then 'operations' end], null);
 end $$;

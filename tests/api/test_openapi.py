@@ -184,7 +184,10 @@ def named(refusing_database: str) -> dict[str, object]:
             jobs[name] = value("select dtsched.submit('echo')")
             value("select dtsched.cancel(%s)", jobs[name])
         connection.execute("select dtsched.pause('mail')")
-        return {**jobs, "missing": 10**17, "worker": worker}
+        with connection.transaction():
+            operation = value("""select dtsched.create_operation('cancel', '{"queue": "none"}')""")
+            connection.execute("update dtsched.operations set next_at = 'infinity'")
+        return {**jobs, "missing": 10**17, "worker": worker, "operation": operation}
 
 
 @pytest.mark.parametrize(
@@ -315,18 +318,6 @@ REQUESTS = [
     Asked("GET", "/v1/jobs/by-key/{job_key}", 200, "a/b"),
     Asked("GET", "/v1/jobs/by-key/{job_key}", 404, "nosuch"),
     Asked("GET", "/v1/jobs/by-key/{job_key}", 404, "%00"),
-    Asked("POST", "/v1/jobs/cancel", 200, body={"filter": "task:none"}),
-    Asked("POST", "/v1/jobs/cancel", 400, body={"filter": 1}),
-    Asked("POST", "/v1/jobs/cancel", 422, body={"filter": " "}),
-    Asked("POST", "/v1/jobs/retry", 200, body={"filter": "task:none"}),
-    Asked("POST", "/v1/jobs/retry", 400, body={"filter": 1}),
-    Asked("POST", "/v1/jobs/retry", 422, body={"filter": " "}),
-    Asked("POST", "/v1/jobs/delete", 200, body={"filter": "task:none"}),
-    Asked("POST", "/v1/jobs/delete", 400, body={"filter": 1}),
-    Asked("POST", "/v1/jobs/delete", 422, body={"filter": " "}),
-    Asked("POST", "/v1/jobs/edit", 200, body={"filter": "task:none", "changes": {"priority": 9}}),
-    Asked("POST", "/v1/jobs/edit", 400, body={"filter": 1, "changes": {"priority": 9}}),
-    Asked("POST", "/v1/jobs/edit", 422, body={"filter": " ", "changes": {"priority": 9}}),
     Asked("POST", "/v1/jobs/batch", 201, query="?check_tasks=false", body=[{"task": "nosuch"}]),
     Asked("POST", "/v1/jobs/batch", 400, query="?check_tasks=no", body=[{"task": "nosuch"}]),
     Asked("POST", "/v1/jobs/actions", 200, body={"action": "cancel", "ids": [999_999]}),
@@ -344,6 +335,22 @@ REQUESTS = [
     Asked("GET", "/v1/jobs/ids", 422, query="?filter=nothing"),
     Asked("GET", "/v1/now", 200),
     Asked("GET", "/v1/queues/{name}/drained", 200, "default"),
+    Asked("POST", "/v1/operations", 201, body={"action": "cancel", "filter": "task:none", "dry_run": True}),
+    Asked(
+        *("POST", "/v1/operations", 201),
+        body={"action": "edit", "filter": "state:scheduled", "changes": {"priority": 9}, "dry_run": True},
+        headers={"prefer": "wait=20"},
+    ),
+    Asked("POST", "/v1/operations", 201, body={"action": "reschedule", "filter": "task:none", "delay": "1h"}),
+    Asked("POST", "/v1/operations", 400, body={"action": "cancel", "filter": 1}),
+    Asked("POST", "/v1/operations", 422, body={"action": "cancel", "filter": " "}),
+    Asked("GET", "/v1/operations", 200, query="?limit=2"),
+    Asked("GET", "/v1/operations", 400, query="?limit=0"),
+    Asked("GET", "/v1/operations/{operation_id}", 200, "operation"),
+    Asked("GET", "/v1/operations/{operation_id}", 404, "missing"),
+    Asked("POST", "/v1/operations/{operation_id}/cancel", 200, "operation"),
+    Asked("POST", "/v1/operations/{operation_id}/cancel", 409, "operation"),
+    Asked("POST", "/v1/operations/{operation_id}/cancel", 404, "missing"),
     Asked("POST", "/v1/workflows", 201, body={"name": "etl"}),
     Asked("POST", "/v1/workflows", 201, body={"name": "etl", "jobs": [{"task": "echo", "delay": "1h"}]}),
     Asked("POST", "/v1/workflows", 422, body={"name": "etl", "jobs": [{"task": "nosuch"}]}),
