@@ -21,7 +21,7 @@ Filter: TypeAlias = dict[str, Any]
 
 FIELDS = (
     "state", "queue", "task", "key", "limit_key", "tag", "priority", "worker", "correlation_id", "id", "error", "since",
-    "until", "workflow",
+    "until", "workflow", "fingerprint",
 )  # fmt: skip
 STATES = (*get_args(JobState), "pending")
 
@@ -32,6 +32,7 @@ _ARGUMENT = re.compile(rf'{_NAME}:(?P<value>[^"]+)', re.DOTALL | re.ASCII)
 _COMMA = re.compile(rf"({_QUOTED})|,", re.DOTALL)
 _PRIORITY = re.compile("0?[1-9]|10")
 _ID = re.compile("[1-9][0-9]{0,18}")
+_FINGERPRINT = re.compile("[0-9a-f]{16}")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _LONGEST = 4000
@@ -58,7 +59,7 @@ def parse_filter(text: str | Sequence[str]) -> Filter:
                 f"{name} is there twice in the filter: alternatives stand apart by commas, {name}:A,B", field="filter"
             )
         elif name in ("since", "until"):
-            wanted[name] = _moment(name, values)
+            wanted[name] = moment(name, values)
         else:
             wanted[name] = _checked(name, values)
     return wanted
@@ -133,6 +134,11 @@ def _checked(name: str, values: list[str]) -> list[str]:
             _require(name, values, "an id of a job", _ID)
         case "workflow":
             _require(name, values, "an id of a workflow", _ID)
+        case "fingerprint":
+            if wrong := next((value for value in values if not _FINGERPRINT.fullmatch(value)), None):
+                raise InvalidInput(
+                    f"fingerprint must be 16 of 0-9 a-f, as of a group of errors, not {shown(wrong)}", field="filter"
+                )
         case "worker":
             return [_worker(value) for value in values]
         case _:
@@ -154,7 +160,8 @@ def _worker(value: str) -> str:
         return value
 
 
-def _moment(name: str, values: list[str]) -> str | dict[str, float]:
+def moment(name: str, values: list[str]) -> str | dict[str, float]:
+    """A time as list_jobs() takes it, or how long ago."""
     if len(values) == 1:
         with suppress(InvalidInput):
             return {"seconds_ago": min(parse_duration(values[0], field=name), _LONGEST_AGO)}

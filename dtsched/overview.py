@@ -76,6 +76,29 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
+class ErrorGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """Failed jobs of one task with the same error, but for numbers, ids and what stands in quotes. `error` is what they
+    have in common, `jobs` are the newest 5."""
+
+    fingerprint: str
+    error: str
+    task: str
+    queues: list[str]
+    count: int
+    first_at: datetime
+    last_at: datetime
+    jobs: list[int]
+
+
+class ErrorGroups(msgspec.Struct, frozen=True, kw_only=True):
+    """The most frequent first. `looked_at` is how many failed jobs were looked at; `complete`: they were all there are,
+    else the newest by id."""
+
+    groups: list[ErrorGroup]
+    looked_at: int
+    complete: bool
+
+
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Who changed what. `actor` is the name of a key, None where there are no keys; `action` the name of the operation
     in /openapi.json; `kind` and `target` say what was changed. Never args, never secrets."""

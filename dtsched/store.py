@@ -27,6 +27,7 @@ from dtsched.overview import (
     AttemptRecord,
     AuditEntry,
     AuditLine,
+    ErrorGroups,
     FeedEvent,
     FeedPage,
     HeldLimits,
@@ -69,6 +70,7 @@ _JOB_COLUMNS: LiteralString = """id, queue, task, args, state, priority, run_at,
     limit_key, depends_on, tags, result, error, progress, worker_id, correlation_id, created_at, started_at,
     finished_at, workflow_id, skipped, deadline, key_until, result_expired_at"""
 JOB: LiteralString = f"select {_JOB_COLUMNS} from dtsched.job(%s)"
+_VERSIONED_JOB: LiteralString = f"select {_JOB_COLUMNS}, dtsched.job_version(%s) from dtsched.job(%s)"
 _LIST_JOBS: LiteralString = f"select {_JOB_COLUMNS}, scanned_to from dtsched.list_jobs(%s::jsonb, %s, %s)"
 _WATCHED_JOBS: LiteralString = f"""select watched, version, {_JOB_COLUMNS}
     from dtsched.watched_jobs(%s::bigint[], %s::text[])"""
@@ -294,6 +296,13 @@ class Store:
         rows = await self._rows(JOB, job_id)
         return to_job(rows[0]) if rows else None
 
+    async def versioned_job(self, job_id: int) -> tuple[Job, str] | None:
+        """The job, and what names this version of it."""
+        if job_id > LARGEST_ID:
+            return None
+        rows = await self._rows(_VERSIONED_JOB, job_id, job_id)
+        return (to_job(rows[0][:-1]), rows[0][-1]) if rows else None
+
     async def list_jobs(self, wanted: Filter, *, before: int | None = None, limit: int = 100) -> JobPage:
         """At most 200 a page; `before` is the `next` of the page before."""
         rows = await self._rows(_LIST_JOBS, _json(wanted), before, limit)
@@ -401,6 +410,15 @@ class Store:
         return await self._outcomes(
             "select job_id, outcome from dtsched.edit(%s::bigint[], %s::jsonb)", ids, _json(changes)
         )
+
+    async def edit_expecting(self, job_id: int, changes: Mapping[str, Any], versions: Sequence[str]) -> str:
+        """What came of it, as of edit(); changed: it is none of these versions any more."""
+        if job_id > LARGEST_ID:
+            return "missing"
+        row = await self._row(
+            "select dtsched.edit_expecting(%s, %s::jsonb, %s::text[])", job_id, _json(changes), list(versions)
+        )
+        return cast("str", row[0])
 
     async def pause(self, queue: str) -> bool:
         """False when it was paused already."""
@@ -871,6 +889,21 @@ class Store:
             *(operation_id, None if queues is None else _names(queues)),
         )
         return cast("str", row[0])
+
+    async def errors(
+        self,
+        since: datetime,
+        *,
+        queues: Sequence[str] | None = None,
+        tasks: Sequence[str] | None = None,
+        limit: int = 50,
+    ) -> ErrorGroups:
+        """What has failed since then, by the kind of error; see dtsched.list_errors()."""
+        row = await self._row(
+            "select dtsched.list_errors(%s::timestamptz, %s::text[], %s::text[], %s)",
+            *(since, None if queues is None else _names(queues), None if tasks is None else _names(tasks), limit),
+        )
+        return msgspec.json.decode(row[0], type=ErrorGroups)
 
     async def note_audit(self, entry: AuditEntry) -> int:
         """To be called in the transaction of the change that it is about. The id of the line."""

@@ -52,7 +52,7 @@ begin
                 'job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_limits', 'list_workers',
                 'stats', 'metrics', 'ended', 'watch_ended', 'unwatch_ended', 'check', 'workflow', 'list_workflows',
                 'effective_limits', 'list_steps', 'list_tasks', 'list_logs', 'list_schedules', 'list_ticks', 'retention',
-                'watch_feed', 'unwatch_feed', 'read_feed', 'watched_jobs', 'authorize', 'job_of_key', 'list_operations', 'list_errors']),
+                'watch_feed', 'unwatch_feed', 'read_feed', 'watched_jobs', 'authorize', 'job_of_key', 'list_operations', 'list_errors', 'job_version']),
             ('dtsched_operator', array[
                 'job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_limits', 'list_workers',
                 'stats', 'metrics', 'ended', 'watch_ended', 'unwatch_ended', 'check', 'jobs_of_keys', 'cancel',
@@ -67,7 +67,8 @@ begin
                 'past_retention', 'prune', 'edit', 'drained', 'witness', 'rescue', 'expire', 'deliver_events',
                 'forget_events', 'free_expired_keys', 'ensure_partitions', 'roll_up', 'note_age',
                 'effective_limits', 'authorize', 'forget_receipts', 'create_operation', 'step_operation', 'list_operations',
-                'cancel_operation', 'prune_records', 'list_errors', 'note_audit', 'list_audit', 'edit_expecting'])
+                'cancel_operation', 'prune_records', 'list_errors', 'note_audit', 'list_audit', 'edit_expecting',
+                'job_version'])
         ) as given (role, functions) on proname = any (given.functions)
         where pronamespace = 'dtsched'::regnamespace and to_regrole(given.role) is not null
     loop

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from litestar import Response, delete, patch, post
@@ -11,8 +12,10 @@ from msgspec import UNSET, Struct, UnsetType, structs
 
 from dtsched.api.callers import caller_of, require_queues, visible
 from dtsched.api.database import Database
-from dtsched.api.documentation import JSON, documented
-from dtsched.api.problems import BUSY, CONFLICT, INVALID, Refused
+from dtsched.api.documentation import JSON, Answer, documented
+from dtsched.api.etags import IfMatch, etag, expected
+from dtsched.api.jobs import versioned
+from dtsched.api.problems import BUSY, CONFLICT, INVALID, PRECONDITION, Refused
 from dtsched.api.requests import ApiRequest, convert, job_id_of, object_of
 from dtsched.api.shapes import ChangesBody, NewTimeBody
 from dtsched.edits import checked_changes
@@ -138,26 +141,41 @@ async def reschedule_job(request: ApiRequest, job_id: FromPath[str], database: N
 @patch(
     "/v1/jobs/{job_id:str}",
     summary="Change a job",
-    opt=documented("jobs", "operate", {200: Job}, body={JSON: ChangesBody}, problems=[CONFLICT]),
+    opt=documented(
+        "jobs",
+        "operate",
+        {200: Answer(Job, ["ETag"])},
+        body={JSON: ChangesBody},
+        headers={"If-Match": IfMatch},
+        problems=[CONFLICT, PRECONDITION],
+    ),
 )
-async def edit_job(request: ApiRequest, job_id: FromPath[str], database: NamedDependency[Database]) -> Job:
+async def edit_job(request: ApiRequest, job_id: FromPath[str], database: NamedDependency[Database]) -> Response[Job]:
     """Of a job that waits, has failed or was cancelled. What is left out stays as it is, and null takes a timeout, a
-    limit key or a deadline away. An ended job stays as it ended: retry has it run again."""
+    limit key or a deadline away. An ended job stays as it ended: retry has it run again. With If-Match it is changed
+    only if it still is the version that was read, else 412."""
     wanted = job_id_of(job_id)
     given = structs.asdict(convert(await object_of(request), GivenChanges, CHANGES))
     changes = checked_changes({name: value for name, value in given.items() if value is not UNSET})
     if "queue" in changes:
         require_queues(caller_of(request), [changes["queue"]])
+    versions = expected(request)
 
     async def edit(store: Store, ids: Sequence[int]) -> dict[int, str]:
-        outcomes = await store.edit(ids, changes)
+        if versions is None:
+            outcomes = await store.edit(ids, changes)
+        else:
+            outcomes = {wanted: await store.edit_expecting(wanted, changes, versions)}
+        if outcomes[wanted] == "changed":
+            raise Refused(PRECONDITION, f"job {wanted} is not what If-Match says any more")
         if outcomes[wanted] == "too_large":
             raise Refused(INVALID, f"the args of job {wanted} would be over 1 MiB (1048576 bytes)", field="merge_args")
         return outcomes
 
     database.note(changed=sorted(changes))
     await _act(database, wanted, edit, _EDIT)
-    return await _seen(request, database, wanted)
+    job, version = await database.store(partial(versioned, job_id=wanted))
+    return Response(visible(caller_of(request), job), headers=etag(version))
 
 
 @delete(

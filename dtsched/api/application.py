@@ -12,12 +12,14 @@ from litestar.exceptions import MethodNotAllowedException
 from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Receive, Scope, Send
 
 from dtsched.api.actions import cancel_job, delete_job, edit_job, reschedule_job, retry_job, run_job_now
+from dtsched.api.audit import list_audit
 from dtsched.api.authority import Authority
 from dtsched.api.background import maintained
 from dtsched.api.by_ids import act_on_jobs, list_ids
 from dtsched.api.by_key import get_job_by_key
 from dtsched.api.clock import get_now
 from dtsched.api.database import Database, Questions, database_of
+from dtsched.api.errors import list_errors
 from dtsched.api.events import emit_event, get_steps
 from dtsched.api.front_door import FrontDoor, method_of, request_id_of
 from dtsched.api.gathering import Gatherer
@@ -98,6 +100,7 @@ HANDLERS = [
     delete_job,
     act_on_jobs,
     list_ids,
+    list_errors,
     create_operation,
     list_operations,
     get_operation,
@@ -147,6 +150,7 @@ HANDLERS = [
     deregister_worker,
     get_stats,
     get_now,
+    list_audit,
     livez,
     readyz,
     get_metrics,

@@ -1,5 +1,6 @@
 """What can be done to jobs named by their ids, each with its own outcome; and the ids of those that fit a filter."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias
@@ -127,9 +128,10 @@ async def act_on_jobs(request: ApiRequest, database: NamedDependency[Database]) 
     async def meet(store: Store) -> JobOutcomes:
         allowed = given.ids if queues is None else await _of_queues(store, given.ids, queues)
         outcomes = await act(store, allowed) if allowed else {}
+        database.note(action=given.action, jobs=allowed, outcomes=dict(Counter(outcomes.values())))
         return JobOutcomes([JobOutcome(one, outcomes.get(one, "missing")) for one in given.ids])
 
-    return await database.store(meet)
+    return await database.change(meet)
 
 
 @get(

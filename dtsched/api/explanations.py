@@ -78,6 +78,16 @@ EXPLANATIONS: Mapping[str, Explanation] = MappingProxyType({
         "The lease was finished before, with another outcome, result or error. The first one counts.",
         "Whoever repeats a finish because the answer was lost sends the same body, and is answered as the first time.",
     ),
+    "operation-over": Explanation(
+        "The operation has completed, failed or been cancelled: there is nothing left of it to cancel.",
+        "Get it to see what it has done. What it has done to jobs stays; another operation may undo some of it.",
+    ),
+    "precondition-failed": Explanation(
+        "The request has an `If-Match` that does not fit: what it would change is not as it was when it was read. Nothing "
+        "was written.",
+        "Get it again, look at what somebody else has changed, and send the change with the new `ETag` if it is still "
+        "wanted.",
+    ),
     "schedule-declared": Explanation(
         "The schedule stands in the code of workers that run now, who would bring it back at once. Nothing was done.",
         "Change the code, or pause the schedule, which holds whatever the code says.",

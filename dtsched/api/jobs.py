@@ -12,6 +12,7 @@ from msgspec import UNSET, Struct, UnsetType
 from dtsched.api.callers import caller_of, visible
 from dtsched.api.database import Database
 from dtsched.api.documentation import Answer, documented
+from dtsched.api.etags import IfNoneMatch, etag, is_known
 from dtsched.api.preferences import Prefer, applied, disconnected, wait_of
 from dtsched.api.requests import ApiRequest, job_id_of
 from dtsched.errors import NotFound
@@ -43,10 +44,25 @@ class Why(Struct, frozen=True):
     reasons: list[Reason]
 
 
-@get("/v1/jobs/{job_id:str}", summary="Get a job", opt=documented("jobs", "read", {200: Job}))
-async def get_job(request: ApiRequest, job_id: FromPath[str], database: NamedDependency[Database]) -> Job:
-    """Its args, result and progress are null for a key without the scope read-args."""
-    return visible(caller_of(request), await database.ask(database.client.get(job_id_of(job_id))))
+@get(
+    "/v1/jobs/{job_id:str}",
+    summary="Get a job",
+    opt=documented(
+        "jobs",
+        "read",
+        {200: Answer(Job, ["ETag"]), 304: Answer(None, ["ETag"])},
+        headers={"If-None-Match": IfNoneMatch},
+    ),
+)
+async def get_job(
+    request: ApiRequest, job_id: FromPath[str], database: NamedDependency[Database]
+) -> Response[Job] | Response[None]:
+    """Its args, result and progress are null for a key without the scope read-args. Its ETag changes whenever anything
+    of it does. 304 where If-None-Match brings the one that it has."""
+    job, version = await database.store(partial(versioned, job_id=job_id_of(job_id)))
+    if is_known(request, version):
+        return Response(None, status_code=304, headers=etag(version))
+    return Response(visible(caller_of(request), job), headers=etag(version))
 
 
 @get(
@@ -101,6 +117,13 @@ async def get_why(job_id: FromPath[str], database: NamedDependency[Database]) ->
         return Why(job.state, await store.why(wanted))
 
     return await database.store(read)
+
+
+async def versioned(store: Store, *, job_id: int) -> tuple[Job, str]:
+    found = await store.versioned_job(job_id)
+    if found is None:
+        raise NotFound(f"there is no job {job_id}")
+    return found
 
 
 async def _job(store: Store, job_id: int) -> Job:

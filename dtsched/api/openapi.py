@@ -64,6 +64,10 @@ TAGS = {
 }
 
 HEADERS: dict[str, tuple[str, Any]] = {
+    "ETag": (
+        "The version of it, for If-Match and If-None-Match.",
+        Annotated[str, Meta(pattern='^"[0-9a-f]{32}"$', examples=['"0123456789abcdef0123456789abcdef"'])],
+    ),
     "Idempotency-Replayed": (
         "This is the answer that the first request with the Idempotency-Key was given.",
         Literal["true"],
@@ -308,6 +312,8 @@ def _meaning(status: int, body: Any) -> str:
             return "Not yet."
         case 204:
             return "Done."
+        case 304:
+            return "It still is that version."
         case _:
             return "Done." if body is None else "Here it is."
 

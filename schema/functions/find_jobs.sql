@@ -11,7 +11,7 @@ as $$
 #variable_conflict use_column
 declare
     c_members constant text[] := array['state', 'queue', 'task', 'key', 'limit_key', 'tag', 'priority', 'worker', 'correlation_id',
-        'id', 'error', 'args', 'since', 'until', 'workflow'];
+        'id', 'error', 'args', 'since', 'until', 'workflow', 'fingerprint'];
     c_states constant text[] := array['blocked', 'scheduled', 'ready', 'running', 'completed', 'failed', 'cancelled', 'pending'];
     c_long constant integer := 100000;  -- longer than this, ready and scheduled are not sorted for a page
     v_unknown text;
@@ -27,6 +27,7 @@ declare
     v_ids bigint[];
     v_workflows bigint[];
     v_errors text[] := dtsched.texts(p_filter -> 'error');
+    v_fingerprints text[] := dtsched.texts(p_filter -> 'fingerprint');
     v_args jsonb := p_filter -> 'args';
     v_since timestamptz := dtsched.moment(p_filter -> 'since');
     v_until timestamptz := dtsched.moment(p_filter -> 'until');
@@ -151,6 +152,7 @@ begin
                 and (v_workflows is null or job.workflow_id = any (v_workflows))
                 and (v_errors is null or exists (
                     select from unnest(v_errors) part where strpos(lower(job.error), lower(part)) > 0))
+                and (v_fingerprints is null or dtsched.fingerprint(job.error) = any (v_fingerprints))
                 and (v_args is null or not exists (
                     select
                     from jsonb_to_recordset(v_args) as wanted (path text[], value text)

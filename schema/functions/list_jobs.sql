@@ -4,7 +4,7 @@
 --
 -- p_filter is an object whose members must all fit; each is a value, or an array of which one must fit: state ('pending' stands for
 -- blocked, scheduled and ready), queue, task, key, limit_key, tag, priority, worker (name or id), correlation_id, id, workflow (id), error
--- (part of it, in any case), and args: [{"path": ["user", "id"], "value": "42"}, …], which must all fit. since and until,
+-- (part of it, in any case), fingerprint (of its error, see list_errors), and args: [{"path": ["user", "id"], "value": "42"}, …], which must all fit. since and until,
 -- submitted at or after, and before, are times, or {"seconds_ago": n}. Raises JQ001 for any other member,
 -- and for what is no state or no id.
 --

@@ -282,6 +282,7 @@ REQUESTS = [
     Asked("GET", "/v1/jobs/{job_id}", 200, "running"),
     Asked("GET", "/v1/jobs/{job_id}", 200, "waiting"),
     Asked("GET", "/v1/jobs/{job_id}", 200, "cancelled"),
+    Asked("GET", "/v1/jobs/{job_id}", 304, "cancelled", headers={"if-none-match": "*"}),
     Asked("GET", "/v1/jobs/{job_id}", 404, "missing"),
     Asked("GET", "/v1/jobs/{job_id}", 404, "x"),
     Asked("GET", "/v1/jobs/{job_id}/result", 200, "completed"),
@@ -384,6 +385,7 @@ REQUESTS = [
     Asked("PATCH", "/v1/jobs/{job_id}", 200, "waiting", body={"priority": 9}),
     Asked("PATCH", "/v1/jobs/{job_id}", 400, "waiting", body={"task": "echo"}),
     Asked("PATCH", "/v1/jobs/{job_id}", 409, "completed", body={"priority": 9}),
+    Asked("PATCH", "/v1/jobs/{job_id}", 412, "waiting", body={"priority": 9}, headers={"if-match": '"0"'}),
     Asked("PATCH", "/v1/jobs/{job_id}", 422, "waiting", body={}),
     Asked("POST", "/v1/jobs/{job_id}/reschedule", 200, "to reschedule", body={"delay": "2h"}),
     Asked("POST", "/v1/jobs/{job_id}/reschedule", 400, "to reschedule", body={"when": 1}),
@@ -454,6 +456,13 @@ REQUESTS = [
     Asked("GET", "/v1/tasks/{name}", 404, "nosuch"),
     Asked("GET", "/v1/tasks/{name}", 404, "no%00such"),
     Asked("GET", "/v1/stats", 200),
+    Asked("GET", "/v1/errors", 200, query="?since=1h&queue=default&task=echo&limit=5"),
+    Asked("GET", "/v1/errors", 400, query="?limit=0"),
+    Asked("GET", "/v1/errors", 422, query="?since=soon"),
+    Asked("GET", "/v1/audit", 200, query="?limit=2"),
+    Asked("GET", "/v1/audit", 200, query="?action=pause_queue&kind=queue&target=mail&since=2020-01-01T00:00:00Z"),
+    Asked("GET", "/v1/audit", 400, query="?limit=0"),
+    Asked("GET", "/v1/audit", 422, query="?since=soon"),
 ]
 
 
