@@ -37,7 +37,6 @@ from dtsched.errors import InvalidInput, NotFound
 from dtsched.inside import (
     emit_in,
     emit_in_sync,
-    read_job_sync,
     require_connection,
     submit_in,
     submit_in_sync,
@@ -60,8 +59,10 @@ from dtsched.jobs import (
 from dtsched.overview import LogLine, Reason
 from dtsched.parents import AnyParent, edges_of
 from dtsched.pool import SyncPool
+from dtsched.rest import Server
+from dtsched.rest_pools import SyncRestPool
 from dtsched.schedules import Catchup, NewSchedule, Overlap
-from dtsched.settings import Duration, Settings, load
+from dtsched.settings import ITSELF, Duration, Settings, is_url, load
 from dtsched.tasks import Executor, TaskDefinition, TaskRegistry
 from dtsched.uniqueness import Unique
 
@@ -72,7 +73,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _TASK_OPTIONS = tuple(TaskDefinition.__init__.__kwdefaults__ or ())
-_POLL_SECONDS = 0.1
 _STATEMENT_MS = 60_000  # 100,000 jobs in one batch take 4 s, measured
 
 
@@ -269,8 +269,7 @@ class Task(Generic[P, R]):
     def _submit_sync(self, jobs: list[NewJob]) -> list[JobHandle[R]]:
         checked = correlate(check_all(jobs))
         if self._connection is None:
-            with self._app.sync_connection() as connection:
-                submitted = submit_in_sync(connection, checked)
+            submitted = self._app.sync_pool().submit_many(checked)
         elif isinstance(self._connection, psycopg.Connection):
             submitted = submit_in_sync(self._connection, checked)
         else:
@@ -289,8 +288,7 @@ class Task(Generic[P, R]):
 
     def _submit_partly_sync(self, entries: list[NewJob | Wrong]) -> list[JobHandle[R] | Refusal]:
         if self._connection is None:
-            with self._app.sync_connection() as connection:
-                answers = submit_partly_in_sync(connection, entries)
+            answers = self._app.sync_pool().submit_partly(entries)
         elif isinstance(self._connection, psycopg.Connection):
             answers = submit_partly_in_sync(self._connection, entries)
         else:
@@ -335,14 +333,16 @@ class Task(Generic[P, R]):
 
 class App:
     """Tasks and one database. `dsn` is a PostgreSQL DSN, or "embedded" for a server of its own whose data is kept under
-    .dtsched here; without one, DTSCHED_DSN and the other settings decide. Opened by open() or `async with`."""
+    .dtsched here, or the URL of a server of the REST API, to which `key` is the key; without one, DTSCHED_DSN,
+    DTSCHED_URL, DTSCHED_KEY and the other settings decide. Opened by open() or `async with`."""
 
-    def __init__(self, dsn: str | None = None) -> None:
+    def __init__(self, dsn: str | None = None, *, key: str | None = None) -> None:
         self._given_dsn = dsn
+        self._given_key = key
         self.registry = TaskRegistry()
         self._settings: Settings | None = None
         self._client: Client | None = None
-        self._sync_pool: SyncPool | None = None
+        self._sync_pool: SyncPool | SyncRestPool | None = None
         self._owned = ExitStack()
         self._lock = threading.Lock()
 
@@ -351,8 +351,8 @@ class App:
         """Read once, at the first use; an embedded server is started by then."""
         with self._lock:
             if self._settings is None:
-                settings = load({"dsn": self._given_dsn})
-                if settings.dsn == "embedded":
+                settings = load({"dsn": self._given_dsn, "key": self._given_key})
+                if settings.target == "embedded":
                     settings = replace(settings, dsn=self._start_embedded())
                 self._settings = settings
             return self._settings
@@ -478,14 +478,13 @@ class App:
         if connection is not None:
             require_connection(connection, synchronous=True)
             return emit_in_sync(connection, name, raw)
-        with self.sync_connection() as ours:
-            return emit_in_sync(ours, name, raw)
+        return self.sync_pool().emit(name, raw)
 
     async def open(self) -> None:
         """Does not wait for the database. Closing and opening again is fine."""
         if self._client is None:
             settings = await asyncio.to_thread(lambda: self.settings)
-            self._client = Client(settings.require_dsn(), statement_ms=_STATEMENT_MS)
+            self._client = Client(settings.require_target(), key=settings.key, statement_ms=_STATEMENT_MS)
             await self._client.open()
 
     async def close(self) -> None:
@@ -537,26 +536,35 @@ class App:
         named = {definition.queue for definition in self.registry.values() if definition.queue is not None}
         return dict.fromkeys(sorted(named | {"default"}), 10)
 
-    def sync_connection(self) -> "AbstractContextManager[psycopg.Connection[Any]]":
-        """A connection for a synchronous caller, out of a pool that ends with close() or the program."""
-        dsn = self.settings.require_dsn()
+    def sync_pool(self) -> SyncPool | SyncRestPool:
+        """What synchronous callers ask; it ends with close() or the program."""
+        target, key = self.settings.require_target(), self.settings.key
         with self._lock:
             if self._sync_pool is None:
-                self._sync_pool = SyncPool(dsn, role="client")
-            return self._sync_pool.connection()
+                self._sync_pool = (
+                    SyncRestPool(Server(target, key)) if is_url(target) else SyncPool(target, role="client")
+                )
+            return self._sync_pool
+
+    def sync_connection(self) -> "AbstractContextManager[psycopg.Connection[Any]]":
+        """A connection for a synchronous caller."""
+        pool = self.sync_pool()
+        if isinstance(pool, SyncRestPool):
+            raise InvalidInput(ITSELF, field="dsn")
+        return pool.connection()
 
     def result_sync(self, job_id: int, *, timeout: float | None = None) -> Any:
         deadline = None if timeout is None else time.monotonic() + timeout
+        pool = self.sync_pool()
         while True:
-            with self.sync_connection() as connection:
-                job = read_job_sync(connection, job_id)
+            job = pool.job(job_id)
             if job is None:
                 raise NotFound(f"there is no job {job_id}")
             if job.state in ENDED:
                 return result_of(job)
             if deadline is not None and time.monotonic() > deadline:
                 raise TimeoutError(f"job {job_id} is still {job.state} after {timeout:g} s")
-            time.sleep(_POLL_SECONDS)
+            pool.wait(job_id, None if deadline is None else deadline - time.monotonic())
 
     def _start_embedded(self) -> str:
         from dtsched import embedded, migrations  # only who asks for a server needs what starts one

@@ -27,9 +27,12 @@ from dtsched.overview import (
     StepRecord,
     WorkflowRecord,
 )
+from dtsched.polls import Polls
 from dtsched.pool import Pool
+from dtsched.rest import Server
+from dtsched.rest_pools import RestPool
 from dtsched.schedules import NewSchedule, Schedule, check_change, check_schedule, check_schedule_name
-from dtsched.settings import Duration
+from dtsched.settings import Duration, is_url
 from dtsched.store import Pruned, Store
 from dtsched.waiting import Waiting
 
@@ -41,11 +44,35 @@ _PAGE = 1000
 
 
 class Client:
-    """Opened by open() or `async with`. Safe for any number of tasks at once. `statement_ms` bounds each statement."""
+    """Opened by open() or `async with`. Safe for any number of tasks at once. `statement_ms` bounds each statement.
 
-    def __init__(self, dsn: str, *, role: str = "client", pool_size: int = 10, statement_ms: int = 4000) -> None:
-        self.pool = Pool(dsn, role=role, size=pool_size, statement_ms=statement_ms)
-        self.waiting = Waiting(dsn, lambda ids: self.ask(lambda store: store.ended(ids)))
+    `dsn` may be the URL of a server instead, like https://jobs.example.org, which is asked over REST with the API key
+    `key`; then at most 10,000 jobs are submitted at once, and the other three say nothing."""
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        key: str | None = None,
+        role: str = "client",
+        pool_size: int = 10,
+        statement_ms: int = 4000,
+    ) -> None:
+        self.pool: Pool | RestPool
+        self._waiting: Waiting | Polls
+        if is_url(dsn):
+            self.pool = RestPool(Server(dsn, key))
+            self._waiting = self.pool.waiting
+        else:
+            self.pool = Pool(dsn, role=role, size=pool_size, statement_ms=statement_ms)
+            self._waiting = Waiting(dsn, lambda ids: self.ask(lambda store: store.ended(ids)))
+
+    @property
+    def waiting(self) -> Waiting:
+        """Of a client of the database: over REST others wait, in the server."""
+        if not isinstance(self._waiting, Waiting):
+            raise TypeError("a client of a server over REST has no listener of its own")
+        return self._waiting
 
     async def open(self) -> None:
         """Does not wait for the database: the first call does."""
@@ -53,7 +80,7 @@ class Client:
 
     async def close(self) -> None:
         """Whoever waits for a job meets an outage."""
-        await self.waiting.close()
+        await self._waiting.close()
         await self.pool.close()
 
     async def __aenter__(self) -> Self:
@@ -333,7 +360,7 @@ class Client:
 
     async def until_ended(self, job_id: int) -> None:
         """Returns when the job has ended, or is not there; for as long as whoever calls cares to wait."""
-        await self.waiting.until_ended(job_id)
+        await self._waiting.until_ended(job_id)
 
     async def logs(
         self, job_id: int, *, follow: bool = False, after: int = 0, attempt: int | None = None

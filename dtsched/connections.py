@@ -12,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import set_json_loads
 
 from dtsched.errors import BY_SQLSTATE, Conflict, DatabaseUnreachable, DtschedError, InvalidInput, SchemaMissing
+from dtsched.settings import ITSELF, is_url
 
 Row = tuple[Any, ...]
 Connection = psycopg.AsyncConnection[Row]
@@ -70,6 +71,8 @@ def parameters(dsn: str, role: str, timeout_ms: int | None = None, lock_ms: int 
 
 def parse_dsn(dsn: str) -> dict[str, Any]:
     """The driver's own complaint shows the whole DSN, and with it the password: it goes no further."""
+    if is_url(dsn):
+        raise InvalidInput(ITSELF, field="dsn")
     try:
         return conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:

@@ -71,6 +71,10 @@ class DatabaseUnreachable(DtschedError):
     """The database does not answer, or does not let this user in."""
 
 
+class NotAllowed(DatabaseUnreachable):
+    """Over REST: there is no API key, or it is not for that."""
+
+
 class ResultExpired(NotFound):
     """An awaited job has completed, and its result is not kept any more; `at` is when it expired."""
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, TypeAlias, get_args
+from typing import Any, TypeAlias, cast, get_args
 from uuid import UUID
 
 from dtsched.checks import check_name, shown
@@ -30,6 +30,7 @@ _NAME = r'(?P<name>[A-Za-z_]+(?:\.[^\s:"]+)?)'
 _TERM = re.compile(rf'\s*{_NAME}:(?P<values>(?:{_QUOTED}|[^\s"])+)(?=\s|$)', re.DOTALL | re.ASCII)
 _ARGUMENT = re.compile(rf'{_NAME}:(?P<value>[^"]+)', re.DOTALL | re.ASCII)
 _COMMA = re.compile(rf"({_QUOTED})|,", re.DOTALL)
+_PLAIN = re.compile(r"[A-Za-z0-9._:+-]+")
 _PRIORITY = re.compile("0?[1-9]|10")
 _ID = re.compile("[1-9][0-9]{0,18}")
 _FINGERPRINT = re.compile("[0-9a-f]{16}")
@@ -63,6 +64,26 @@ def parse_filter(text: str | Sequence[str]) -> Filter:
         else:
             wanted[name] = _checked(name, values)
     return wanted
+
+
+def as_text(wanted: Filter) -> str:
+    """What parse_filter() reads as the same filter."""
+    terms: list[str] = []
+    for name, value in wanted.items():
+        if name == "args":
+            terms += [f"args.{'.'.join(each['path'])}:{_quoted(each['value'])}" for each in value]
+        elif isinstance(value, dict):
+            terms.append(f"{name}:{cast('dict[str, float]', value)['seconds_ago']:f}s")
+        else:
+            values = [value] if isinstance(value, str) else cast("list[str]", value)
+            terms.append(f"{name}:{','.join(map(_quoted, values))}")
+    return " ".join(terms)
+
+
+def _quoted(value: str) -> str:
+    if _PLAIN.fullmatch(value):
+        return value
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _terms(text: str, *, is_argument: bool) -> list[tuple[str, list[str]]]:

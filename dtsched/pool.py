@@ -7,8 +7,9 @@ request that must be answered within seconds cannot use; so asynchronous callers
 import asyncio
 import os
 import threading
+import time
 import weakref
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from time import monotonic
 from typing import Any, NamedTuple
@@ -16,14 +17,18 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from dtsched.batches import Refusal, Wrong
 from dtsched.connections import connect, connect_sync, decode_nothing, is_outage, parameters
 from dtsched.errors import DatabaseUnreachable
+from dtsched.inside import emit_in_sync, read_job_sync, submit_in_sync, submit_partly_in_sync
+from dtsched.jobs import Emitted, Job, NewJob, Submitted
 from dtsched.store import Store
 
 _TRUSTED_SECONDS = 1.0  # a connection that was idle for longer is probed: the database may have gone meanwhile
 _IDLE_SECONDS = 60.0
 _SIZE = 10
 _WAIT_SECONDS = 3.0
+_POLL_SECONDS = 0.1
 _ALL_TAKEN = "all connections to the database are taken: try again, or raise the pool's size"
 
 
@@ -123,6 +128,26 @@ class SyncPool:
             yield connection
         finally:
             pool.putconn(connection)
+
+    def submit_many(self, jobs: Sequence[NewJob]) -> list[Submitted]:
+        with self.connection() as connection:
+            return submit_in_sync(connection, jobs)
+
+    def submit_partly(self, entries: Sequence[NewJob | Wrong]) -> list[Submitted | Refusal]:
+        with self.connection() as connection:
+            return submit_partly_in_sync(connection, entries)
+
+    def emit(self, name: str, payload: bytes) -> Emitted:
+        with self.connection() as connection:
+            return emit_in_sync(connection, name, payload)
+
+    def job(self, job_id: int) -> Job | None:
+        with self.connection() as connection:
+            return read_job_sync(connection, job_id)
+
+    def wait(self, job_id: int, seconds: float | None) -> None:
+        """For a while, before the job is looked at again."""
+        time.sleep(_POLL_SECONDS)
 
     def close(self) -> None:
         with self._lock:

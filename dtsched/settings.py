@@ -38,6 +38,12 @@ _OF_OURS = ("DTSCHED_DSN_GIVEN", "DTSCHED_PARENT_PID", "DTSCHED_READY_FD", "DTSC
 """What a command tells the processes that it starts, and what tests read."""
 
 
+NO_DATABASE = "no database is named: give --dsn, or set DTSCHED_DSN, to a PostgreSQL DSN or to 'embedded'"
+ITSELF = "this talks to PostgreSQL itself, and not over REST: set DTSCHED_DSN (or give --dsn) to a PostgreSQL DSN"
+
+_ORIGINS = ("flag", "environment", ".env", "pyproject.toml", "default")
+
+
 class Unknown(NamedTuple):
     """A name that is no setting, where it stands, and the names that there are."""
 
@@ -70,13 +76,36 @@ class Settings:
     key: str | None = field(default=None, repr=False)
     origins: Mapping[str, str] = field(default_factory=dict[str, str])
 
-    def require_dsn(self) -> str:
-        if self.dsn is None:
+    @property
+    def target(self) -> str | None:
+        """The DSN or the URL, whichever comes from nearer: a flag before the environment, that before a file. From the
+        same place it is the DSN. A DSN may be the URL of a server itself."""
+        nearer = _ORIGINS.index(self.origins.get("url", "default")) < _ORIGINS.index(self.origins.get("dsn", "default"))
+        return self.url if self.dsn is None or (self.url is not None and nearer) else self.dsn
+
+    @property
+    def database(self) -> str | None:
+        """The DSN, unless it is the URL of a server."""
+        return None if self.dsn is None or is_url(self.dsn) else self.dsn
+
+    def require_target(self) -> str:
+        if self.target is None:
             raise InvalidInput(
-                "no database is named: give --dsn, or set DTSCHED_DSN, to a PostgreSQL DSN or to 'embedded'",
+                "no database is named: give --dsn, or set DTSCHED_DSN, to a PostgreSQL DSN or to 'embedded'; or set "
+                "DTSCHED_URL to the server of the REST API",
                 field="dsn",
             )
-        return self.dsn
+        return self.target
+
+    def require_dsn(self) -> str:
+        if self.database is None:
+            raise InvalidInput(ITSELF if self.target is not None else NO_DATABASE, field="dsn")
+        return self.database
+
+
+def is_url(target: str) -> bool:
+    """Of a server's API, and not a DSN."""
+    return target.lower().startswith(("http://", "https://"))
 
 
 def parse_duration(value: Duration, *, field: str = "duration") -> float:

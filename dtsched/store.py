@@ -194,6 +194,9 @@ class Pruned(NamedTuple):
 class Store:
     """One method per SQL function, over one connection. Not to be used by two tasks at once."""
 
+    spans_calls = True
+    """transaction() makes one of several calls."""
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
@@ -834,11 +837,7 @@ class Store:
 
     async def retention(self, queue: str | None = None) -> list[Retention]:
         """Of one queue, or of each that says something of its own and, last, of all others."""
-        rules = await self._records(Retention, _RETENTION)
-        if queue is None:
-            return rules
-        found = next((rule for rule in rules if rule.queue == queue), rules[-1])
-        return [msgspec.structs.replace(found, queue=queue)]
+        return retention_of(await self._records(Retention, _RETENTION), queue)
 
     async def set_retention(self, members: Mapping[str, float | str | None], queue: str | None = None) -> None:
         """Of one queue, or of all that say nothing; in seconds, "forever", or None for the default."""
@@ -1069,6 +1068,14 @@ def check_contract(found: int) -> None:
         raise SchemaMismatch(
             f"the schema here has contract {found} and this program knows only {CONTRACT}: upgrade dtsched"
         )
+
+
+def retention_of(rules: list[Retention], queue: str | None) -> list[Retention]:
+    """Out of those of all queues that say something of their own, and last that of the others."""
+    if queue is None:
+        return rules
+    found = next((rule for rule in rules if rule.queue == queue), rules[-1])
+    return [msgspec.structs.replace(found, queue=queue)]
 
 
 def to_job(row: Row) -> Job:

@@ -58,7 +58,7 @@ def cancel_command(**given: Unpack[Given]) -> int:
     dtsched cancel 41 42
     dtsched cancel --where 'queue:mail state:pending' --dry-run
     """
-    return perform(CANCEL, Store.cancel, given)
+    return perform(CANCEL, lambda store, ids: store.cancel(ids), given)
 
 
 @click.command("retry", cls=RichCommand)
@@ -73,7 +73,7 @@ def retry_command(**given: Unpack[Given]) -> int:
     dtsched retry 42
     dtsched retry --where 'state:failed error:Timeout since:1h' --yes
     """
-    return perform(RETRY, Store.retry, given)
+    return perform(RETRY, lambda store, ids: store.retry(ids), given)
 
 
 @click.command("run-now", cls=RichCommand)
@@ -88,7 +88,7 @@ def run_now_command(**given: Unpack[Given]) -> int:
     dtsched run-now 42
     dtsched run-now --where 'state:scheduled task:report'
     """
-    return perform(RUN_NOW, Store.run_now, given)
+    return perform(RUN_NOW, lambda store, ids: store.run_now(ids), given)
 
 
 @click.command("reschedule", cls=RichCommand)
@@ -123,7 +123,7 @@ def delete_command(**given: Unpack[Given]) -> int:
     dtsched delete 42
     dtsched delete --where 'state:completed until:30d' --yes
     """
-    return perform(DELETE, Store.delete, given)
+    return perform(DELETE, lambda store, ids: store.delete(ids), given)
 
 
 async def reschedule(store: Store, ids: Sequence[int], *, run_at: datetime | None, seconds: float) -> dict[int, str]:

@@ -4,7 +4,7 @@ import asyncio
 import functools
 import sys
 from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AsyncExitStack, ExitStack, contextmanager, nullcontext
 from typing import Any, BinaryIO, NamedTuple, TextIO
 from uuid import uuid4
 
@@ -14,14 +14,14 @@ from msgspec import UNSET, UnsetType
 from rich_click import RichCommand
 
 from dtsched.batches import ProblemCode, Refusal, Wrong
-from dtsched.cli.database import database
+from dtsched.cli.database import Target, opened, target_of
 from dtsched.cli.display import Display
 from dtsched.cli.exits import ExitCode
 from dtsched.cli.lines import MOST_LINES, Batch, Source, batches, by_line, entries, whole
 from dtsched.cli.options import dsn_option, json_option
 from dtsched.cli.output import print_json, say
 from dtsched.cli.wording import jobs
-from dtsched.connections import Connection, connect, translated
+from dtsched.connections import translated
 from dtsched.correlation import correlate, correlate_part, correlated
 from dtsched.errors import Conflict, InvalidInput
 from dtsched.jobs import NewJob, Submitted
@@ -92,7 +92,7 @@ def submit_many_command(file: str, batch: int | None, partial: bool, ids: bool, 
     if ids and as_json:
         raise click.UsageError("--ids and --json exclude each other: give one")
     summary = Summary(refused=[] if partial else UNSET)
-    with opened(file) as stream, database(dsn, create=True) as target, correlated(uuid4().hex):
+    with read_from(file) as stream, target_of(dsn, create=True) as target, correlated(uuid4().hex):
         source = Source(stream, "stdin" if file == "-" else file)
         with told_of_others():
             Submitting(target, summary, sys.stdout if ids else None).run(source, batch, partial=partial)
@@ -114,7 +114,7 @@ def told_of_others() -> Generator[None]:
 
 
 @contextmanager
-def opened(file: str) -> Generator[BinaryIO]:
+def read_from(file: str) -> Generator[BinaryIO]:
     if file == "-":
         yield sys.stdin.buffer
         return
@@ -137,8 +137,8 @@ def said(summary: Summary) -> str:
 class Submitting:
     """Reads between the calls to the database and not beside them: a stream that is silent can be ended by Ctrl-C."""
 
-    def __init__(self, dsn: str, summary: Summary, ids: TextIO | None) -> None:
-        self._dsn = dsn
+    def __init__(self, target: Target, summary: Summary, ids: TextIO | None) -> None:
+        self._target = target
         self._summary = summary
         self._ids = ids
         self._done = 0
@@ -151,40 +151,32 @@ class Submitting:
             if batch is None and not partial:
                 runner.run(self._all_or_none(list(whole(source)), display))
                 return
-            connection = runner.run(self._connected())
+            opening = AsyncExitStack()
+            store = runner.run(opening.enter_async_context(opened(self._target)))
             try:
                 with self._said_how_far(source):
                     for each in parts_of(source, batch) if partial else wholes_of(source, batch or 1):
                         self._under_way = each
-                        submitted = runner.run(each.submitted(Store(connection)))
+                        submitted = runner.run(each.submitted(store))
                         self._under_way, self._done = None, each.last_line
                         self._tell_refused(each, submitted)
                         self._tell_ids(submitted)
                         if display:
                             display.advance(f"{self._submitted:,} jobs; bytes", source.bytes_read, source.size)
             finally:
-                runner.run(connection.close())
+                runner.run(opening.aclose())
 
     @property
     def _submitted(self) -> int:
         return self._summary.submitted + self._summary.kept + self._summary.replaced
 
-    async def _connected(self) -> Connection:
-        connection = await connect(self._dsn, role="cli")
-        try:
-            await Store(connection).require_contract()
-        except BaseException:
-            await connection.close()
-            raise
-        return connection
-
     async def _all_or_none(self, read: list[Batch], display: Display | None) -> None:
         results: list[Submitted] = []
-        async with await self._connected() as connection:
+        async with opened(self._target) as store:
             with said_that_none(), Batch.joined(read).named_by_line(), translated():  # parents are looked at last
-                async with connection.transaction():
-                    for each in parts(read):
-                        results += await submit(Store(connection), each)
+                async with store.transaction():
+                    for each in parts(read) if store.spans_calls else [Batch.joined(read)]:
+                        results += await submit(store, each)
                         if display:
                             display.advance("submitting", len(results), sum(len(one.jobs) for one in read))
         self._tell_ids(results)

@@ -28,7 +28,7 @@ def prune_command(dry_run: bool, dsn: str | None, as_json: bool) -> None:
     `dtsched queue retention` shows and sets it. Partitions that have become empty are dropped.
     """
     if dry_run:
-        would_go = with_store(dsn, Store.past_retention)
+        would_go = with_store(dsn, lambda store: store.past_retention())
         if as_json:
             print_json(would_go)
         else:

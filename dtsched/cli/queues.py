@@ -149,7 +149,7 @@ def pause_queues(names: tuple[str, ...], dsn: str | None, as_json: bool) -> None
 
     A queue may be paused before there is anything in it. Code 0 also for one that was paused before.
     """
-    switched = switch(names, Store.pause, dsn, paused=True)
+    switched = switch(names, lambda store, name: store.pause(name), dsn, paused=True)
     tell(switched, as_json=as_json)
 
 
@@ -159,7 +159,7 @@ def pause_queues(names: tuple[str, ...], dsn: str | None, as_json: bool) -> None
 @json_option
 def resume_queues(names: tuple[str, ...], dsn: str | None, as_json: bool) -> None:
     """Let workers take jobs of these queues again. Code 0 also for one that was not paused."""
-    switched = switch(names, Store.resume, dsn, paused=False)
+    switched = switch(names, lambda store, name: store.resume(name), dsn, paused=False)
     tell(switched, as_json=as_json)
 
 

@@ -238,7 +238,7 @@ def fields(schedule: Schedule) -> list[tuple[str, str]]:
 @json_option
 def pause_schedules(names: tuple[str, ...], dsn: str | None, as_json: bool) -> None:
     """Keep these schedules from firing. Code 0 also for one that was paused before."""
-    tell_switched(switch(names, Store.pause_schedule, dsn, paused=True), as_json=as_json)
+    tell_switched(switch(names, lambda store, name: store.pause_schedule(name), dsn, paused=True), as_json=as_json)
 
 
 @schedule_command.command("resume", cls=RichCommand)
@@ -247,7 +247,7 @@ def pause_schedules(names: tuple[str, ...], dsn: str | None, as_json: bool) -> N
 @json_option
 def resume_schedules(names: tuple[str, ...], dsn: str | None, as_json: bool) -> None:
     """Let these schedules fire again, from now on. Code 0 also for one that was not paused."""
-    tell_switched(switch(names, Store.resume_schedule, dsn, paused=False), as_json=as_json)
+    tell_switched(switch(names, lambda store, name: store.resume_schedule(name), dsn, paused=False), as_json=as_json)
 
 
 def switch(

@@ -141,7 +141,7 @@ def cancel_workflow(workflow_id: int, dsn: str | None, as_json: bool) -> int:
 
     Exit code 3 if there is no such workflow, 4 if somebody else was changing one of the jobs: try again.
     """
-    return act(CANCEL, Store.cancel_workflow, workflow_id, dsn, as_json=as_json, unmet="waits or runs")
+    return act(CANCEL, _cancel, workflow_id, dsn, as_json=as_json, unmet="waits or runs")
 
 
 @workflow_command.command("retry", cls=RichCommand)
@@ -153,7 +153,22 @@ def retry_workflow(workflow_id: int, dsn: str | None, as_json: bool) -> int:
 
     Exit code 3 if there is no such workflow, 4 if a job could not be retried.
     """
-    return act(RETRY, Store.retry_workflow, workflow_id, dsn, as_json=as_json, unmet="has failed or was cancelled")
+    return act(
+        RETRY,
+        _retry,
+        workflow_id,
+        dsn,
+        as_json=as_json,
+        unmet="has failed or was cancelled",
+    )
+
+
+async def _cancel(store: Store, workflow_id: int) -> dict[int, str]:
+    return await store.cancel_workflow(workflow_id)
+
+
+async def _retry(store: Store, workflow_id: int) -> dict[int, str]:
+    return await store.retry_workflow(workflow_id)
 
 
 def act(verb: Verb, action: Act, workflow_id: int, dsn: str | None, *, as_json: bool, unmet: str) -> int:
