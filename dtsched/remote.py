@@ -89,7 +89,7 @@ class _Limit(LimitRecord, frozen=True, kw_only=True):
 
 
 class RestStore(Store):
-    """For any number of tasks at once."""
+    """For any number of tasks at once. `queues` and `among` say nothing here: the server knows what the key is for."""
 
     spans_calls = False
 
@@ -114,14 +114,16 @@ class RestStore(Store):
     async def require_contract(self) -> None:
         await self._rest.ask(Call("GET", "/readyz"))
 
-    async def submit_many(self, jobs: Sequence[NewJob], *, check_tasks: bool = True) -> list[Submitted]:
+    async def submit_many(
+        self, jobs: Sequence[NewJob], *, check_tasks: bool = True, queues: Sequence[str] | None = None
+    ) -> list[Submitted]:
         if not jobs:
             return []
         with spared(jobs):
             return submitted_of(await self._rest.ask(batch_call(jobs, check_tasks=check_tasks)))
 
     async def submit_partly(
-        self, entries: Sequence[NewJob | Wrong], *, check_tasks: bool = True
+        self, entries: Sequence[NewJob | Wrong], *, check_tasks: bool = True, queues: Sequence[str] | None = None
     ) -> list[Submitted | Refusal]:
         answers: list[Submitted | Refusal] = []
         for part in parts_of(entries):
@@ -175,16 +177,16 @@ class RestStore(Store):
     async def now(self) -> datetime:
         return (await self._get(dict[str, datetime], "/v1/now"))["now"]
 
-    async def queues(self, name: str | None = None) -> list[Queue]:
+    async def queues(self, name: str | None = None, *, among: Sequence[str] | None = None) -> list[Queue]:
         return await self._named(Queue, "queues", name)
 
-    async def workers(self, worker_id: UUID | None = None) -> list[WorkerRecord]:
+    async def workers(self, worker_id: UUID | None = None, *, among: Sequence[str] | None = None) -> list[WorkerRecord]:
         return await self._named(WorkerRecord, "workers", None if worker_id is None else str(worker_id))
 
     async def tasks(self, name: str | None = None) -> list[TaskRecord]:
         return await self._named(TaskRecord, "tasks", name)
 
-    async def stats(self) -> Stats:
+    async def stats(self, *, among: Sequence[str] | None = None) -> Stats:
         return await self._get(Stats, "/v1/stats")
 
     async def ended(self, ids: Sequence[int]) -> set[int]:
@@ -254,7 +256,10 @@ class RestStore(Store):
         return (await self._get(dict[str, bool], f"/v1/queues/{_quoted(queue)}/drained"))["drained"]
 
     async def resume(self, queue: str) -> bool:
-        return await self._switch(f"/v1/queues/{_quoted(queue)}/resume")
+        try:
+            return await self._switch(f"/v1/queues/{_quoted(queue)}/resume")
+        except NotFound:  # nobody has named it yet
+            return False
 
     async def set_queue(self, queue: str, settings: Mapping[str, object]) -> dict[str, Any]:
         reply = await self._rest.ask(Call("PATCH", f"/v1/queues/{_quoted(queue)}", _json(settings)))
@@ -282,7 +287,12 @@ class RestStore(Store):
         return workflow_of(reply)[0]
 
     async def submit_workflow(
-        self, workflow: int | str, jobs: Sequence[NewJob], *, check_tasks: bool = True
+        self,
+        workflow: int | str,
+        jobs: Sequence[NewJob],
+        *,
+        check_tasks: bool = True,
+        queues: Sequence[str] | None = None,
     ) -> tuple[int, list[Submitted]]:
         if isinstance(workflow, int):
             members = [msgspec.structs.replace(job, workflow=workflow) for job in jobs]
@@ -347,7 +357,7 @@ class RestStore(Store):
     async def prune(self, limit: int = 1000, *, everywhere: bool = False) -> Pruned:
         """For two seconds of the server's at most, whatever the limit."""
         reply = await self._rest.ask(Call("POST", "/v1/prune"))
-        return msgspec.convert(msgspec.json.decode(reply.body), Pruned, from_attributes=False)
+        return Pruned(**msgspec.json.decode(reply.body))
 
     async def past_retention(self) -> list[PastRetention]:
         return await self._list(PastRetention, "/v1/prune", "would_go")

@@ -8,6 +8,7 @@ import re
 import ssl
 import threading
 import time
+import weakref
 from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -192,6 +193,7 @@ class SyncRest:
                 self._pid, self._client = os.getpid(), None
             if self._client is None:
                 self._client = httpx.Client(**self.server.options())
+                weakref.finalize(self, self._client.close)
             return self._client
 
 

@@ -483,6 +483,12 @@ class Store:
     ) -> tuple[int, list[Submitted]]:
         """All or none: the jobs, and with a name instead of an id the workflow that they are to belong to. `queues` as
         in submit_many()."""
+        with translated():  # that a parent is missing shows when it is committed
+            return await self._submit_workflow(workflow, jobs, check_tasks=check_tasks, queues=queues)
+
+    async def _submit_workflow(
+        self, workflow: int | str, jobs: Sequence[NewJob], *, check_tasks: bool, queues: Sequence[str] | None
+    ) -> tuple[int, list[Submitted]]:
         async with self.transaction():
             workflow_id = workflow if isinstance(workflow, int) else await self.create_workflow(workflow)
             members = [msgspec.structs.replace(job, workflow=workflow_id) for job in jobs]

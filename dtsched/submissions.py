@@ -39,11 +39,12 @@ class _Made(msgspec.Struct):
 def batch_call(entries: Sequence[NewJob | Wrong], *, check_tasks: bool, partial: bool = False) -> Call:
     """InvalidInput when it is more than the server takes at once."""
     jobs = [entry if isinstance(entry, NewJob) else _key_of(entry) for entry in entries]
-    return _once("/v1/jobs/batch", {"jobs": jobs, "partial": partial}, len(jobs), check_tasks=check_tasks)
+    call = _call("/v1/jobs/batch", {"jobs": jobs, "partial": partial}, len(jobs), check_tasks=check_tasks)
+    return call._replace(once=uuid4().hex)
 
 
 def workflow_call(name: str, jobs: Sequence[NewJob], *, check_tasks: bool) -> Call:
-    return _once("/v1/workflows", {"name": name, "jobs": jobs}, len(jobs), check_tasks=check_tasks)
+    return _call("/v1/workflows", {"name": name, "jobs": jobs}, len(jobs), check_tasks=check_tasks)
 
 
 def emit_call(name: str, payload: bytes) -> Call:
@@ -92,7 +93,7 @@ def spared(jobs: Sequence[NewJob]) -> Generator[None]:
         raise
 
 
-def _once(path: str, body: dict[str, object], jobs: int, *, check_tasks: bool) -> Call:
+def _call(path: str, body: dict[str, object], jobs: int, *, check_tasks: bool) -> Call:
     if jobs > MOST_JOBS:
         raise _too_many(jobs)
     raw = msgspec.json.encode(body)
@@ -101,7 +102,7 @@ def _once(path: str, body: dict[str, object], jobs: int, *, check_tasks: bool) -
             f"over REST at most 16 MiB ({MOST_BYTES} bytes) are submitted at once, not {len(raw)}: submit it in parts, "
             "or over the database"
         )
-    return Call("POST", path, raw, {} if check_tasks else {"check_tasks": "false"}, once=uuid4().hex)
+    return Call("POST", path, raw, {} if check_tasks else {"check_tasks": "false"})
 
 
 def _too_many(count: int) -> InvalidInput:

@@ -85,8 +85,8 @@ EXPLANATIONS: Mapping[str, Explanation] = MappingProxyType({
     "precondition-failed": Explanation(
         "The request has an `If-Match` that does not fit: what it would change is not as it was when it was read. Nothing "
         "was written.",
-        "Get it again, look at what somebody else has changed, and send the change with the new `ETag` if it is still "
-        "wanted.",
+        "Get it again, look at what somebody else has changed, and send the change with the new `ETag`, if it is "
+        "still wanted.",
     ),
     "schedule-declared": Explanation(
         "The schedule stands in the code of workers that run now, who would bring it back at once. Nothing was done.",

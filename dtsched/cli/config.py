@@ -44,6 +44,8 @@ def show_config(origin: bool, dsn: str | None, as_json: bool) -> None:
     for stray in unknown():
         say(warning(stray))
     settings = settings_of(dsn)
+    if settings.url is not None or settings.database != settings.dsn:
+        say(door(settings))
     known = {name: Known(value(settings, name), where) for name, where in settings.origins.items()}
     if as_json:
         print_json(known if origin else {name: each.value for name, each in known.items()})
@@ -53,6 +55,16 @@ def show_config(origin: bool, dsn: str | None, as_json: bool) -> None:
         )
     else:
         print_fields((name, text(name, each)) for name, each in known.items())
+
+
+def door(settings: Settings) -> str:
+    """What commands are done with that work over both."""
+    if settings.target != settings.database:
+        named = without_user(settings.target or "")
+        key = "with the key in DTSCHED_KEY" if settings.key else "without a key: DTSCHED_KEY is not set"
+        return f"commands ask the server at {named} over REST, {key}"
+    origin = settings.origins["dsn"]
+    return f"commands ask the database: the DSN ({origin}) goes before the URL ({settings.origins['url']})"
 
 
 def warning(stray: Unknown) -> str:

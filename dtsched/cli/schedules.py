@@ -259,11 +259,19 @@ def switch(
         check_schedule_name(name)
 
     async def switch_all(store: Store) -> list[Switched]:
+        await require_all(store, wanted)
         async with store.transaction():
             changed = {name: await act(store, name) for name in sorted(wanted)}  # rows are locked in one order
         return [Switched(name, paused, changed[name]) for name in wanted]
 
     return with_store(dsn, switch_all)
+
+
+async def require_all(store: Store, names: Sequence[str]) -> None:
+    """Where several calls are not one transaction: before the first of them."""
+    if not store.spans_calls:
+        for name in names:
+            await one(store, name)
 
 
 def tell_switched(switched: Sequence[Switched], *, as_json: bool) -> None:
@@ -323,6 +331,7 @@ def remove_schedules(names: tuple[str, ...], dsn: str | None, as_json: bool) -> 
     wanted = list(dict.fromkeys(names))
 
     async def remove_all(store: Store) -> None:
+        await require_all(store, wanted)
         async with store.transaction():
             for name in sorted(wanted):
                 await store.unschedule(name)

@@ -9,6 +9,7 @@ import pytest
 
 from dtsched.cli import main
 from tests.cli.command import Ended
+from tests.support.rest import serving
 
 Cli = Callable[..., Ended]
 
@@ -45,7 +46,26 @@ def bare_cli(capsys: pytest.CaptureFixture[str]) -> Cli:
     return call
 
 
+OVER_REST = {"test_drain", "test_emit", "test_queues", "test_tasks", "test_watching", "test_why", "test_workflows"}
+"""Modules whose commands are tried over both doors: over the database, and over the REST API."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.module.__name__.rpartition(".")[2] in OVER_REST and "cli" in metafunc.fixturenames:
+        metafunc.parametrize("door", ["database", "rest"], indirect=True)
+
+
 @pytest.fixture
-def cli(bare_cli: Cli, database: str, monkeypatch: pytest.MonkeyPatch) -> Cli:
-    monkeypatch.setenv("DTSCHED_DSN", database)
-    return bare_cli
+def door(request: pytest.FixtureRequest) -> str:
+    return getattr(request, "param", "database")
+
+
+@pytest.fixture
+def cli(bare_cli: Cli, database: str, door: str, monkeypatch: pytest.MonkeyPatch) -> Generator[Cli]:
+    if door == "database":
+        monkeypatch.setenv("DTSCHED_DSN", database)
+        yield bare_cli
+        return
+    with serving(database) as url:
+        monkeypatch.setenv("DTSCHED_URL", url)
+        yield bare_cli
