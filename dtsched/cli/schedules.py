@@ -270,8 +270,9 @@ def switch(
 async def require_all(store: Store, names: Sequence[str]) -> None:
     """Where several calls are not one transaction: before the first of them."""
     if not store.spans_calls:
-        for name in names:
-            await one(store, name)
+        for name in sorted(names):
+            if not await store.schedules(name):
+                raise NotFound(f'there is no schedule "{name}"')
 
 
 def tell_switched(switched: Sequence[Switched], *, as_json: bool) -> None:
