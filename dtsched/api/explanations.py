@@ -83,8 +83,8 @@ EXPLANATIONS: Mapping[str, Explanation] = MappingProxyType({
         "Get it to see what it has done. What it has done to jobs stays; another operation may undo some of it.",
     ),
     "precondition-failed": Explanation(
-        "The request has an `If-Match` that does not fit: what it would change is not as it was when it was read. Nothing "
-        "was written.",
+        "The request has an `If-Match` that does not fit: what it would change is not as it was when it was read. "
+        "Nothing was written.",
         "Get it again, look at what somebody else has changed, and send the change with the new `ETag`, if it is "
         "still wanted.",
     ),
