@@ -8,6 +8,7 @@ to a key that is for some queues only: what that may depends on the job.
 import asyncio
 import re
 from collections import OrderedDict
+from time import monotonic
 from typing import Any, NamedTuple, TypeAlias
 
 from litestar.connection import ASGIConnection
@@ -89,7 +90,7 @@ class Authority:
 
     def _recall(self, presented: Presented | None, scope: Scope) -> Caller | None:
         caller, until = self._kept.get((presented, scope), (None, 0.0))
-        return caller if asyncio.get_running_loop().time() < until else None
+        return caller if monotonic() < until else None
 
     async def _ask(self, database: Database, question: Question, connection: Connection) -> Caller:
         if question.presented is not None and question.presented not in self._right:
@@ -130,7 +131,7 @@ class Authority:
         return await database.ask(_joined(asking))
 
     async def _answer(self, question: Question) -> Answered:
-        asked_at = asyncio.get_running_loop().time()
+        asked_at = monotonic()
         presented, scope, (queue, job_id, whole) = question
         permit = await Database(self._questions).store(
             lambda store: store.authorize(

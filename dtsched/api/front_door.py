@@ -31,6 +31,7 @@ _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _INSIDE = {"HEAD": "GET", "OPTIONS": "TRACE"}
 _GOOD_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
+_PREFLIGHT = "access-control-request-method"
 MARKS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 """Headers of every answer."""
 
@@ -72,6 +73,8 @@ class FrontDoor:
         host = given.get("host", "")
         if not self._is_ours(host):
             return Refused(FORBIDDEN, f"the Host {host[:100]!r} is not one of this server's")
+        if _PREFLIGHT in given:
+            return Refused(FORBIDDEN, "pages of other origins are not let in here")
         if method in _READS:
             return None
         origin = given.get("origin")

@@ -32,7 +32,7 @@ _log = logging.getLogger("dtsched.api")
 
 def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000) -> None:
     """Until SIGTERM or Ctrl-C. Port 0 is any. Raises InvalidInput for an address that it may not, or cannot, have."""
-    listening = listen(host, port, allow_anybody=settings.allow_no_key or _asks_for_keys(host, port, settings))
+    listening = listen(host, port, allow_anybody=settings.allow_no_key or asks_for_keys(host, port, settings))
     with listening:
         address, bound_port = listening.getsockname()[:2]
         keyless = settings.allow_no_key or ipaddress.ip_address(address).is_loopback
@@ -128,7 +128,7 @@ def _resolved(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, in
     return family, (str(address[0]), int(address[1]))
 
 
-def _asks_for_keys(host: str, port: int, settings: Settings) -> bool:
+def asks_for_keys(host: str, port: int, settings: Settings) -> bool:
     """Whether everybody beyond this machine needs a key: because there are some, or because that cannot be told now,
     and then they need one too. Of loopback it is not asked."""
     if ipaddress.ip_address(_resolved(host, port)[1][0]).is_loopback:

@@ -52,6 +52,7 @@ COMMANDS = {
         "Print how many jobs there are in each state, how fast they go, and what the workers have to do.",
     ),
     "psql": Entry("psql", "More", "Open psql on the database."),
+    "key": Entry("keys", "More", "Make the API keys of the REST API, list and revoke them."),
     "openapi": Entry("openapi", "More", "Print the OpenAPI document of the REST API, as JSON."),
     "bench": Entry("bench", "More", "Measure how many jobs a second this machine finishes."),
     "config": Entry("config", "More", "Show the settings in force."),

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, cast
 
 import psycopg
+from httpx import ASGITransport, AsyncClient
 
+from dtsched.api import create_app
 from dtsched.api_keys import Presented, new_key
+from dtsched.settings import Settings
 
 
 def make_key(
@@ -28,3 +33,14 @@ def make_key(
 
 def bearer(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
+
+
+@asynccontextmanager
+async def in_loop(dsn: str, *, keyless: bool = True, stopping: bool = False) -> AsyncGenerator[AsyncClient]:
+    """The API in the loop of the test, where requests run beside one another. `stopping`: what waits ends at once."""
+    app = create_app(Settings(dsn=dsn), keyless=keyless)
+    if stopping:
+        app.stopping.set()
+    transport = ASGITransport(cast("Any", app))
+    async with app.lifespan(), AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=30) as client:
+        yield client

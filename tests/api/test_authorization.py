@@ -5,18 +5,16 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Generator
-from typing import Any, NamedTuple, cast, get_args
+from typing import NamedTuple, get_args
 
 import psycopg
 import pytest
-from httpx import ASGITransport, AsyncClient, Response
+from httpx import Response
 
-from dtsched.api import create_app
 from dtsched.api.application import HANDLERS
 from dtsched.api.documentation import Operation, operation_of
 from dtsched.api_keys import Scope
-from dtsched.settings import Settings
-from tests.api.keyholders import make_key
+from tests.api.keyholders import in_loop, make_key
 
 INCLUDED = {
     "submit": {"submit"},
@@ -124,12 +122,7 @@ def test_every_route_says_what_it_needs_and_only_the_door_is_open() -> None:
 
 @pytest.mark.parametrize("role", ROLES)
 async def test_a_caller_gets_as_far_as_its_key_goes(prepared: Prepared, role: str) -> None:
-    app = create_app(Settings(dsn=prepared.dsn))
-    app.stopping.set()  # so that whatever waits or streams ends at once
-    async with (
-        app.lifespan(),
-        AsyncClient(transport=ASGITransport(cast("Any", app)), base_url="http://127.0.0.1") as api,
-    ):
+    async with in_loop(prepared.dsn, stopping=True) as api:
         wrong: list[object] = []
         job = submitted(prepared.connection)
         for route in ROUTES:

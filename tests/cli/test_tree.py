@@ -90,6 +90,9 @@ SAMPLES = {
     "workflow show": Sample("1"),
     "workflow cancel": Sample("1"),
     "workflow retry": Sample("1"),
+    "key create": Sample("ci --scope submit --scope read --queue mail --expires 90d"),
+    "key list": Sample(),
+    "key revoke": Sample("old"),
     "config show": Sample("--origin"),
     "version": Sample(),
 }
@@ -125,6 +128,7 @@ def prepared(cli: Cli, connect: Connect) -> Cli:
     cli("cancel", "3")
     cli("schedule", "add", "nightly", "@daily", "echo")
     cli("limit", "set", "tenant-7", "2")
+    cli("key", "create", "old", "--scope", "read")
     return cli
 
 
