@@ -70,14 +70,20 @@ class Authority:
         if operation is None or operation.access.scope is None:  # without an operation: the framework's OPTIONS
             set_caller(connection, NOBODY)
             return
-        database = Database(self._questions)
-        set_database(connection, database)
-        presented = self._presented(connection)
-        caller = self._recall(presented, operation.access.scope)
+        question = Question(
+            self._presented(connection), operation.access.scope, _reach(operation.access, handler, connection)
+        )
+        set_caller(connection, await self._admitted(connection, question))
+
+    async def _admitted(self, connection: Connection, question: Question) -> Caller:
+        """The time that the question took is no more there for those of the handler, but the time until it asks is not
+        counted: it may wait for a body."""
+        caller = self._recall(question)
         if caller is None:
-            reach = _reach(operation.access, handler, connection)
-            caller = await self._ask(database, Question(presented, operation.access.scope, reach), connection)
-        set_caller(connection, caller)
+            began = monotonic()
+            caller = await self._ask(Database(self._questions), question, connection)
+            set_database(connection, Database(self._questions, spent=monotonic() - began))
+        return caller
 
     def _presented(self, connection: Connection) -> Presented | None:
         """None without a key. What the database need not be asked about is refused at once."""
@@ -88,8 +94,8 @@ class Authority:
             raise _unknown()
         return presented
 
-    def _recall(self, presented: Presented | None, scope: Scope) -> Caller | None:
-        caller, until = self._kept.get((presented, scope), (None, 0.0))
+    def _recall(self, question: Question) -> Caller | None:
+        caller, until = self._kept.get((question.presented, question.scope), (None, 0.0))
         return caller if monotonic() < until else None
 
     async def _ask(self, database: Database, question: Question, connection: Connection) -> Caller:

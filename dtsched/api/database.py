@@ -66,11 +66,13 @@ class Questions:
 class Database:
     """What one request may ask."""
 
-    def __init__(self, questions: Questions) -> None:
+    def __init__(self, questions: Questions, *, spent: float = 0.0) -> None:
+        """`spent` seconds of its time for questions are gone already."""
         self.client = questions.client
         self.gatherer = questions.gatherer
         self._questions = questions
         self._record: AuditEntry | None = None
+        self._spent = spent
         self._deadline: float | None = None
 
     def recorded(self, record: AuditEntry | None) -> "Database":
@@ -91,7 +93,7 @@ class Database:
         """The answer of one of the client's methods."""
         now = asyncio.get_running_loop().time()
         if self._deadline is None:
-            self._deadline = now + ANSWER_SECONDS
+            self._deadline = now + ANSWER_SECONDS - self._spent
         return await self._questions.ask(question, max(0.0, self._deadline - now))
 
     async def store(self, question: Callable[[Store], Awaitable[T]]) -> T:
@@ -159,7 +161,7 @@ class Database:
 
 
 def set_database(connection: ASGIConnection[Any, Any, Any, Any], database: Database) -> None:
-    """Who asks before the handler does has its time count too."""
+    """The one that the handler is given."""
     connection.scope["state"][_DATABASE] = database
 
 

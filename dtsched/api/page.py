@@ -41,7 +41,8 @@ def render(document: Document) -> str:
 <h1>{_text(info["title"])} API <small>{_text(info["version"])}</small></h1>
 {_paragraphs(info["description"])}
 <p>For programs: <a href="openapi.json">openapi.json</a> (OpenAPI {_text(document["openapi"])}).
-The examples want the address of the server: <code>export DTSCHED_URL={_EXAMPLE_URL}</code></p>
+The examples want the address of the server: <code>export DTSCHED_URL={_EXAMPLE_URL}</code>, and where keys are needed
+<code>-H "Authorization: Bearer $DTSCHED_KEY"</code>.</p>
 </header>
 <nav aria-label="Operations">{"".join(_contents(document))}</nav>
 <main id="operations">
@@ -84,12 +85,17 @@ def _operations(document: Document) -> Iterator[str]:
             yield f"""<article id="{operation["operationId"]}">
 <h3>{_call(method, path)}</h3>
 <p><strong>{_text(operation["summary"])}.</strong></p>
-{_paragraphs(operation.get("description", ""))}
+{_paragraphs(operation.get("description", ""))}{_access(operation)}
 {"".join(_parameters(operation))}{"".join(_body(operation))}
 <h4>Example</h4><pre>{_text(_curl(document, method, path, operation))}</pre>
 <h4>Answers</h4><dl>{"".join(_answers(document, operation))}</dl>
 </article>
 """
+
+
+def _access(operation: Document) -> str:
+    scopes: list[str] = [scope for needed in operation.get("security", ()) for scope in needed["key"]]
+    return f"<p>Where keys are needed: one with the scope {_code(scopes[0])}.</p>" if scopes else ""
 
 
 def _call(method: str, path: str) -> str:

@@ -80,7 +80,7 @@ def seen(answer: Response, job: int) -> str:
     if not answer.headers.get("content-type", "").startswith("application/problem+json"):
         return "in"
     document = answer.json()
-    kind = document["type"].removeprefix("urn:dtsched:problem:")
+    kind = re.split("[:/]", document["type"])[-1]
     if kind in ("unauthorized", "scope-missing", "queue-forbidden"):
         return kind
     if kind == "not-found" and document["detail"] == f"there is no job {job}":

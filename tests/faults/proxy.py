@@ -22,6 +22,8 @@ class Proxy:
         self._word: bytes | None = None
         self._let_go = asyncio.Event()
         self.held = asyncio.Event()
+        self.heard = bytearray()
+        """All that has passed."""
         self.dsn = ""
 
     def silence(self, role: str = "") -> None:
@@ -68,6 +70,7 @@ class Proxy:
         self, task: asyncio.Task[None], source: asyncio.StreamReader, target: asyncio.StreamWriter
     ) -> None:
         while data := await source.read(65536):
+            self.heard += data
             if self._word is not None and self._word in data:
                 self._word = None
                 self.held.set()
