@@ -8,13 +8,14 @@ to a key that is for some queues only: what that may depends on the job.
 import asyncio
 import re
 from collections import OrderedDict
+from functools import partial
 from time import monotonic
 from typing import Any, NamedTuple, TypeAlias
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
-from dtsched.api.callers import NOBODY, Caller, queue_forbidden, scope_missing, set_caller
+from dtsched.api.callers import NOBODY, Caller, queue_forbidden, scope_missing, set_admission, set_caller
 from dtsched.api.database import Database, Questions, set_database
 from dtsched.api.documentation import Access, operation_of
 from dtsched.api.problems import QUEUE_FORBIDDEN, UNAUTHORIZED, Refused
@@ -74,6 +75,7 @@ class Authority:
             self._presented(connection), operation.access.scope, _reach(operation.access, handler, connection)
         )
         set_caller(connection, await self._admitted(connection, question))
+        set_admission(connection, partial(self._admitted, connection, question))
 
     async def _admitted(self, connection: Connection, question: Question) -> Caller:
         """The time that the question took is no more there for those of the handler, but the time until it asks is not

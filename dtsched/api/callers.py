@@ -1,6 +1,6 @@
 """Who sends a request, and what that one may see."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 from litestar.connection import ASGIConnection
@@ -38,6 +38,7 @@ NOBODY = Caller(None, frozenset(), ())
 """Of whom nothing is known, because the route did not ask."""
 
 _CALLER = "caller"
+_AGAIN = "admitted_again"
 
 
 def caller_of(request: ApiRequest) -> Caller:
@@ -46,6 +47,16 @@ def caller_of(request: ApiRequest) -> Caller:
 
 def set_caller(connection: ASGIConnection[Any, Any, Any, Any], caller: Caller) -> None:
     connection.scope["state"][_CALLER] = caller
+
+
+def set_admission(connection: ASGIConnection[Any, Any, Any, Any], again: Callable[[], Awaitable[Caller]]) -> None:
+    connection.scope["state"][_AGAIN] = again
+
+
+async def still_admitted(request: ApiRequest) -> Caller:
+    """For an answer that goes on, like a stream: raises Refused or NotFound once its key does not let it in any more."""
+    again: Callable[[], Awaitable[Caller]] | None = request.scope["state"].get(_AGAIN)
+    return NOBODY if again is None else await again()
 
 
 def visible(caller: Caller, job: Job) -> Job:

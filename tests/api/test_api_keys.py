@@ -6,19 +6,25 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import pytest
-from httpx import AsyncClient
+from httpx import ASGITransport, AsyncClient
+from litestar import Litestar, get
 from msgspec.structs import fields
 
 from dtsched.api import authority, server
 from dtsched.api.application import HANDLERS
-from dtsched.api.authority import KEPT_SECONDS
-from dtsched.api.documentation import operation_of
+from dtsched.api.authority import KEPT_SECONDS, Authority
+from dtsched.api.callers import still_admitted
+from dtsched.api.database import Questions
+from dtsched.api.documentation import documented, operation_of
+from dtsched.api.requests import ApiRequest
 from dtsched.api.shapes import JobRequest
 from dtsched.api_keys import new_key
+from dtsched.client import Client
+from dtsched.errors import NotFound
 from dtsched.jobs import Job
 from dtsched.settings import Settings
 from tests.api.conftest import Api
@@ -114,6 +120,28 @@ async def test_a_key_is_asked_about_again_after_a_second_at_most(
     later(monkeypatch, KEPT_SECONDS)
     refused_as(await api.get("/v1/jobs", headers=headers), 401, "unauthorized")
     assert KEPT_SECONDS == 1
+
+
+async def test_an_answer_that_goes_on_can_ask_whether_its_key_still_lets_it_in(
+    database: str, connection: psycopg.Connection, holder: Holder
+) -> None:
+    @get("/jobs/{job_id:str}", opt=documented("jobs", "read", {200: str}))
+    async def follow(request: ApiRequest) -> str:
+        assert (await still_admitted(request)).name == "ci"
+        connection.execute("update dtsched.jobs set queue = 'sms'")
+        try:
+            return (await still_admitted(request)).name or ""
+        except NotFound as error:
+            return str(error)
+
+    headers = holder("read", queues=["mail"], name="ci")
+    connection.execute("select dtsched.submit('echo', queue => 'mail')")
+    questions = Questions(Client(database))
+    app = Litestar([follow], guards=[Authority(questions, keyless=True).guard])
+    async with AsyncClient(transport=ASGITransport(cast("Any", app)), base_url="http://127.0.0.1") as client:
+        await questions.open()
+        assert (await client.get("/jobs/1", headers=headers)).text == "there is no job 1"
+        await questions.close()
 
 
 async def test_the_first_key_ends_the_time_without_within_a_second(

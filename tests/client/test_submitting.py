@@ -168,7 +168,7 @@ async def test_a_batch_comes_back_in_its_order_each_job_with_its_own_options(app
     assert [(job.args, job.priority, job.queue, job.tags) for job in jobs] == [
         ({"to": "a"}, 2, "mail", ["batch"]),
         ({"to": "b"}, 9, "mail", ["batch"]),
-        ("b", 9, "mail", ["batch"]),
+        ({"to": "b"}, 9, "mail", ["batch"]),
     ]
 
 
