@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 from uuid import uuid4
@@ -49,7 +49,8 @@ UNSAYABLE = {
 
 
 class Asked(NamedTuple):
-    """A request; `path` is the document's, `of` what stands there for its parameter: a job's name below, or itself."""
+    """A request; `path` is the document's, `of` what stands there for its parameter: a job's name below, or itself. Of
+    several, " + " is between them."""
 
     method: str
     path: str
@@ -187,7 +188,18 @@ def named(refusing_database: str) -> dict[str, object]:
         with connection.transaction():
             operation = value("""select dtsched.create_operation('cancel', '{"queue": "none"}')""")
             connection.execute("update dtsched.operations set next_at = 'infinity'")
-        return {**jobs, "missing": 10**17, "worker": worker, "operation": operation}
+        return {**jobs, "missing": 10**17, "worker": worker, "operation": operation, **over_http(value)}
+
+
+def over_http(value: Callable[..., Any]) -> dict[str, object]:
+    """A worker with a lease, and one that is lost."""
+    register = "select dtsched.register_http_worker('h', '{http}', null, 2, '1 h')"
+    found = {"http worker": value(register), "lost worker": value(register), "leaving worker": value(register)}
+    value("select dtsched.submit('echo', queue => 'http')")
+    lease = value("select lease_id from dtsched.claim_leases(%s, null, 1)", found["http worker"])
+    value("update dtsched.leases set secret = sha256('secret') where id = %s returning 1", lease)
+    value("update dtsched.workers set lost_at = dtsched.now() where id = %s returning 1", found["lost worker"])
+    return {**found, "lease": lease}
 
 
 @pytest.mark.parametrize(
@@ -244,6 +256,7 @@ async def test_changes_are_taken_where_their_schema_takes_them(
     assert valid(body_schema("patch", "/v1/jobs/{job_id}"), body) == is_valid
 
 
+LEASE = "/v1/workers/{worker_id}/leases/{lease_id}"
 REQUESTS = [
     Asked("GET", "/livez", 200),
     Asked("GET", "/readyz", 200),
@@ -451,6 +464,59 @@ REQUESTS = [
     Asked("GET", "/v1/workers", 200),
     Asked("GET", "/v1/workers/{worker_id}", 200, "worker"),
     Asked("GET", "/v1/workers/{worker_id}", 404, "missing"),
+    Asked("POST", "/v1/workers", 201, body={"name": "w", "queues": ["none"], "tasks": ["echo"], "labels": {"a": 1}}),
+    Asked("POST", "/v1/workers", 400, body={"name": 1}),
+    Asked("POST", "/v1/workers", 422, body={"name": "w", "slots": 0}),
+    Asked("PUT", "/v1/workers/{worker_id}/heartbeat", 200, "http worker", body={"system_info": {"cpu_usage": 1.5}}),
+    Asked("PUT", "/v1/workers/{worker_id}/heartbeat", 200, "http worker", body={"leases": [1, 2]}),
+    Asked("PUT", "/v1/workers/{worker_id}/heartbeat", 400, "http worker", body={"leases": 1}),
+    Asked("PUT", "/v1/workers/{worker_id}/heartbeat", 404, "worker", body={}),
+    Asked("PUT", "/v1/workers/{worker_id}/heartbeat", 404, "x", body={}),
+    Asked("PUT", "/v1/workers/{worker_id}/heartbeat", 409, "lost worker", body={}),
+    Asked("POST", "/v1/workers/{worker_id}/claim", 200, "http worker", body={"limit": 2, "wait": 0}),
+    Asked("POST", "/v1/workers/{worker_id}/claim", 400, "http worker", body={"limit": "x"}),
+    Asked("POST", "/v1/workers/{worker_id}/claim", 404, "worker", body={}),
+    Asked("POST", "/v1/workers/{worker_id}/claim", 409, "lost worker", body={}),
+    Asked("POST", "/v1/workers/{worker_id}/claim", 422, "http worker", body={"wait": 31}),
+    Asked(
+        "POST",
+        LEASE + "/progress",
+        200,
+        "http worker + lease",
+        body={"secret": "secret", "progress": {"percent": 40}, "log": ["a"]},
+    ),
+    Asked("POST", LEASE + "/progress", 400, "http worker + lease", body={"secret": "secret", "progress": []}),
+    Asked("POST", LEASE + "/progress", 404, "worker + lease", body={"secret": "secret"}),
+    Asked("POST", LEASE + "/progress", 404, "http worker + x", body={"secret": "secret"}),
+    Asked("POST", LEASE + "/progress", 409, "http worker + lease", body={"secret": "guessed"}),
+    Asked("POST", LEASE + "/progress", 422, "http worker + lease", body={"secret": "secret", "progress": 101}),
+    Asked("POST", LEASE + "/finish", 409, "http worker + lease", body={"secret": "guessed", "outcome": "complete"}),
+    Asked("POST", LEASE + "/finish", 400, "http worker + lease", body={"secret": "secret", "outcome": "done"}),
+    Asked("POST", LEASE + "/finish", 422, "http worker + lease", body={"secret": "secret", "outcome": "snooze"}),
+    Asked(
+        "POST",
+        LEASE + "/finish",
+        200,
+        "http worker + lease",
+        body={"secret": "secret", "outcome": "complete", "result": [1]},
+    ),
+    Asked(
+        "POST",
+        LEASE + "/finish",
+        200,
+        "http worker + lease",
+        body={"secret": "secret", "outcome": "complete", "result": [1]},
+    ),
+    Asked(
+        "POST",
+        LEASE + "/finish",
+        409,
+        "http worker + lease",
+        body={"secret": "secret", "outcome": "fail", "error": "x"},
+    ),
+    Asked("POST", LEASE + "/finish", 404, "worker + lease", body={"secret": "secret", "outcome": "complete"}),
+    Asked("DELETE", "/v1/workers/{worker_id}", 204, "leaving worker"),
+    Asked("DELETE", "/v1/workers/{worker_id}", 404, "worker"),
     Asked("GET", "/v1/tasks", 200),
     Asked("GET", "/v1/tasks/{name}", 200, "echo"),
     Asked("GET", "/v1/tasks/{name}", 404, "nosuch"),
@@ -470,7 +536,9 @@ def test_every_answer_is_as_it_is_documented(refusing_api: ApiProcess, named: di
     components = exact(DOCUMENT["components"])
     with httpx.Client(base_url=refusing_api.url, timeout=10, verify=False) as client:
         for asked in REQUESTS:
-            address = re.sub("{[a-z_]+}", str(named.get(asked.of, asked.of)), asked.path)
+            address = asked.path
+            for part in asked.of.split(" + "):
+                address = re.sub("{[a-z_]+}", str(named.get(part, part)), address, count=1)
             headers = {"content-type": "application/json"} if asked.body is not None else {}
             content = json.dumps(asked.body).encode() if asked.body is not None else None
             answer = client.request(

@@ -149,6 +149,24 @@ def report(subject: Subject) -> Any:
     return len(subject.worker.rows("select dtsched.report(%s, %s)", subject.worker.id, told))
 
 
+def over_http(statement: LiteralString, *values: object) -> Do:
+    """Of a worker over HTTP, whose lease has a secret."""
+
+    def do(subject: Subject) -> Any:
+        worker = subject.worker
+        worker.run("update dtsched.workers set over_http = true where id = %s", worker.id)
+        worker.run("update dtsched.leases set secret = sha256('secret') where id = %s", subject.lease)
+        of_lease = (subject.lease, "secret") if values else ()
+        return worker.value(statement, worker.id, *of_lease, *values)
+
+    return do
+
+
+def finish_over_http(outcome: str) -> Do:
+    statement = "select outcome from dtsched.finish_lease(%s, null, %s, %s, %s, 'body')"
+    return over_http(statement, Jsonb({"outcome": outcome}))
+
+
 def emit(subject: Subject) -> Any:
     return subject.worker.value("select woken from dtsched.emit(%s)", subject.key)
 
@@ -170,6 +188,7 @@ def to(state: str | None, answer: Any, *states: str) -> dict[str, Expected]:
 
 
 WAITING = ("blocked", "scheduled", "ready")
+REPORTED = Jsonb({"lines": [{"message": "a line"}]})
 ENDED = ("completed", "failed", "cancelled")
 OPERATIONS = (
     Operation(name="claim", do=claim, where=to("running", 1, "ready"), elsewhere=0, functions=("claim",)),
@@ -337,6 +356,47 @@ OPERATIONS = (
         changes=("running",),
         functions=("report",),
     ),
+    Operation(
+        name="claim over HTTP",
+        do=over_http("select count(*) from dtsched.claim_leases(%s, null, 5)"),
+        where=to("running", 1, "ready"),
+        elsewhere=0,
+        functions=("claim_leases",),
+    ),
+    Operation(
+        name="complete over HTTP",
+        do=finish_over_http("complete"),
+        where=to("completed", "accepted", "running"),
+        elsewhere="gone",
+        functions=("finish_lease",),
+    ),
+    Operation(
+        name="fail over HTTP",
+        do=finish_over_http("fail"),
+        where=to("failed", "accepted", "running"),
+        elsewhere="gone",
+    ),
+    Operation(
+        name="report over HTTP",
+        do=over_http("select outcome from dtsched.report_lease(%s, null, %s, %s, %s)", REPORTED),
+        where=same("told", "running"),
+        elsewhere="gone",
+        functions=("report_lease",),
+    ),
+    Operation(
+        name="heartbeat that knows of nothing",
+        do=over_http("select cardinality(lost) from dtsched.heartbeat(%s, null, null, '{}')"),
+        where={},
+        elsewhere=0,
+        functions=("heartbeat",),
+    ),
+    Operation(
+        name="deregister over HTTP",
+        do=over_http("select dtsched.deregister_http_worker(%s, null)"),
+        where=to("ready", 1, "running"),
+        elsewhere=0,
+        functions=("deregister_http_worker",),
+    ),
     Operation(name="emit an event", do=emit, where={}, elsewhere=0, functions=("emit", "deliver_events")),
     Operation(
         name="submit with its key",
@@ -370,10 +430,10 @@ OPERATIONS = (
 )  # fmt: skip
 
 CHANGE_NO_JOB = """{
-    create_workflow, declare_schedules, drained, due_schedules, ensure_partitions, fire, forget_events,
+    create_workflow, declare_schedules, drained, due_schedules, ensure_partitions, fire, forget_events, forget_receipts,
     free_expired_keys, held, hungry, note_age, note_schedule_problem, now, pause, pause_schedule, prune_ticks,
-    register_worker, renew, resume, resume_schedule, roll_up, run_schedule, sated, save_schedule, schedule,
-    set_limit, set_queue, set_retention, settled, unschedule, unwatch_ended, watch_ended}"""
+    register_http_worker, register_worker, renew, resume, resume_schedule, roll_up, run_schedule, sated, save_schedule,
+    schedule, set_limit, set_queue, set_retention, settled, unschedule, unwatch_ended, watch_ended}"""
 """The other public functions that are not stable; fire and run_schedule submit."""
 
 
