@@ -361,6 +361,32 @@ async def test_a_lost_worker_is_told_to_register_anew_and_its_late_outcome_count
         assert (await job_of(api, job_id))["state"] == "ready"
 
 
+async def test_of_a_finish_and_a_rescue_at_once_one_counts(api: Api, session: Session, database: str) -> None:
+    worker = await register(api, slots=60)
+    await api.post("/v1/jobs/batch", json=[{"task": "echo"}] * 60)
+    jobs = await worker.claim(60)
+    session.run("update dtsched.workers set lost_at = dtsched.now() where id = %s", worker.id)
+    with contextlib.closing(Worker(database)) as witness:
+        session.run(
+            "update dtsched.workers set unbroken_since = dtsched.now() - interval '1 day' where id = %s", witness.id
+        )
+
+        def rescue() -> list[int]:
+            return [
+                row[0] for _ in range(60) for row in witness.rows("select * from dtsched.rescue(%s, 1)", witness.id)
+            ]
+
+        rescuing = asyncio.create_task(asyncio.to_thread(rescue))
+        answers = await asyncio.gather(*(worker.finish(job) for job in jobs))
+        rescued = set(await rescuing)
+        finished = {job["id"] for job, answer in zip(jobs, answers, strict=True) if answer.status_code == 200}
+        assert {answer.status_code for answer in answers} <= {200, 409}
+        witness.rescue()
+    assert not finished & rescued
+    states = dict(session.rows("select id, state from dtsched.jobs"))
+    assert states == {job["id"]: "completed" if job["id"] in finished else "ready" for job in jobs}
+
+
 async def test_a_worker_that_was_silent_for_too_long_and_that_nobody_missed_goes_on(api: Api, session: Session) -> None:
     worker = await register(api)
     await submit(api)

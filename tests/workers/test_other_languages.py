@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -26,6 +28,7 @@ Language: TypeAlias = Literal["node", "bash", "psql"]
 LANGUAGES: tuple[Language, ...] = ("node", "bash", "psql")
 LEASE_SECONDS = "2"
 FOLDER = Path(workers.__file__).parent
+DOCS = Path(__file__).parents[2] / "docs"
 PSQL = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
 
 
@@ -199,3 +202,19 @@ def test_a_worker_waits_for_its_server_and_tells_it_afterwards_what_came_of_its_
         until(lambda: worker.poll() is None, seconds=1)
         place.api.process.send_signal(signal.SIGCONT)
         assert place.until_state(job_id, "completed")["attempt"] == 1
+
+
+def test_the_worker_of_the_documentation_works(place: Place, tmp_path: Path) -> None:
+    place.queue = "default"
+    (program,) = re.findall("```python\n(.*?)```", (DOCS / "http-workers.md").read_text(), re.DOTALL)
+    (tmp_path / "tiny.py").write_text(program)
+    jobs = {place.submit("echo", {"value": value}): value for value in (1, "two")}
+    environment = os.environ | {"DTSCHED_URL": place.api.url}
+    with place.log.open("ab") as log:
+        worker = subprocess.Popen([sys.executable, str(tmp_path / "tiny.py")], stderr=log, env=environment)
+    try:
+        for job_id, value in jobs.items():
+            assert place.until_state(job_id, "completed")["result"] == value
+    finally:
+        worker.kill()
+        worker.wait()
