@@ -44,10 +44,11 @@ _PAGE = 1000
 
 
 class Client:
-    """Opened by open() or `async with`. Safe for any number of tasks at once. `statement_ms` bounds each statement.
+    """Opened by open() or `async with`. Safe for any number of tasks at once. `statement_ms` bounds each statement,
+    `wait_seconds` the wait for a connection.
 
     `dsn` may be the URL of a server instead, like https://jobs.example.org, which is asked over REST with the API key
-    `key`; then at most 10,000 jobs are submitted at once, and the other three say nothing."""
+    `key`; then at most 10,000 jobs are submitted at once, and the others say nothing."""
 
     def __init__(
         self,
@@ -57,6 +58,7 @@ class Client:
         role: str = "client",
         pool_size: int = 10,
         statement_ms: int = 4000,
+        wait_seconds: float = 3.0,
     ) -> None:
         self.pool: Pool | RestPool
         self._waiting: Waiting | Polls
@@ -64,7 +66,7 @@ class Client:
             self.pool = RestPool(Server(dsn, key))
             self._waiting = self.pool.waiting
         else:
-            self.pool = Pool(dsn, role=role, size=pool_size, statement_ms=statement_ms)
+            self.pool = Pool(dsn, role=role, size=pool_size, wait_seconds=wait_seconds, statement_ms=statement_ms)
             self._waiting = Waiting(dsn, lambda ids: self.ask(lambda store: store.ended(ids)))
 
     @property

@@ -75,6 +75,10 @@ class NotAllowed(DatabaseUnreachable):
     """Over REST: there is no API key, or it is not for that."""
 
 
+class AllConnectionsTaken(DatabaseUnreachable):
+    """The database may be well, but none of the connections that this program may have to it came free in time."""
+
+
 class ResultExpired(NotFound):
     """An awaited job has completed, and its result is not kept any more; `at` is when it expired."""
 

@@ -19,7 +19,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from dtsched.batches import Refusal, Wrong
 from dtsched.connections import connect, connect_sync, decode_nothing, is_outage, parameters
-from dtsched.errors import DatabaseUnreachable
+from dtsched.errors import AllConnectionsTaken
 from dtsched.inside import emit_in_sync, read_job_sync, submit_in_sync, submit_partly_in_sync
 from dtsched.jobs import Emitted, Job, NewJob, Submitted
 from dtsched.store import Store
@@ -67,7 +67,7 @@ class Pool:
             async with asyncio.timeout(self._wait_seconds):
                 await self._seats.acquire()
         except TimeoutError as error:
-            raise DatabaseUnreachable(_ALL_TAKEN) from error
+            raise AllConnectionsTaken(_ALL_TAKEN) from error
         try:
             store = await self._take()
             try:
@@ -123,7 +123,7 @@ class SyncPool:
             connection = pool.getconn(timeout=_WAIT_SECONDS)
         except PoolTimeout as error:
             connect_sync(self._dsn, role=self._role).close()  # says why, when it is not that all are taken
-            raise DatabaseUnreachable(_ALL_TAKEN) from error
+            raise AllConnectionsTaken(_ALL_TAKEN) from error
         try:
             yield connection
         finally:

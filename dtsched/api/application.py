@@ -18,7 +18,7 @@ from dtsched.api.background import maintained
 from dtsched.api.by_ids import act_on_jobs, list_ids
 from dtsched.api.by_key import get_job_by_key
 from dtsched.api.clock import get_now
-from dtsched.api.database import Database, Questions, database_of
+from dtsched.api.database import Database, Questions, database_of, reader_of
 from dtsched.api.errors import list_errors
 from dtsched.api.events import emit_event, get_steps
 from dtsched.api.front_door import FrontDoor, method_of, request_id_of
@@ -183,7 +183,7 @@ def create_app(settings: Settings, *, hosts: Collection[str] = (), keyless: bool
     """`hosts` are the names, besides those of loopback, by which requests may call this server. `keyless` lets in who
     has no key, as long as none was ever made."""
     dsn = settings.require_dsn()
-    questions = Questions(Client(dsn, role="api"), Gatherer(dsn))
+    questions = Questions(Client(dsn, role="api"), Gatherer(dsn), reader=reader_of(dsn))
     figures = Figures(questions)
     polls = Polls(questions, dsn, poll_seconds=settings.poll)
     watching = Watching(questions)
@@ -204,7 +204,8 @@ def create_app(settings: Settings, *, hosts: Collection[str] = (), keyless: bool
             await questions.close()
 
     def database(request: ApiRequest) -> Database:
-        return database_of(request.scope, questions).recorded(record_of(request))
+        found = database_of(request.scope, questions).recorded(record_of(request))
+        return found.reading() if request.method == "GET" else found
 
     app = Api(
         route_handlers=HANDLERS,

@@ -17,6 +17,11 @@ from dtsched.store import Store
 
 T = TypeVar("T")
 
+READ_MS = 2000
+"""Of a statement of a request that only reads."""
+
+_READERS = 6
+_READER_WAIT_SECONDS = 1.0
 _CLOSE_SECONDS = 0.5
 _SHORTEST_PAUSE_SECONDS = 0.02
 _LONGEST_PAUSE_SECONDS = 0.5
@@ -26,10 +31,12 @@ _DATABASE = "database"
 
 
 class Questions:
-    """All that are under way, and whoever waits for a job."""
+    """All that are under way, and whoever waits for a job. Requests that only read have connections of their own
+    (`reader`), so that however much they ask, what writes finds one free."""
 
-    def __init__(self, client: Client, gatherer: Gatherer) -> None:
+    def __init__(self, client: Client, gatherer: Gatherer, *, reader: Client | None = None) -> None:
         self.client = client
+        self.reader = client if reader is None else reader
         self.gatherer = gatherer
         self.stopping = asyncio.Event()
         """Set when the server is told to end: nobody waits for a job any more."""
@@ -38,10 +45,12 @@ class Questions:
     async def open(self) -> None:
         await self.client.open()
         await self.gatherer.open()
+        await self.reader.open()
 
     async def close(self) -> None:
         await self.gatherer.close()
         await self.client.close()
+        await self.reader.close()
         await self._patience.close(_CLOSE_SECONDS)
 
     async def ask(self, question: Coroutine[Any, Any, T], seconds: float) -> T:
@@ -63,6 +72,10 @@ class Questions:
             await asyncio.wait([*waiting, stopping])
 
 
+def reader_of(dsn: str) -> Client:
+    return Client(dsn, role="api", pool_size=_READERS, statement_ms=READ_MS, wait_seconds=_READER_WAIT_SECONDS)
+
+
 class Database:
     """What one request may ask."""
 
@@ -78,6 +91,11 @@ class Database:
     def recorded(self, record: AuditEntry | None) -> "Database":
         """The same, for a change of which the audit is to say this."""
         self._record = record
+        return self
+
+    def reading(self) -> "Database":
+        """The same, for a request that only reads."""
+        self.client = self._questions.reader
         return self
 
     def note(self, *, target: object = None, **detail: object) -> None:
@@ -155,7 +173,7 @@ class Database:
         job = await self.ask(self.client.get(job_id))
         if job.state in ENDED or seconds == 0:
             return job
-        await self._questions.wait(self.client.until_ended(job_id), unless(), seconds=seconds)
+        await self._questions.wait(self._questions.client.until_ended(job_id), unless(), seconds=seconds)
         self._deadline = None
         return await self.ask(self.client.get(job_id))
 

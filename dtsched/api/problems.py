@@ -10,6 +10,7 @@ from msgspec import UNSET, Struct, UnsetType
 from dtsched.api.bodies import MAX_BATCH_BODY_BYTES, MAX_BODY_BYTES, MAX_HEAD_BYTES, MAX_HEADERS, MalformedBody
 from dtsched.connections import is_outage, is_transient
 from dtsched.errors import (
+    AllConnectionsTaken,
     AnotherRequest,
     Conflict,
     InvalidInput,
@@ -293,6 +294,8 @@ def refusal(error: Exception) -> Refused:
         case HTTPException() if error.status_code in _FRAMEWORK:
             kind, detail = _FRAMEWORK[error.status_code]
             return Refused(kind, detail)
+        case AllConnectionsTaken():
+            return Refused(BUSY, "all connections of this server to the database were taken")
         case _ if is_transient(error):
             return Refused(BUSY, "the database could not do this in time, or not beside what others were doing")
         case _ if is_outage(error):  # the message names hosts and users, and the path of a socket: it is for the log
