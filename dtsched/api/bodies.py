@@ -20,6 +20,10 @@ MAX_HEAD_BYTES = 32 * 1024
 
 MAX_HEADERS = 100
 
+MAX_VALUES = 1_000_000
+"""Members count twice, as name and value, and arrays and objects beside what is in them. Each takes some 100 bytes of
+memory, and three of a body's: 16 MiB of brackets would take 400."""
+
 MAX_DEPTH = 64
 MAX_DIGITS = 309  # as many as the largest float has
 MAX_EXPONENT = 308
@@ -75,8 +79,11 @@ def _read(raw: bytes, deepest: int) -> object:
 
 
 def _refuse_what_expands(raw: bytes, deepest: int) -> None:
-    """Depth and numbers: jsonb writes 1e131071 out as 131,072 digits, and a deep enough document exhausts its stack."""
+    """Values, depth and numbers: jsonb writes 1e131071 out as 131,072 digits, and a deep document exhausts its
+    stack."""
     outside_strings = _STRING.sub(b'"', raw)
+    if sum(map(outside_strings.count, (b",", b":", b"[", b"{"))) > MAX_VALUES:
+        raise MalformedBody(f"the body holds more than {MAX_VALUES} names and values: send less at a time")
     if _is_deeper(outside_strings, deepest):
         raise MalformedBody(f"the body is nested more than {deepest} deep")
     if _LONG_NUMBER.search(outside_strings) or any(

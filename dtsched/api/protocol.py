@@ -107,8 +107,8 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._told = True
         self._judge()
-        self._phase = "body"
         super().on_headers_complete()
+        self._phase = "body"  # and no sooner: an address that cannot be read is still the head's fault
 
     def on_body(self, body: bytes) -> None:
         self._told = True

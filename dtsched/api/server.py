@@ -1,12 +1,13 @@
 """Serves the API with uvicorn, on loopback only as long as there is no API key."""
 
 import asyncio
+import ctypes
 import ipaddress
 import logging
 import signal
 import socket
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -27,6 +28,9 @@ GRACE_SECONDS = 1
 _ASK_SECONDS = 3.0
 _TICKS_A_LOOK = 3  # there are ten a second
 
+_M_ARENA_MAX = -8  # of malloc.h
+_M_TRIM_THRESHOLD = -1
+
 _log = logging.getLogger("dtsched.api")
 
 
@@ -39,6 +43,7 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000) -> None
         app = create_app(settings, hosts=_names_of(host, address), keyless=keyless)
         shown = f"[{address}]" if ":" in address else address
         _log.info("listening on http://%s:%d", shown, bound_port)
+        _keep_one_heap()
         with _termination_is_success():
             _Server(configuration(app), app.stopping).run(sockets=[listening])
 
@@ -78,6 +83,15 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._stopping.set()
         await super().shutdown(sockets)
+
+
+def _keep_one_heap() -> None:
+    """With glibc, threads have heaps of their own, and a heap keeps several times what the largest body took: here
+    threads only read a large body now and then, and what they needed is given back."""
+    with suppress(AttributeError, OSError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_ARENA_MAX, 1)
+        libc.mallopt(_M_TRIM_THRESHOLD, 1024 * 1024)
 
 
 def _connection() -> type[Connection]:

@@ -221,11 +221,13 @@ def assert_unavailable(api: ApiProcess, kind: str) -> None:
         alive, took_alive = call("GET", "/livez", None)
     assert alive.status_code == 200
     assert took_alive < 1
+    assert f"/problems/{kind}" in {future.result()[0].json()["type"] for future in answers}
     for answer, took in (future.result() for future in answers):
         assert took < 5
         assert answer.status_code == 503
         assert int(answer.headers["retry-after"]) >= 1
-        assert answer.json()["type"] == f"/problems/{kind}"
+        # busy: of so many at a time, some get no connection to find out over
+        assert answer.json()["type"] in (f"/problems/{kind}", "/problems/busy")
         assert "127.0.0.1" not in answer.text
         assert "select" not in answer.text
 

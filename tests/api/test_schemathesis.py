@@ -115,12 +115,12 @@ def _aim(case: Any, seeded: dict[str, str]) -> None:
                 case.path_parameters[name] = 1 + crc32(str(value).encode()) % (JOBS + 1)
             elif name in seeded and crc32(str(value).encode()) % 4:
                 case.path_parameters[name] = seeded[name]
-    if "wait" in str((case.headers or {}).get("Prefer", "")):
+    headers: dict[str, str] = case.headers or {}
+    if "wait" in str(headers.get("Prefer", "")):
         case.headers["Prefer"] = "wait=0"
-    for part in (case.query, case.body):
-        members = cast("dict[str, object]", part) if isinstance(part, dict) else {}
-        if isinstance(members.get("wait"), int | float):
-            members["wait"] = 0
+    for part in cast("tuple[object, object]", (case.query, case.body)):
+        if isinstance(part, dict) and "wait" in part:
+            cast("dict[str, object]", part)["wait"] = 0
 
 
 def test_what_has_no_end_is_the_only_thing_that_is_not_asked() -> None:
