@@ -22,6 +22,12 @@ coverage: $(INSTALLED) ## the test suite, then which lines it ran, in its proces
 		$(BIN)/coverage combine --quiet && $(BIN)/coverage html --quiet && $(BIN)/coverage report; \
 		echo "line by line: build/coverage/html/index.html"; exit $$code
 
+EXAMPLES := 170
+
+fuzz: $(INSTALLED) ## over 10,000 made-up requests to a server: EXAMPLES a route and more; SEED=1 for the same ones again
+	DTSCHED_TEST_EXAMPLES=$(EXAMPLES) DTSCHED_TEST_SEED=$${SEED:-$$(date +%s)} \
+		$(BIN)/python -m pytest -q --timeout 1800 tests/api/test_schemathesis.py $(ARGS)
+
 lint: $(INSTALLED) ## style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -62,5 +68,5 @@ $(INSTALLED): pyproject.toml requirements.lock
 		$$pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.PHONY: help demo test coverage lint types layers images check lock clean
+.PHONY: help demo test coverage fuzz lint types layers images check lock clean
 .DEFAULT_GOAL := help
