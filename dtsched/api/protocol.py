@@ -183,12 +183,12 @@ class Connection(HttpToolsProtocol):
         """Answers with a problem and ends the connection; only ends it where that would pass for the answer to another
         request that is under way."""
         self._deaf = True
-        under_way = not self._is_answered()
-        is_its_own = self._phase == "body" and not self.pipeline and not self.cycle.response_started
+        in_body, answered = self._phase == "body", self._is_answered()
+        may_answer = not (self.pipeline or self.cycle.response_started) if in_body else answered
         if self._has_cycle() and not self.cycle.response_complete:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        if under_way and not is_its_own:
+        if not may_answer:
             self.transport.close()
             return
         request_id = uuid4().hex

@@ -297,6 +297,14 @@ async def test_a06_garbage_behind_a_request_does_not_pass_for_its_answer() -> No
         assert await is_closed(reader)
 
 
+async def test_a06_a_body_that_goes_wrong_after_its_answer_has_no_second_one() -> None:
+    async with serving() as api:
+        reader, writer = await api.open(b"POST /quick HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert (await answer(reader))[0] == 200
+        writer.write(b"GARBAGE\r\n")
+        assert await is_closed(reader)
+
+
 async def test_a_client_that_would_rather_speak_http2_is_answered_all_the_same() -> None:
     async with serving() as api:
         reader, _ = await api.open(
