@@ -123,7 +123,6 @@ A07: list[tuple[str, str, object]] = [
     ("POST", "/v1/jobs/cancel", {"filter": "state:failed", "after": 2**63}),
     ("GET", "/v1/jobs?after=9223372036854775808", None),
     ("GET", "/v1/jobs?after=-1", None),
-    ("GET", "/v1/jobs?filter=since:99999999999999d", None),
     ("GET", "/v1/jobs?filter=since:infinity", None),
     ("GET", "/v1/jobs?filter=id:99999999999999999999", None),
     ("GET", "/v1/workflows?after=9223372036854775808", None),
