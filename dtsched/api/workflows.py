@@ -15,7 +15,7 @@ from dtsched.api.bodies import DEPTH_OF_JOBS, MAX_BATCH_BODY_BYTES, MAX_DEPTH, p
 from dtsched.api.by_ids import JobOutcome
 from dtsched.api.callers import caller_of
 from dtsched.api.database import Database
-from dtsched.api.documentation import JSON, documented, own
+from dtsched.api.documentation import JSON, Answer, documented, own
 from dtsched.api.problems import INVALID, KEY_HELD, UNKNOWN_TASK
 from dtsched.api.requests import (
     ApiRequest,
@@ -110,13 +110,15 @@ async def create_workflow(request: ApiRequest, database: NamedDependency[Databas
 @get(
     "/v1/workflows",
     summary="List workflows, newest first",
-    opt=documented("workflows", "read", {200: Workflows}, query=WorkflowPage, problems=[INVALID]),
+    opt=documented("workflows", "read", {200: Answer(Workflows, ["Link"])}, query=WorkflowPage, problems=[INVALID]),
 )
-async def list_workflows(request: ApiRequest, database: NamedDependency[Database]) -> Workflows:
-    """Go on with `after` until `next` is null."""
+async def list_workflows(request: ApiRequest, database: NamedDependency[Database]) -> Response[Workflows]:
+    """Go on with `after` until `next` is null; the Link header has the address of the next page."""
     page = workflow_page_of(request)
     found = await database.store(lambda store: store.list_workflows(before=page.after, limit=page.limit))
-    return Workflows(found, str(found[-1].id) if len(found) == page.limit else None)
+    following = str(found[-1].id) if len(found) == page.limit else None
+    link = {} if following is None else {"link": f'</v1/workflows?limit={page.limit}&after={following}>; rel="next"'}
+    return Response(Workflows(found, following), headers=link)
 
 
 @get(

@@ -42,6 +42,7 @@ COMMANDS = {
     "prune": Entry("pruning", "Jobs", "Delete ended jobs that are past their retention, with results and attempts."),
     "emit": Entry("emitting", "Jobs", "Say that an event has happened, for the jobs that wait for it."),
     "workflow": Entry("workflows", "Look", "Make workflows, look at them and how far they are; cancel and retry them."),
+    "operation": Entry("operations", "Look", "Look at what is done to many jobs at once, and cancel it."),
     "task": Entry("tasks", "Look", "Look at the tasks that workers have declared."),
     "schedule": Entry("schedules", "Look", "Make schedules and look at them, pause, resume, run and remove them."),
     "queue": Entry("queues", "Look", "Look at queues, pause and resume them, and change what holds for them."),

@@ -38,7 +38,9 @@ async def test_a_workflow_is_made_filled_shown_cancelled_and_retried(api: Api) -
 async def test_workflows_are_listed_page_by_page(api: Api) -> None:
     for name in ("a", "b", "c"):
         await api.post("/v1/workflows", json={"name": name})
-    first = (await api.get("/v1/workflows", params={"limit": 2})).json()
+    answer = await api.get("/v1/workflows", params={"limit": 2})
+    first = answer.json()
+    assert answer.headers["link"] == f'</v1/workflows?limit=2&after={first["next"]}>; rel="next"'
     assert [one["name"] for one in first["workflows"]] == ["c", "b"]
     rest = (await api.get("/v1/workflows", params={"limit": 2, "after": first["next"]})).json()
     assert ([one["name"] for one in rest["workflows"]], rest["next"]) == (["a"], None)

@@ -85,6 +85,9 @@ SAMPLES = {
     "task list": Sample(),
     "task show": Sample("echo"),
     "stats": Sample(),
+    "operation list": Sample(),
+    "operation show": Sample("1"),
+    "operation cancel": Sample("1"),
     "workflow create": Sample("etl"),
     "workflow list": Sample(),
     "workflow show": Sample("1"),
@@ -117,7 +120,8 @@ def takes_json(command: click.Command) -> bool:
 
 @pytest.fixture
 def prepared(cli: Cli, connect: Connect) -> Cli:
-    """Job 1 is ready, 2 scheduled, 3 cancelled; there is a worker, the workflow 1, and a schedule."""
+    """Job 1 is ready, 2 scheduled, 3 cancelled; there is a worker, the workflow 1, the operation 1, and a
+    schedule."""
     connection = connect()
     register(connection, "a-worker")
     connection.execute("select dtsched.create_workflow('etl')")
@@ -129,6 +133,7 @@ def prepared(cli: Cli, connect: Connect) -> Cli:
     cli("schedule", "add", "nightly", "@daily", "echo")
     cli("limit", "set", "tenant-7", "2")
     cli("key", "create", "old", "--scope", "read")
+    connection.execute("""select dtsched.create_operation('cancel', '{"queue": "none"}')""")
     return cli
 
 
