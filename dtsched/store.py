@@ -861,8 +861,9 @@ class Store:
         )
         return cast("int", row[0])
 
-    async def step_operation(self) -> Step:
-        row = await self._row("select operation_id, state, met, next_seconds from dtsched.step_operation()")
+    async def step_operation(self, limit: int = 500) -> Step:
+        """Takes one a chunk of so many jobs further."""
+        row = await self._row("select operation_id, state, met, next_seconds from dtsched.step_operation(%s)", limit)
         return Step(*row)
 
     async def operation(self, operation_id: int, *, queues: Sequence[str] | None = None) -> OperationRecord:

@@ -29,7 +29,10 @@ operation_id = click.argument("operation_id", metavar="ID", type=click.IntRange(
 
 @click.group("operation", cls=RichGroup)
 def operation_command() -> None:
-    """Look at what is done to many jobs at once over REST or SQL, and cancel it."""
+    """Look at what is done to many jobs at once, and cancel it.
+
+    They are begun over REST, or in SQL.
+    """
 
 
 @operation_command.command("list", cls=RichCommand)

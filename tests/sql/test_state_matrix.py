@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, LiteralString
 from uuid import uuid4
 
@@ -171,6 +171,33 @@ def emit(subject: Subject) -> Any:
     return subject.worker.value("select woken from dtsched.emit(%s)", subject.key)
 
 
+def by_an_operation(action: str) -> Do:
+    """The only outcome."""
+
+    def do(subject: Subject) -> Any:
+        subject.worker.run(
+            """
+            select dtsched.create_operation(%s, jsonb_build_object('id', %s::text),
+                case when %s = 'edit' then '{"priority": 9}'::jsonb end,
+                case when %s = 'reschedule' then dtsched.now() + interval '1 hour' end)
+            """,
+            *(action, subject.id, action, action),
+        )
+        assert subject.worker.value("select state from dtsched.step_operation()") == "completed"
+        (outcomes,) = subject.worker.column("select outcomes from dtsched.list_operations()")
+        assert list(outcomes.values()) == [1]
+        return next(iter(outcomes))
+
+    return do
+
+
+def edit_if_it_is_the_same(subject: Subject) -> Any:
+    version = subject.worker.value("select dtsched.job_version(%s)", subject.id)
+    change = """select dtsched.edit_expecting(%s, '{"priority": 9}', %s)"""
+    assert subject.worker.value(change, subject.id, ["other"]) == "changed"
+    return subject.worker.value(change, subject.id, [version])
+
+
 def submit_again(mode: str, function: LiteralString = "submit_many") -> Do:
     def do(subject: Subject) -> Any:
         again = Jsonb([{"task": "echo", "queue": "other", "key": subject.key, "on_conflict": mode, "delay": 60}])
@@ -190,7 +217,7 @@ def to(state: str | None, answer: Any, *states: str) -> dict[str, Expected]:
 WAITING = ("blocked", "scheduled", "ready")
 REPORTED = Jsonb({"lines": [{"message": "a line"}]})
 ENDED = ("completed", "failed", "cancelled")
-OPERATIONS = (
+DIRECTLY = (
     Operation(name="claim", do=claim, where=to("running", 1, "ready"), elsewhere=0, functions=("claim",)),
     Operation(
         name="complete", do=complete_all, where=to("completed", 1, "running"), elsewhere=0, functions=("finish",)
@@ -428,12 +455,32 @@ OPERATIONS = (
         elsewhere="superseded",
     ),
 )  # fmt: skip
+OPERATIONS = (
+    *DIRECTLY,
+    *(
+        replace(
+            each,
+            name=f"{each.name} by an operation",
+            do=by_an_operation(each.name.replace(" ", "-")),
+            functions=("create_operation", "step_operation"),
+        )
+        for each in DIRECTLY
+        if each.name in ("cancel", "retry", "run now", "reschedule", "edit", "delete")
+    ),
+    *(
+        replace(each, name="edit if it is the same", do=edit_if_it_is_the_same, functions=("edit_expecting",))
+        for each in DIRECTLY
+        if each.name == "edit"
+    ),
+)
 
 CHANGE_NO_JOB = """{
-    create_workflow, declare_schedules, drained, due_schedules, ensure_partitions, fire, forget_events, forget_receipts,
-    free_expired_keys, held, hungry, note_age, note_schedule_problem, now, pause, pause_schedule, prune_ticks,
-    register_http_worker, register_worker, renew, resume, resume_schedule, roll_up, run_schedule, sated, save_schedule,
-    schedule, set_limit, set_queue, set_retention, settled, unschedule, unwatch_ended, watch_ended}"""
+    authorize, cancel_operation, create_key, create_workflow, declare_schedules, drained, due_schedules,
+    ensure_partitions, fire, forget_answers, forget_events, forget_receipts, free_expired_keys, held, hungry, note_age,
+    note_audit, note_schedule_problem, now, pause, pause_schedule, prune_feed, prune_records, prune_ticks,
+    register_http_worker, register_worker, renew, resume, resume_schedule, revoke_key, roll_up, run_schedule, sated,
+    save_schedule, schedule, set_limit, set_queue, set_retention, settled, unschedule, unwatch_ended, unwatch_feed,
+    watch_ended, watch_feed}"""
 """The other public functions that are not stable; fire and run_schedule submit."""
 
 
