@@ -47,9 +47,20 @@ class Pool:
         self._role = role
         self._wait_seconds = wait_seconds
         self._statement_ms = statement_ms
+        self.size = size
         self._seats = asyncio.Semaphore(size)
+        self._used = 0
         self._idle: list[_Idle] = []
         self._closed = True
+
+    @property
+    def used(self) -> int:
+        """How many blocks have a connection, or are about to."""
+        return self._used
+
+    @property
+    def idle(self) -> int:
+        return len(self._idle)
 
     async def open(self) -> None:
         """Does not wait for the database: the first block of store() does."""
@@ -68,6 +79,7 @@ class Pool:
                 await self._seats.acquire()
         except TimeoutError as error:
             raise AllConnectionsTaken(_ALL_TAKEN) from error
+        self._used += 1
         try:
             store = await self._take()
             try:
@@ -75,6 +87,7 @@ class Pool:
             finally:
                 await self._give_back(store)
         finally:
+            self._used -= 1
             self._seats.release()
 
     async def _take(self) -> Store:

@@ -49,6 +49,11 @@ class Waiting:
         self._start()
         return self._listener
 
+    @property
+    def connected(self) -> bool:
+        """Ends of jobs are announced to this process now."""
+        return self._listener.connected
+
     async def until_ended(self, job_id: int) -> None:
         """Returns when the job has ended or is gone; raises what asking for it raises."""
         waiter = self.wait_for(job_id)

@@ -43,6 +43,7 @@ from dtsched.api.pages import Pages, get_docs, get_openapi, get_root, get_style
 from dtsched.api.polls import Polls
 from dtsched.api.problem_pages import get_problem, get_problems
 from dtsched.api.problems import INTERNAL, MEDIA_TYPE, UNREACHABLE, Problem, document, headers, refusal
+from dtsched.api.process_figures import ProcessFigures
 from dtsched.api.queues import (
     drain_queue,
     get_drained,
@@ -71,6 +72,7 @@ from dtsched.api.schedules import (
 from dtsched.api.submission import submit_batch, submit_job
 from dtsched.api.tasks import get_task, list_tasks
 from dtsched.api.ticks import get_ticks
+from dtsched.api.traffic import Traffic
 from dtsched.api.watch import Watching, watch_everything, watch_job, watch_queue
 from dtsched.api.workers import get_worker, list_workers
 from dtsched.api.workflows import cancel_workflow, create_workflow, get_workflow, list_workflows, retry_workflow
@@ -184,16 +186,17 @@ def create_app(settings: Settings, *, hosts: Collection[str] = (), keyless: bool
     has no key, as long as none was ever made."""
     dsn = settings.require_dsn()
     questions = Questions(Client(dsn, role="api"), Gatherer(dsn), reader=reader_of(dsn))
-    figures = Figures(questions)
     polls = Polls(questions, dsn, poll_seconds=settings.poll)
     watching = Watching(questions)
+    traffic = Traffic()
+    figures = Figures(questions, ProcessFigures(traffic, questions, watching).samples)
     pages = Pages(describe(HANDLERS))
     nudge = Nudge()
 
     @asynccontextmanager
     async def connected(_: Litestar) -> AsyncGenerator[None]:
         await questions.open()
-        stopping = asyncio.create_task(_stop(questions.stopping, watching), name="dtsched-stopping")
+        stopping = asyncio.create_task(_stop(questions, watching), name="dtsched-stopping")
         try:
             async with maintained(settings) as everywhere:
                 nudge.heard_by(everywhere.hasten)
@@ -225,13 +228,15 @@ def create_app(settings: Settings, *, hosts: Collection[str] = (), keyless: bool
         logging_config=None,
     )
     app.stopping = questions.stopping
-    app.front_door = FrontDoor(super(Api, app).__call__, hosts=hosts)
+    app.front_door = FrontDoor(super(Api, app).__call__, traffic, hosts=hosts)
     return app
 
 
-async def _stop(stopping: asyncio.Event, watching: Watching) -> None:
-    await stopping.wait()
+async def _stop(questions: Questions, watching: Watching) -> None:
+    """Lets go of all who wait and watch as soon as the server is told to end."""
+    await questions.stopping.wait()
     watching.streams.stop()
+    questions.let_go()
 
 
 def _answer(request: ApiRequest, error: Exception) -> Response[Problem] | Response[None]:

@@ -40,7 +40,13 @@ class Questions:
         self.gatherer = gatherer
         self.stopping = asyncio.Event()
         """Set when the server is told to end: nobody waits for a job any more."""
+        self._waiting: set[asyncio.Future[None]] = set()
         self._patience = Patience()
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for something."""
+        return len(self._waiting)
 
     async def open(self) -> None:
         await self.client.open()
@@ -59,17 +65,38 @@ class Questions:
 
     async def wait(self, *events: Coroutine[Any, Any, None], seconds: float) -> None:
         """Until one of these is over, the time is, or the server stops. Raises what an event raises."""
+        if self.stopping.is_set():
+            for event in events:
+                event.close()
+            return
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[None] = loop.create_future()
+        timer = loop.call_later(seconds, _set, over)
         waiting = [asyncio.create_task(event) for event in events]
-        stopping = asyncio.create_task(self.stopping.wait())
+        for event in waiting:
+            event.add_done_callback(lambda _: _set(over))
+        self._waiting.add(over)
         try:
-            await asyncio.wait([*waiting, stopping], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            await over
             for event in waiting:
                 if event.done():
                     event.result()
         finally:
-            for task in (*waiting, stopping):
-                task.cancel()
-            await asyncio.wait([*waiting, stopping])
+            self._waiting.discard(over)
+            timer.cancel()
+            for event in waiting:
+                event.cancel()
+            await asyncio.wait(waiting)
+
+    def let_go(self) -> None:
+        """Of all who wait."""
+        for over in self._waiting:
+            _set(over)
+
+
+def _set(over: asyncio.Future[None]) -> None:
+    if not over.done():
+        over.set_result(None)
 
 
 def reader_of(dsn: str) -> Client:
@@ -168,12 +195,15 @@ class Database:
         return await self.store(question)
 
     async def wait(self, job_id: int, seconds: float, *, unless: Callable[[], Coroutine[Any, Any, None]]) -> Job:
-        """The job when it has ended, or the time is over, or `unless` is, or the server stops. Waiting takes nothing of
-        the time for questions, and no connection."""
+        """The job when it has ended, or the time is over, or `unless` is, or the server stops: then as it was in the
+        beginning, because thousands who asked once more would hold up its end. Waiting takes nothing of the time for
+        questions, and no connection."""
         job = await self.ask(self.client.get(job_id))
         if job.state in ENDED or seconds == 0:
             return job
         await self._questions.wait(self._questions.client.until_ended(job_id), unless(), seconds=seconds)
+        if self.stopping:
+            return job
         self._deadline = None
         return await self.ask(self.client.get(job_id))
 

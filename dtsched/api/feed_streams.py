@@ -22,6 +22,9 @@ from dtsched.overview import FeedEvent, FeedPage, Queue
 _log = logging.getLogger("dtsched.api")
 
 POLL_SECONDS = 0.25
+POLL_SECONDS_A_STREAM = 0.0005
+"""Sending one chunk takes about a sixth of that: those who watch leave the rest of the time to others."""
+
 FIGURES_SECONDS = 2.0
 LINGER_SECONDS = 60.0
 MOST_EVENTS = 5000
@@ -29,6 +32,7 @@ MOST_EVENTS = 5000
 
 _LONGEST_PLACE = 16_384
 _PLACES_A_ROUND = 20
+_AT_ONCE = 50
 _PIECE_BYTES = 64 * 1024
 _RESET = b"{}"
 
@@ -106,7 +110,8 @@ class FeedStreams:
                     _log.exception("reading the feed failed")
                 await asyncio.sleep(outage.failed(error))
                 continue
-            await asyncio.sleep(max(0.0, began + POLL_SECONDS - monotonic()))
+            pause = max(POLL_SECONDS, POLL_SECONDS_A_STREAM * sum(map(len, self._of.values())))
+            await asyncio.sleep(max(0.0, began + pause - monotonic()))
 
     async def _idle(self) -> None:
         """Until somebody watches. Whoever comes back within a minute has missed nothing."""
@@ -134,18 +139,20 @@ class FeedStreams:
         joining = self._joining[:]
         page = await self._page(self._place)
         if not page.told or len(page.events) > MOST_EVENTS:
-            self._reset(self._joined(), page.upto)
+            await self._reset(self._joined(), page.upto)
         else:
-            self._tell(self._joined(), page.events, page.upto)
+            await self._tell(self._joined(), page.events, page.upto)
         self._place = page.upto
         for since in list(dict.fromkeys(stream.since for stream in joining))[:_PLACES_A_ROUND]:
             missed = None if since is None else await self._page(since, page.upto)
             news = [stream for stream in joining if stream.since == since and stream in self._joining]
             if missed is None or not missed.told or len(missed.events) > MOST_EVENTS:
-                self._reset(news, page.upto)
+                await self._reset(news, page.upto)
             else:
-                self._tell(news, missed.events, page.upto)
+                await self._tell(news, missed.events, page.upto)
             for stream in news:
+                if stream not in self._joining:
+                    continue  # it has gone while others were told
                 self._joining.remove(stream)
                 self._of.setdefault(stream.queues, set()).add(stream)
                 stream.joined = True
@@ -158,23 +165,27 @@ class FeedStreams:
     def _joined(self) -> list[FeedStream]:
         return [stream for group in self._of.values() for stream in group]
 
-    def _reset(self, streams: Iterable[FeedStream], place: str) -> None:
+    async def _reset(self, streams: Sequence[FeedStream], place: str) -> None:
         chunk = [encoded("reset", _RESET, place)]
-        for stream in streams:
-            self._streams.put(stream, chunk)
+        await self._put((stream, chunk) for stream in streams)
 
-    def _tell(self, streams: Sequence[FeedStream], events: Sequence[FeedEvent], place: str) -> None:
+    async def _put(self, news: Iterable[tuple[FeedStream, list[bytes]]]) -> None:
+        """Some at a time: requests of others are answered in between."""
+        for number, (stream, chunks) in enumerate(news, 1):
+            self._streams.put(stream, chunks)
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+    async def _tell(self, streams: Sequence[FeedStream], events: Sequence[FeedEvent], place: str) -> None:
         """The place comes with the last event only: a reading that has been sent in part is sent again."""
         if not events or not streams:
             return
         told = [(event.queue, event.event, _said(event)) for event in events]
         chunks: dict[Queues, list[bytes]] = {}
-        for stream in streams:
-            if stream.queues not in chunks:
-                mine = [(event, said) for queue, event, said in told if stream.queues is None or queue in stream.queues]
-                chunks[stream.queues] = _pieces(mine, place)
-            if chunks[stream.queues]:
-                self._streams.put(stream, chunks[stream.queues])
+        for queues in {stream.queues for stream in streams}:
+            mine = [(event, said) for queue, event, said in told if queues is None or queue in queues]
+            chunks[queues] = _pieces(mine, place)
+        await self._put((stream, chunks[stream.queues]) for stream in streams if chunks[stream.queues])
 
     async def _read_figures(self) -> None:
         outage = Outage(_log, "reading the figures of queues", longest_seconds=FIGURES_SECONDS)
@@ -186,7 +197,7 @@ class FeedStreams:
             began = monotonic()
             try:
                 client = self._questions.client
-                self._tell_figures(await self._questions.ask(client.queues(), ANSWER_SECONDS))
+                await self._tell_figures(await self._questions.ask(client.queues(), ANSWER_SECONDS))
                 outage.over()
             except Exception as error:
                 if not is_outage(error) and not outage.ongoing:
@@ -195,18 +206,21 @@ class FeedStreams:
                 continue
             took = monotonic() - began
             await asyncio.sleep(max(FIGURES_SECONDS / 10, 5 * took))  # after that, whoever comes is told at once
-            await wait(self._figures_wanted, max(FIGURES_SECONDS, 10 * took))
+            pause = max(FIGURES_SECONDS, 10 * took, 4 * POLL_SECONDS_A_STREAM * len(self._joined()))
+            await wait(self._figures_wanted, pause)
 
-    def _tell_figures(self, queues: Iterable[Queue]) -> None:
+    async def _tell_figures(self, queues: Iterable[Queue]) -> None:
         figures = {queue.name: encoded("queue", msgspec.json.encode(queue)) for queue in queues}
         changed = {name: said for name, said in figures.items() if self._figures.get(name) != said}
         self._figures = figures
+        news: list[tuple[FeedStream, list[bytes]]] = []
         for stream in self._joined():
             said = changed if stream.knows_figures else figures
             mine = [chunk for name, chunk in said.items() if stream.queues is None or name in stream.queues]
             stream.knows_figures = True
             if mine:
-                self._streams.put(stream, mine)
+                news.append((stream, mine))
+        await self._put(news)
 
 
 def _said(event: FeedEvent) -> bytes:

@@ -16,6 +16,7 @@ import msgspec
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from dtsched.api.problems import FORBIDDEN, MEDIA_TYPE, Refused, document
+from dtsched.api.traffic import Traffic
 from dtsched.correlation import correlated
 
 REQUEST_ID = "x-request-id"
@@ -39,8 +40,9 @@ _log = logging.getLogger("dtsched.api")
 
 
 class FrontDoor:
-    def __init__(self, inside: ASGIApp, *, hosts: Collection[str]) -> None:
+    def __init__(self, inside: ASGIApp, traffic: Traffic, *, hosts: Collection[str]) -> None:
         self._inside = inside
+        self._traffic = traffic
         self._hosts = frozenset(host.lower() for host in hosts)
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
@@ -49,17 +51,20 @@ class FrontDoor:
         scope["state"] = {"request_id": request_id, "method": scope["method"]}
         started = time.perf_counter()
         status = 0
+        inner = scope
 
         async def send_marked(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                route = inner["path_template"] if "path_template" in inner else ""
+                self._traffic.count(scope["method"], route or "none", status, time.perf_counter() - started)
                 more = cast("list[tuple[bytes, bytes]]", scope["state"].get(EXTRA_HEADERS, []))
                 marked = [*message["headers"], *MARKS, *more, (REQUEST_ID.encode(), request_id.encode())]
                 message = {**message, "headers": marked}
             await send(message)
 
-        with correlated(request_id):
+        with correlated(request_id), self._traffic.under_way():
             refused = self._refuse(scope["method"], given)
             if refused is None:
                 inner = cast("HTTPScope", {**scope, "method": _INSIDE.get(scope["method"], scope["method"])})

@@ -1,9 +1,10 @@
-"""/metrics in the text format of Prometheus, version 0.0.4: Store.metrics(), asked every five seconds at most."""
+"""/metrics in the text format of Prometheus, version 0.0.4: Store.metrics(), asked every five seconds at most, and what
+this process says of itself."""
 
 import asyncio
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from litestar import Response, get
@@ -34,20 +35,39 @@ FAMILIES = {
     "dtsched_slots": Family("gauge", "Slots of the workers that are not lost."),
     "dtsched_slots_taken": Family("gauge", "Jobs that these workers hold."),
     "dtsched_utilisation": Family("gauge", "The share of slots taken, 0 to 1."),
+    "dtsched_api_requests_open": Family("gauge", "Requests under way in this process, streams among them."),
+    "dtsched_api_requests_total": Family("counter", "Answers of this process, by method, route and status."),
+    "dtsched_api_request_seconds": Family("histogram", "From a request to the beginning of its answer, by route."),
+    "dtsched_api_waiting_requests": Family("gauge", "Requests that wait for a job to end (Prefer: wait)."),
+    "dtsched_api_streams_open": Family("gauge", "Streams of server-sent events, by kind."),
+    "dtsched_api_streams_too_slow_total": Family("counter", "Streams that were ended because nobody took them."),
+    "dtsched_api_pool_size": Family("gauge", "Connections to the database that requests may use at once."),
+    "dtsched_api_pool_connections": Family("gauge", "Those that are used, and those that are idle."),
+    "dtsched_api_listener_connected": Family("gauge", "1 while notifications reach this process; not asked for: 0."),
+    "dtsched_build_info": Family("gauge", "1; the version is a label."),
+    "process_cpu_seconds_total": Family("counter", "CPU time of this process, user and system."),
+    "process_resident_memory_bytes": Family("gauge", "Resident memory of this process."),
+    "process_start_time_seconds": Family("gauge", "When this process began, in seconds since 1970."),
+    "process_open_fds": Family("gauge", "Open files and sockets of this process."),
 }
 _LATER = Family("untyped", "Newer than this server.")  # a schema may be ahead of the servers on it
 
 
 class Figures:
-    """Scrapes share a question that is under way, and an answer that is fresh. A failure is kept for nobody else."""
+    """Scrapes share a question that is under way, and an answer that is fresh. A failure is kept for nobody else.
+    `own` are the figures that cost nothing."""
 
-    def __init__(self, questions: Questions) -> None:
+    def __init__(self, questions: Questions, own: Callable[[], Iterable[Sample]] = tuple) -> None:
         self._questions = questions
+        self._own = own
         self._asking: asyncio.Task[str] | None = None
         self._text = ""
         self._fresh_until = -math.inf
 
     async def text(self) -> str:
+        return await self._of_the_database() + exposition(self._own())
+
+    async def _of_the_database(self) -> str:
         if time.monotonic() < self._fresh_until:
             return self._text
         if self._asking is None:
@@ -74,8 +94,8 @@ class Figures:
     opt=documented("server", "read", {200: Answer(str, media_type=MEDIA_TYPE)}, problems=OF_THE_DATABASE),
 )
 async def get_metrics(figures: NamedDependency[Figures]) -> Response[str]:
-    """At most five seconds old. Without the database there are none, and no last ones either: Prometheus sees that the
-    scrape failed."""
+    """Those out of the database are at most five seconds old. Without it there are none, and no last ones either:
+    Prometheus sees that the scrape failed."""
     return Response(await figures.text(), media_type=MEDIA_TYPE)
 
 

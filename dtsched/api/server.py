@@ -30,6 +30,8 @@ _TICKS_A_LOOK = 3  # there are ten a second
 
 _M_ARENA_MAX = -8  # of malloc.h
 _M_TRIM_THRESHOLD = -1
+UNTAKEN_MS = 30_000
+"""A caller that takes nothing of its answer for so long is hung up on."""
 
 _log = logging.getLogger("dtsched.api")
 
@@ -131,6 +133,8 @@ def listen(host: str, port: int, *, allow_anybody: bool) -> socket.socket:
         ) from error
     # asyncio sets it only on what it bound itself, and accepted sockets inherit it; without it an answer takes 40 ms
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # who takes nothing for so long, and keeps what was sent to him in memory
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNTAKEN_MS)
     return listening
 
 

@@ -1,8 +1,8 @@
 """Server-sent events: what is still to be sent to whom, and how it is sent.
 
 A stream holds no connection to the database: the readers of this process (job_streams, feed_streams) put into it what
-they have read for all of them. It is bounded: who reads too slowly is ended, and goes on where it was when it asks
-again with Last-Event-ID.
+they have read for all of them. It is bounded: who reads too slowly is ended, and goes on where it was by asking again
+with Last-Event-ID.
 """
 
 import asyncio
@@ -127,6 +127,13 @@ class Streams:
         if not stream.put(chunks):
             self.ended_as_slow += 1
 
+    def beat(self) -> None:
+        """A heartbeat for those that have been silent for long enough."""
+        due = monotonic() - HEARTBEAT_SECONDS
+        for stream in self.open:
+            if stream.silent_since <= due:
+                stream.beat()
+
     def stop(self) -> None:
         """Ends all, and those that come from now on."""
         self._stopped = True
@@ -142,10 +149,7 @@ class Streams:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(_ROUND_SECONDS)
-            due = monotonic() - HEARTBEAT_SECONDS
-            for stream in self.open:
-                if stream.silent_since <= due:
-                    stream.beat()
+            self.beat()
 
 
 class EventStream(ASGIResponse):

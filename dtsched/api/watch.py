@@ -88,8 +88,11 @@ async def watch_queue(
     summary="Watch everything",
     opt=documented("events", own("read"), {200: _EVENTS}, headers=_HEADERS),
 )
-async def watch_everything(request: ApiRequest, watching: NamedDependency[Watching]) -> ASGIResponse:
+async def watch_everything(
+    request: ApiRequest, database: NamedDependency[Database], watching: NamedDependency[Watching]
+) -> ASGIResponse:
     """As of a queue, of all queues that the caller may see."""
+    await database.ask(database.client.require_contract())  # a stream that cannot be fed would only be silent
     queues = caller_of(request).queues
     return _watch(request, watching.feed, None if queues is None else frozenset(queues))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+import time
 from collections.abc import AsyncGenerator, Callable
 from typing import LiteralString, NamedTuple
 
@@ -16,6 +17,7 @@ from dtsched.api import metrics
 from dtsched.api.database import Questions
 from dtsched.api.gathering import Gatherer
 from dtsched.api.metrics import FAMILIES, Figures, exposition
+from dtsched.api.traffic import Traffic
 from dtsched.client import Client
 from dtsched.overview import Sample
 from tests.api.conftest import Api, api_over
@@ -192,7 +194,7 @@ async def test_scrapes_share_one_question_and_its_answer(
 
 async def test_a_second_scrape_is_answered_without_the_database(api: Api, connect: Connect) -> None:
     connect().execute(COUNTING)
-    assert await scraped(api) == await scraped(api)
+    assert figure(await scraped(api), "dtsched_slots") == figure(await scraped(api), "dtsched_slots")
     assert connect().execute("select last_value from asked").fetchone() == (1,)
 
 
@@ -250,3 +252,60 @@ def test_what_comes_in_any_order_leaves_in_whole_families_with_buckets_from_belo
     bounds = re.findall(r'_bucket\{le="([^"]+)",queue="([^"]+)"\}', exposition(samples))
     assert bounds == [(bound, queue) for queue in "ab" for bound in ("9.5", "10", "+Inf")]
     assert set(parsed(exposition(samples))) == {name, "dtsched_slots"}
+
+
+async def test_requests_are_counted_by_their_routes_and_never_by_what_was_in_the_address(api: Api) -> None:
+    for path in ("/v1/jobs/7", "/v1/jobs/8", "/livez", "/nowhere/canary", "/v1/queues/canary"):
+        await api.get(path)
+    await api.post("/v1/jobs", json=[])
+    await api.get("/livez", headers={"host": "evil.example"})
+    families = await scraped(api)
+
+    def count(route: str, status: int, method: str = "GET") -> float:
+        return figure(families, "dtsched_api_requests_total", method=method, route=route, status=str(status))
+
+    assert count("/v1/jobs/{job_id}", 404) == 2
+    assert count("/livez", 200) == 1
+    assert count("none", 404) == 1
+    assert count("none", 403) == 1
+    assert count("/v1/jobs", 400, "POST") == 1
+    assert "canary" not in str(families)
+    name = "dtsched_api_request_seconds"
+    for part, labels in (("_count", {}), ("_bucket", {"le": "+Inf"})):
+        assert figure(families, name, name + part, method="GET", route="/v1/jobs/{job_id}", **labels) == 2
+    assert figure(families, name, f"{name}_sum", method="GET", route="/v1/jobs/{job_id}") > 0
+
+
+async def test_the_process_tells_of_itself(api: Api) -> None:
+    await api.get("/readyz")
+    families = await scraped(api)
+    assert figure(families, "dtsched_api_requests_open") == 1
+    assert figure(families, "process_resident_memory_bytes") > 1e7
+    assert figure(families, "process_cpu_seconds_total") > 0
+    assert 0 < time.time() - figure(families, "process_start_time_seconds") < 3600 * 24
+    assert figure(families, "process_open_fds") > 3
+    assert figure(families, "dtsched_api_pool_size") == 10
+    assert figure(families, "dtsched_api_pool_connections", state="idle") == 1
+    assert figure(families, "dtsched_api_streams_open", kind="job") == 0
+    assert figure(families, "dtsched_api_waiting_requests") == 0
+    assert figure(families, "dtsched_api_listener_connected") == 0
+
+
+async def test_the_figures_of_the_process_are_never_old(api: Api) -> None:
+    before = figure(await scraped(api), "process_cpu_seconds_total")
+    sum(range(3_000_000))
+    assert figure(await scraped(api), "process_cpu_seconds_total") > before
+
+
+def test_a_latency_belongs_to_the_bucket_of_its_bound() -> None:
+    traffic = Traffic()
+    for seconds in (0.005, 0.0051, 5.0, 5.1):
+        traffic.count("GET", "/x", 200, seconds)
+    buckets = {sample.labels["le"]: sample.value for sample in traffic.samples() if "le" in sample.labels}
+    assert (buckets["0.005"], buckets["0.01"], buckets["2.5"], buckets["5.0"], buckets["+Inf"]) == (1, 2, 2, 3, 4)
+
+
+def test_a_method_that_nobody_knows_is_counted_as_another() -> None:
+    traffic = Traffic()
+    traffic.count("BREW", "none", 405, 0)
+    assert {sample.labels["method"] for sample in traffic.samples() if "method" in sample.labels} == {"other"}

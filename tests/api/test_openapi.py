@@ -188,6 +188,7 @@ def named(refusing_database: str) -> dict[str, object]:
         with connection.transaction():
             operation = value("""select dtsched.create_operation('cancel', '{"queue": "none"}')""")
             connection.execute("update dtsched.operations set next_at = 'infinity'")
+        jobs["version of completed"] = value("select xmin::text from dtsched.jobs where id = %s", jobs["completed"])
         return {**jobs, "missing": 10**17, "worker": worker, "operation": operation, **over_http(value)}
 
 
@@ -387,10 +388,14 @@ REQUESTS = [
     Asked("GET", "/v1/jobs/{job_id}/logs", 404, "missing"),
     Asked("GET", "/v1/jobs/{job_id}/why", 200, "waiting"),
     Asked("GET", "/v1/jobs/{job_id}/why", 404, "missing"),
+    Asked("GET", "/v1/jobs/{job_id}/events", 200, "running"),
+    Asked("GET", "/v1/jobs/{job_id}/events", 204, "completed", headers={"last-event-id": "version of completed"}),
+    Asked("GET", "/v1/jobs/{job_id}/events", 404, "missing"),
     Asked("GET", "/v1/jobs/{job_id}/steps", 200, "running"),
     Asked("GET", "/v1/jobs/{job_id}/steps", 404, "missing"),
     Asked("POST", "/v1/events", 201, body={"name": "paid:42", "payload": {"amount": 5}}),
     Asked("POST", "/v1/events", 200, body={"name": "paid:42"}),
+    Asked("GET", "/v1/events", 200),
     Asked("POST", "/v1/events", 400, body={"payload": 5}),
     Asked("POST", "/v1/events", 422, body={"name": ""}),
     Asked("POST", "/v1/jobs/{job_id}/run-now", 200, "to run"),
@@ -412,6 +417,8 @@ REQUESTS = [
     Asked("GET", "/v1/queues", 200),
     Asked("GET", "/v1/queues/{name}", 200, "mail"),
     Asked("GET", "/v1/queues/{name}", 404, "nosuch"),
+    Asked("GET", "/v1/queues/{name}/events", 200, "mail"),
+    Asked("GET", "/v1/queues/{name}/events", 404, "nosuch"),
     Asked("POST", "/v1/queues/{name}/pause", 200, "mail"),
     Asked("POST", "/v1/queues/{name}/resume", 200, "mail"),
     Asked("POST", "/v1/queues/{name}/resume", 404, "nosuch"),
@@ -541,11 +548,12 @@ def test_every_answer_is_as_it_is_documented(refusing_api: ApiProcess, named: di
                 address = re.sub("{[a-z_]+}", str(named.get(part, part)), address, count=1)
             headers = {"content-type": "application/json"} if asked.body is not None else {}
             content = json.dumps(asked.body).encode() if asked.body is not None else None
-            answer = client.request(
-                asked.method, address + asked.query, content=content, headers=headers | asked.headers
-            )
-            assert answer.status_code == asked.status, (asked, answer.text)
-            assert disagreements(asked, answer, components) == [], asked
+            headers |= {name: str(named.get(value, value)) for name, value in asked.headers.items()}
+            with client.stream(asked.method, address + asked.query, content=content, headers=headers) as answer:
+                if not answer.headers.get("content-type", "").startswith("text/event-stream"):
+                    answer.read()
+                assert answer.status_code == asked.status, asked
+                assert disagreements(asked, answer, components) == [], asked
 
 
 def disagreements(asked: Asked, answer: httpx.Response, components: dict[str, Any]) -> list[str]:
