@@ -57,8 +57,8 @@ class FrontDoor:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                route = inner["path_template"] if "path_template" in inner else ""
-                self._traffic.count(scope["method"], route or "none", status, time.perf_counter() - started)
+                route = cast("dict[str, object]", inner).get("path_template") or "none"
+                self._traffic.count(scope["method"], str(route), status, time.perf_counter() - started)
                 more = cast("list[tuple[bytes, bytes]]", scope["state"].get(EXTRA_HEADERS, []))
                 marked = [*message["headers"], *MARKS, *more, (REQUEST_ID.encode(), request_id.encode())]
                 message = {**message, "headers": marked}
