@@ -31,6 +31,7 @@ _SETTINGS: dict[str, Any] = {
 # a refused connection has no SQLSTATE
 _REFUSED = re.compile('authentication failed|no password supplied|role ".*" does not exist|no pg_hba.conf entry')
 _PROBLEM = re.compile("job ([0-9]{1,9}): (.*)")
+_STARTING = re.compile("the database system is (starting up|shutting down|in recovery mode)")
 _NO_DATABASE = re.compile('database ".*" does not exist')
 
 
@@ -114,24 +115,32 @@ def unreachable(error: BaseException) -> DatabaseUnreachable:
     text = re.sub(r"""[^\s"']*@""", "…@", " ".join(str(error).split()))
     state = getattr(error, "sqlstate", None)
     if state in ("28P01", "28000") or _REFUSED.search(text):
-        return DatabaseUnreachable("the database refused the user or password: check DTSCHED_DSN (or --dsn)")
+        return DatabaseUnreachable(
+            "the database refused the user or password: check DTSCHED_DSN (or --dsn)",
+            reason="it refused the user or password",
+        )
     if state == "3D000" or _NO_DATABASE.search(text):
         return DatabaseUnreachable(
-            "there is no database of that name on the server: create it, or check DTSCHED_DSN (or --dsn)"
+            "there is no database of that name on the server: create it, or check DTSCHED_DSN (or --dsn)",
+            reason="there is none of that name on the server",
         )
     if state == "53300":
         return DatabaseUnreachable(
-            "the database has no connection to spare: raise max_connections or use fewer processes"
+            "the database has no connection to spare: raise max_connections or use fewer processes",
+            reason="it has no connection to spare",
         )
+    starting = _STARTING.search(text)
     return DatabaseUnreachable(
-        f"the database cannot be reached: start it, or check DTSCHED_DSN (or --dsn): {text[:200]}"
+        f"the database cannot be reached: start it, or check DTSCHED_DSN (or --dsn): {text[:200]}",
+        reason=f"it is {starting[1]}" if starting else "nobody answers where it should be",
     )
 
 
 def forbidden(error: psycopg.Error) -> DatabaseUnreachable:
     return DatabaseUnreachable(
         f"the database does not let this user do that ({_message(error)}): grant it one of the roles dtsched_submit, "
-        "dtsched_worker, dtsched_reader and dtsched_operator, or use the schema's owner"
+        "dtsched_worker, dtsched_reader and dtsched_operator, or use the schema's owner",
+        reason="it does not let the user of this server do that",
     )
 
 

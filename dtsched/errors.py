@@ -68,7 +68,12 @@ class SchemaMismatch(SchemaMissing):
 
 
 class DatabaseUnreachable(DtschedError):
-    """The database does not answer, or does not let this user in."""
+    """The database does not answer, or does not let this user in. `reason` may be told to anybody: it names no host, no
+    user and no path."""
+
+    def __init__(self, message: str, *, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class NotAllowed(DatabaseUnreachable):

@@ -26,7 +26,8 @@ class Patience:
                 asking.cancel()
                 self._given_up.add(asking)
                 asking.add_done_callback(self._forget)
-        raise DatabaseUnreachable(f"the database did not answer within {seconds:.1f} s")
+        late = f"did not answer within {seconds:.1f} s"
+        raise DatabaseUnreachable(f"the database {late}", reason=f"it {late}")
 
     async def close(self, seconds: float) -> None:
         """Waits so long for what was given up."""

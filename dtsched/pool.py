@@ -78,7 +78,7 @@ class Pool:
             async with asyncio.timeout(self._wait_seconds):
                 await self._seats.acquire()
         except TimeoutError as error:
-            raise AllConnectionsTaken(_ALL_TAKEN) from error
+            raise AllConnectionsTaken(_ALL_TAKEN, reason="all connections to it are taken") from error
         self._used += 1
         try:
             store = await self._take()
@@ -136,7 +136,7 @@ class SyncPool:
             connection = pool.getconn(timeout=_WAIT_SECONDS)
         except PoolTimeout as error:
             connect_sync(self._dsn, role=self._role).close()  # says why, when it is not that all are taken
-            raise AllConnectionsTaken(_ALL_TAKEN) from error
+            raise AllConnectionsTaken(_ALL_TAKEN, reason="all connections to it are taken") from error
         try:
             yield connection
         finally:

@@ -13,6 +13,7 @@ from dtsched.errors import (
     AllConnectionsTaken,
     AnotherRequest,
     Conflict,
+    DatabaseUnreachable,
     InvalidInput,
     NotFound,
     QueueForbidden,
@@ -299,7 +300,8 @@ def refusal(error: Exception) -> Refused:
         case _ if is_transient(error):
             return Refused(BUSY, "the database could not do this in time, or not beside what others were doing")
         case _ if is_outage(error):  # the message names hosts and users, and the path of a socket: it is for the log
-            return Refused(UNREACHABLE, "the database does not answer, or does not let this server in")
+            reason = error.reason if isinstance(error, DatabaseUnreachable) else None
+            return Refused(UNREACHABLE, f"the database cannot be used: {reason or 'the connection to it was lost'}")
         case _:
             return Refused(INTERNAL, "something went wrong that was not foreseen")
 

@@ -31,7 +31,12 @@ begin
         if (case when pg_try_advisory_lock(v_gate) then pg_advisory_unlock(v_gate) else false end) then
             update dtsched.feed_watch
             set epoch = left(replace(gen_random_uuid()::text, '-', ''), 8),
-                since = pg_current_xact_id();
+                since = pg_current_xact_id(),
+                pruned = null,
+                marks = '{}',
+                marked_at = '{}';
+            -- what came with a dump: its transactions are still to come here
+            delete from dtsched.feed old where old.xid >= pg_snapshot_xmax(pg_current_snapshot());
         end if;
         select watch.epoch into v_epoch from dtsched.feed_watch watch;
     exception  -- the lock would outlive the transaction, and the next watcher trust an epoch that does not count

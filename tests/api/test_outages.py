@@ -146,7 +146,7 @@ def test_the_server_starts_before_its_database(cluster: Cluster, serve_api: Serv
 def test_a_refused_password_is_not_shown_to_callers_but_is_in_the_log(database: str, serve_api: Serve) -> None:
     api = serve_api(make_conninfo(database, password="canary-7f3a", user="somebody"))
     answer = api.get("/readyz")
-    assert answer.status_code == 503
+    assert problem(answer, 503)["detail"] == "the database cannot be used: it refused the user or password"
     assert "somebody" not in answer.text
     log = api.log.read_text()
     assert "refused the user or password" in log
@@ -170,6 +170,16 @@ def test_a_schema_of_another_contract_is_not_ready(
     answer = serve_api(database).get("/readyz")
     assert answer.status_code == 503
     assert answer.json()["type"].startswith("/problems/schema-")
+
+
+def test_readyz_says_what_is_wrong(database: str, cluster: Cluster, serve_api: Serve) -> None:
+    nowhere = serve_api(make_conninfo(database, dbname="no_such_database"))
+    assert "there is none of that name on the server" in problem(nowhere.get("/readyz"), 503)["detail"]
+    api = serve_api(cluster.dsn)
+    assert api.get("/readyz").status_code == 200
+    cluster.stop("fast")
+    assert "nobody answers where it should be" in problem(api.get("/readyz"), 503)["detail"]
+    assert api.get("/livez").status_code == 200
 
 
 def test_livez_never_touches_the_database(database: str, connect: Connect, serve_api: Serve) -> None:

@@ -272,6 +272,18 @@ def test_pruning_does_not_disturb_who_has_read_it_under_a_transaction_that_stays
     assert read(watcher, since)[1] == [(job, "submitted")]
 
 
+def test_what_came_with_a_dump_is_not_taken_for_what_happens_here(watcher: Session, session: Session):
+    session.run("""
+        insert into dtsched.feed (xid, event, job_id, queue, task, state, attempt)
+        select (pg_current_xact_id()::text::bigint + 10)::text::xid8, 'started', 7, 'q', 't', 'running', 1
+        """)
+    session.run("update dtsched.feed_watch set pruned = '9000:9000:', since = '9000', epoch = '12345678'")
+    since = watch(watcher)
+    session.pass_transactions(20)
+    (job,) = session.insert()
+    assert read(watcher, since)[1] == [(job, "submitted")]
+
+
 def test_a_watched_job_is_told_when_it_has_changed(worker: Worker):
     known = "select watched, version, state from dtsched.watched_jobs(%s, %s)"
     job, other = worker.insert(2)
