@@ -178,6 +178,7 @@ def test_readyz_says_what_is_wrong(database: str, cluster: Cluster, serve_api: S
     api = serve_api(cluster.dsn)
     assert api.get("/readyz").status_code == 200
     cluster.stop("fast")
+    problem(api.get("/readyz"), 503)  # over a connection that was still trusted
     assert "nobody answers where it should be" in problem(api.get("/readyz"), 503)["detail"]
     assert api.get("/livez").status_code == 200
 

@@ -14,7 +14,6 @@ from dtsched.connections import is_outage
 from dtsched.embedded import Cluster
 from dtsched.errors import DtschedError, NotFound
 from dtsched.jobs import NewJob
-from dtsched.waiting import Waiting
 from tests.conftest import Connect
 from tests.runtime.workers import one, until
 from tests.sql.sessions import Worker
@@ -97,9 +96,7 @@ async def test_whoever_waited_long_enough_leaves_nothing_behind(client: Client, 
     (job_id,) = await submit(client)
     with pytest.raises(TimeoutError, match=r"still ready after 0\.1 s"):
         await client.wait(job_id, timeout=0.1)
-    waiting = client._waiting  # pyright: ignore[reportPrivateUsage]
-    assert isinstance(waiting, Waiting)
-    assert waiting._awaited == {}  # pyright: ignore[reportPrivateUsage]
+    assert client.waiting._awaited == {}  # pyright: ignore[reportPrivateUsage]
     connection = connect()
     await until(lambda: one(connection, WATCHING) == 0)
 
