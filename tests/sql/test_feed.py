@@ -272,6 +272,23 @@ def test_pruning_does_not_disturb_who_has_read_it_under_a_transaction_that_stays
     assert read(watcher, since)[1] == [(job, "submitted")]
 
 
+def test_what_was_not_committed_when_a_mark_was_set_is_not_pruned_with_it(
+    open_session: OpenSession, watcher: Session, session: Session
+):
+    session.take_over_the_clock()
+    watch(watcher)
+    late = open_session()
+    late.run("begin")
+    (job,) = late.insert()
+    session.insert()
+    since = here(watcher)
+    session.run("select dtsched.prune_feed()")
+    late.run("commit")
+    session.travel("11 minutes")
+    assert session.value("select dtsched.prune_feed()") == 1
+    assert read(watcher, since)[1] == [(job, "submitted")]
+
+
 def test_what_came_with_a_dump_is_not_taken_for_what_happens_here(watcher: Session, session: Session):
     session.run("""
         insert into dtsched.feed (xid, event, job_id, queue, task, state, attempt)
