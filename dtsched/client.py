@@ -70,6 +70,13 @@ class Client:
             self._waiting = Waiting(dsn, lambda ids: self.ask(lambda store: store.ended(ids)))
 
     @property
+    def connections(self) -> Pool:
+        """Of a client of the database."""
+        if not isinstance(self.pool, Pool):
+            raise TypeError("a client of a server over REST has no connections to a database")
+        return self.pool
+
+    @property
     def waiting(self) -> Waiting:
         """Of a client of the database: over REST others wait, in the server."""
         if not isinstance(self._waiting, Waiting):

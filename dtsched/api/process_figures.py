@@ -39,9 +39,10 @@ class ProcessFigures:
 
     def _of_connections(self) -> Iterator[Sample]:
         client = self._questions.client
-        yield Sample("dtsched_api_pool_size", {}, client.pool.size)
-        yield Sample("dtsched_api_pool_connections", {"state": "used"}, client.pool.used)
-        yield Sample("dtsched_api_pool_connections", {"state": "idle"}, client.pool.idle)
+        pool = client.connections
+        yield Sample("dtsched_api_pool_size", {}, pool.size)
+        yield Sample("dtsched_api_pool_connections", {"state": "used"}, pool.used)
+        yield Sample("dtsched_api_pool_connections", {"state": "idle"}, pool.idle)
         yield Sample("dtsched_api_listener_connected", {}, int(client.waiting.connected))
 
 
