@@ -54,7 +54,7 @@ def set_admission(connection: ASGIConnection[Any, Any, Any, Any], again: Callabl
 
 
 async def still_admitted(request: ApiRequest) -> Caller:
-    """For an answer that goes on, like a stream: raises Refused or NotFound once its key does not let it in any more."""
+    """For an answer that goes on, as a stream: raises Refused or NotFound when its key does not let it in any more."""
     again: Callable[[], Awaitable[Caller]] | None = request.scope["state"].get(_AGAIN)
     return NOBODY if again is None else await again()
 
