@@ -18,7 +18,7 @@ from dtsched.api import authority, server
 from dtsched.api.application import HANDLERS
 from dtsched.api.authority import KEPT_SECONDS, Authority
 from dtsched.api.callers import still_admitted
-from dtsched.api.database import Questions
+from dtsched.api.database import ANSWER_SECONDS, Questions
 from dtsched.api.documentation import documented, operation_of
 from dtsched.api.requests import ApiRequest
 from dtsched.api.shapes import JobRequest
@@ -169,8 +169,10 @@ async def test_a_yes_for_one_scope_is_none_for_another(api: Api, holder: Holder)
 
 
 async def test_a_stream_of_requests_asks_the_database_once(
-    database: str, connection: psycopg.Connection, holder: Holder
+    database: str, connection: psycopg.Connection, holder: Holder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    started = authority.monotonic()
+    monkeypatch.setattr(authority, "monotonic", lambda: started)
     headers = holder("submit")
     connection.execute("""
         create sequence asked;
@@ -190,11 +192,12 @@ async def test_a_stream_of_requests_asks_the_database_once(
 async def test_the_time_in_which_a_body_arrives_is_not_taken_from_the_database(
     database: str, holder: Holder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dtsched.api.database.ANSWER_SECONDS", 1.5)
+    loop = asyncio.get_running_loop()
+    now = loop.time
 
     async def body() -> AsyncGenerator[bytes]:
         yield b'{"task": "echo"'
-        await asyncio.sleep(1.6)
+        monkeypatch.setattr(loop, "time", lambda: now() + ANSWER_SECONDS + 1)
         yield b"}"
 
     headers = {**holder("submit"), "content-type": "application/json"}
