@@ -1,7 +1,8 @@
 """What POST /v1/jobs and JSON batches cost, against a bare Litestar route: `python -m benchmarks.api [--dsn DSN]`.
 
-The bare route decodes the same body with msgspec and answers as many bytes, and is served with the same options; rounds of
-both alternate, so that what else the machine does falls on both. Only ratios mean something from one machine to another.
+The bare route decodes the same body with msgspec and answers as many bytes, and is served with the same options; rounds
+of both alternate, so that what else the machine does falls on both. Only ratios mean something from one machine to
+another.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
+from types import FrameType
 from typing import Any, NamedTuple
 
 import httpx
@@ -47,7 +49,7 @@ def serve(kind: str, of: str, options: dict[str, Any]) -> None:
     app = bare(int(of)) if kind == "bare" else create_app(load_settings({"dsn": of}))
     with listen("127.0.0.1", 0, allow_anybody=False) as listening:
         print(listening.getsockname()[1], flush=True)
-        signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn has its own, and raises it again when it has ended
+        signal.signal(signal.SIGTERM, _nothing)  # uvicorn has its own, and raises it again when it has ended
         profile = options.pop("profile")
         profiler = cProfile.Profile()
         if profile and kind == "ours":
@@ -55,6 +57,9 @@ def serve(kind: str, of: str, options: dict[str, Any]) -> None:
         uvicorn.Server(configuration(app, **options)).run(sockets=[listening])
         if profile and kind == "ours":
             profiler.dump_stats(profile)
+
+
+def _nothing(_signal: int, _frame: FrameType | None) -> None: ...
 
 
 class Server(NamedTuple):
@@ -91,6 +96,10 @@ def median(rounds: list[dict[str, float]], name: str) -> float:
     return statistics.median(one[name] for one in rounds)
 
 
+def ratio(ones: list[dict[str, float]], others: list[dict[str, float]], name: str) -> float:
+    return statistics.median(one[name] / other[name] for one, other in zip(ones, others, strict=True))
+
+
 def told(name: str, rounds: list[dict[str, float]]) -> None:
     figures = {figure: median(rounds, figure) for figure in ("per_second", "p50_ms", "p99_ms", "busy", "cpu_us")}
     print(f"{name:6}", "  ".join(f"{figure} {value:9.2f}" for figure, value in figures.items()))
@@ -108,13 +117,8 @@ def measure(dsn: str, *, rounds: int, seconds: float, connections: int, options:
                 found[name].append(loaded(port, connections, seconds, "/v1/jobs", JOB))
         for name, figures in found.items():
             told(name, figures)
-        ratios = [
-            one["per_second"] / other["per_second"] for one, other in zip(found["ours"], found["bare"], strict=True)
-        ]
-        tails = [one["p99_ms"] / other["p99_ms"] for one, other in zip(found["ours"], found["bare"], strict=True)]
-        print(
-            f"requests/s: {statistics.median(ratios):.2f} of the bare route's; p99: {statistics.median(tails):.2f} times its"
-        )
+        share, tail = (ratio(found["ours"], found["bare"], name) for name in ("per_second", "p99_ms"))
+        print(f"requests/s: {share:.2f} of the bare route's; p99: {tail:.2f} times its")
         if options["profile"]:
             return
         batches = [loaded(ours, 3, seconds, "/v1/jobs/batch", [JOB] * 1000) for _ in range(rounds)]

@@ -134,6 +134,10 @@ class Database:
                 detail={**self._record.detail, **detail},
             )
 
+    def anew(self) -> "Database":
+        """With all of the time again, for a request that has begun to answer."""
+        return Database(self._questions)
+
     async def ask(self, question: Coroutine[Any, Any, T]) -> T:
         """The answer of one of the client's methods."""
         now = asyncio.get_running_loop().time()

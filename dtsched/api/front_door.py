@@ -9,6 +9,7 @@ import logging
 import re
 import time
 from collections.abc import Collection
+from functools import lru_cache
 from typing import cast
 from uuid import uuid4
 
@@ -17,7 +18,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from dtsched.api.problems import FORBIDDEN, MEDIA_TYPE, Refused, document
 from dtsched.api.traffic import Traffic
-from dtsched.correlation import correlated
+from dtsched.correlation import carrying
 
 REQUEST_ID = "x-request-id"
 EXTRA_HEADERS = "headers"
@@ -44,6 +45,7 @@ class FrontDoor:
         self._inside = inside
         self._traffic = traffic
         self._hosts = frozenset(host.lower() for host in hosts)
+        self._is_ours = lru_cache(maxsize=128)(self._look_up)
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         given = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
@@ -64,7 +66,7 @@ class FrontDoor:
                 message = {**message, "headers": marked}
             await send(message)
 
-        with correlated(request_id), self._traffic.under_way():
+        with carrying({"correlation_id": request_id}), self._traffic.under_way():
             refused = self._refuse(scope["method"], given)
             if refused is None:
                 inner = cast("HTTPScope", {**scope, "method": _INSIDE.get(scope["method"], scope["method"])})
@@ -89,7 +91,7 @@ class FrontDoor:
             return Refused(FORBIDDEN, "a page from another site may not change anything here")
         return None
 
-    def _is_ours(self, host: str) -> bool:
+    def _look_up(self, host: str) -> bool:
         match = _HOST.fullmatch(host.lower())
         if match is None:
             return False

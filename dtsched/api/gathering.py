@@ -79,6 +79,7 @@ class Gatherer:
         entry = _Entry(encoded, queues, loop.create_future())
         timer = loop.call_later(ANSWER_SECONDS, _give_up, entry)
         self._waiting.append(entry)
+        self._idle.clear()
         self._stirred.set()
         try:
             return await entry.answer
@@ -89,7 +90,6 @@ class Gatherer:
         while True:
             self._idle.set()
             await self._stirred.wait()
-            self._idle.clear()
             self._stirred.clear()
             while entries := self._next():
                 await self._send(entries)

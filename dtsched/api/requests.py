@@ -140,9 +140,17 @@ async def parsed(raw: bytes) -> dict[str, object]:
 
 
 def require_json(request: ApiRequest) -> None:
-    media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    media_type = media_type_of(request)
     if media_type != "application/json" and not media_type.endswith("+json"):
         raise Refused(MEDIA, f"the body must be application/json, not {media_type[:100]!r}")
+    require_plain(request)
+
+
+def media_type_of(request: ApiRequest) -> str:
+    return request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+
+
+def require_plain(request: ApiRequest) -> None:
     encoding = request.headers.get("content-encoding", "identity").lower()
     if encoding != "identity":
         raise Refused(MEDIA, f"the body must be sent as it is, not encoded as {encoding[:100]!r}")

@@ -217,6 +217,11 @@ class Batch(Struct, forbid_unknown_fields=True):
 BatchBody: TypeAlias = Batch | Annotated[list[JobBody], Meta(min_length=1, max_length=MAX_BATCH_JOBS)]
 
 
+JobLine: TypeAlias = Annotated[
+    str, Meta(description="A job like that of POST /v1/jobs on each line.", examples=['{"task": "echo"}\n'])
+]
+
+
 class NewWorkflow(Struct, forbid_unknown_fields=True):
     """A workflow to be made, alone or together with its jobs."""
 

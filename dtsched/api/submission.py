@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from functools import partial
 from itertools import islice
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal
 
 from litestar import Response, post
 from litestar.di import NamedDependency
@@ -15,7 +15,9 @@ from dtsched.api.bodies import MAX_BATCH_BODY_BYTES, MAX_BATCH_JOBS, parse_batch
 from dtsched.api.callers import Caller, caller_of, visible
 from dtsched.api.database import Database
 from dtsched.api.documentation import JSON, Answer, documented, own
-from dtsched.api.idempotency import IdempotencyKey, replay, request_of
+from dtsched.api.encoded import EncodedResponse
+from dtsched.api.entries import SHAPES, Malformed, entry_of
+from dtsched.api.idempotency import HEADER, IdempotencyKey, replay, request_of
 from dtsched.api.preferences import Prefer, applied, disconnected, wait_of
 from dtsched.api.problems import (
     ANOTHER_REQUEST,
@@ -29,10 +31,20 @@ from dtsched.api.problems import (
     Refused,
     kind_of,
 )
-from dtsched.api.requests import ApiRequest, body_of, convert, encoded_of, parsed, query_of, require_json
-from dtsched.api.shapes import BatchBody, JobBody
-from dtsched.batches import Answered, ProblemCode, Wrong, unless_wrong
-from dtsched.checks import shown
+from dtsched.api.requests import (
+    ApiRequest,
+    body_of,
+    convert,
+    encoded_of,
+    media_type_of,
+    parsed,
+    query_of,
+    require_json,
+    require_plain,
+)
+from dtsched.api.shapes import BatchBody, JobBody, JobLine
+from dtsched.api.stream import MEDIA_TYPES, NDJSON, LineAnswer, LinesResponse, Stopped, Submitting
+from dtsched.batches import Answered, ProblemCode, Wrong
 from dtsched.connections import is_outage, is_transient
 from dtsched.correlation import correlate, correlate_part
 from dtsched.errors import Conflict, InvalidInput, NotFound
@@ -40,29 +52,6 @@ from dtsched.jobs import Job, KeyOutcome, NewJob, ParentEdge, Submitted, check, 
 
 BATCH_SECONDS = 60.0  # for a body of 16 MiB to arrive
 
-_TIME = "a time like 2030-01-31T09:00:00Z"
-_SHAPES = {
-    "task": "a string",
-    "args": "an object of named arguments",
-    "queue": "a string",
-    "priority": "an integer from 1 to 10",
-    "run_at": _TIME,
-    "delay": 'a number of seconds, or a string like "10m"',
-    "max_attempts": "an integer from 1 to 1000",
-    "timeout": 'a number of seconds, or a string like "10m"',
-    "key": "a string",
-    "key_for": 'unfinished, kept, a number of seconds, or a string like "10m"',
-    "on_conflict": "keep, replace, reject or supersede",
-    "limit_key": "a string",
-    "depends_on": 'a list of job ids, keys and objects like {"entry": 1, "on_failure": "run"}',
-    "on_parent_failure": "cancel, run or skip",
-    "workflow": "the id of a workflow",
-    "tags": "a list of strings",
-    "backoff": "an object",
-    "deadline": _TIME,
-    "expires_in": 'a number of seconds, or a string like "10m"',
-    "correlation_id": "a string",
-}
 _NUMBER = re.compile(r"job ([0-9]+): ")
 _MISSING_WORKFLOW = re.compile(r"there is no workflow ([0-9]+)")
 _MISSING_PARENT = re.compile(r"depends_on names job ([0-9]+), which does not exist")
@@ -121,7 +110,7 @@ async def submit_job(request: ApiRequest, database: NamedDependency[Database]) -
     seconds, caller = wait_of(request), caller_of(request)
     raw = await encoded_of(request)
     once = request_of(request, raw)
-    (job,) = correlate([check(convert(await parsed(raw), NewJob, _SHAPES))])
+    (job,) = correlate([check(convert(await parsed(raw), NewJob, SHAPES))])
     answered = None if once else await database.gatherer.submit(job, caller.queues)
     replayed = False
     if answered is None:
@@ -135,7 +124,7 @@ async def submit_job(request: ApiRequest, database: NamedDependency[Database]) -
     found = answered.job if not seconds else None
     if found is None:
         found = await _read_back(request, database, submitted, seconds or 0)
-    return Response(
+    return EncodedResponse(
         _shown(caller, found, job, created=answered.created),
         status_code=201 if answered.created else 200,
         headers={"location": f"/v1/jobs/{submitted}", **applied(seconds), **replay(replayed)},
@@ -176,19 +165,28 @@ def _shown(caller: Caller, found: Job | Accepted, given: NewJob, *, created: boo
         own("submit"),
         {
             201: Answer(BatchAccepted, ["Idempotency-Replayed"]),
-            200: Answer(BatchAccepted, ["Idempotency-Replayed"]),
+            200: Answer(BatchAccepted, ["Idempotency-Replayed"], also=[(NDJSON, LineAnswer | Stopped)]),
         },
-        body={JSON: BatchBody},
+        body={JSON: BatchBody, NDJSON: JobLine},
         query=HowToSubmit,
         headers={"Idempotency-Key": IdempotencyKey},
         problems=[UNKNOWN_TASK, KEY_HELD, QUEUE_FORBIDDEN, UNDER_WAY, ANOTHER_REQUEST],
     ),
 )
-async def submit_batch(request: ApiRequest, database: NamedDependency[Database]) -> Response[BatchAccepted]:
+async def submit_batch(
+    request: ApiRequest, database: NamedDependency[Database]
+) -> Response[BatchAccepted] | Response[None]:
     """All or none, at most 10,000 jobs and 16 MiB; a bare array is taken too. 201 when a job was made, 200 when
     other jobs have all the keys already. A problem names the jobs by their numbers, from 1, the first 20 that are
-    refused. With `partial` those that can be are submitted, and each of `jobs` says what came of it."""
+    refused. With `partial` those that can be are submitted, and each of `jobs` says what came of it.
+
+    With application/x-ndjson it is a stream without end, a job a line of at most 1.1 MiB, which is answered while it
+    is read: a line for each, in order. Of each 1,000 those that can be are committed, and sooner when no more come.
+    `depends_on` takes ids, and keys of the same 1,000 lines or of unfinished jobs. A stream that ends early has a last
+    line `stopped_at`, from which on nothing is known; 10 seconds without a byte end it."""
     check_tasks = tasks_are_checked(request)
+    if media_type_of(request) in MEDIA_TYPES:
+        return _streamed(request, database, check_tasks=check_tasks)
     require_json(request)
     raw = await body_of(request, MAX_BATCH_BODY_BYTES, seconds=BATCH_SECONDS)
     once = request_of(request, raw)
@@ -202,11 +200,18 @@ async def submit_batch(request: ApiRequest, database: NamedDependency[Database])
         )
     except (InvalidInput, Conflict) as error:
         raise batch_refusal(error, jobs) from error
-    return Response(
-        BatchAccepted([entry_of(one) for one in answers]),
+    return EncodedResponse(
+        BatchAccepted([batch_entry(one) for one in answers]),
         status_code=201 if any(one.created for one in answers) else 200,
         headers=replay(replayed),
     )
+
+
+def _streamed(request: ApiRequest, database: Database, *, check_tasks: bool) -> LinesResponse:
+    require_plain(request)
+    if request.headers.get(HEADER) is not None:
+        raise Refused(MALFORMED, "a stream takes no Idempotency-Key: give each job a key of its own", field=HEADER)
+    return LinesResponse(database, Submitting(caller_of(request).queues, check_tasks))
 
 
 def tasks_are_checked(request: ApiRequest) -> bool:
@@ -227,7 +232,7 @@ def batch_refusal(error: InvalidInput | Conflict, jobs: Sequence[NewJob]) -> Exc
     return Refused(KEY_HELD, str(error), field=path, errors=_errors(error))
 
 
-def entry_of(answer: Answered | Submitted) -> BatchEntry:
+def batch_entry(answer: Answered | Submitted) -> BatchEntry:
     if isinstance(answer, Submitted) or answer.outcome != "refused":
         return BatchEntry(answer.id, answer.created, answer.outcome)
     return BatchEntry(None, False, "refused", answer.code or UNSET, answer.error or UNSET, answer.field)
@@ -241,32 +246,14 @@ def _entries_of(raw: bytes) -> tuple[list[NewJob | Wrong], bool]:
 def _entries(given: Sequence[object]) -> list[NewJob | Wrong]:
     if not 1 <= len(given) <= MAX_BATCH_JOBS:
         raise InvalidInput(f"a batch must be of 1 to {MAX_BATCH_JOBS} jobs, not {len(given)}", field="jobs")
-    return [_entry_of(element) for element in given]
-
-
-def _entry_of(given: object) -> NewJob | Wrong:
-    if not isinstance(given, dict):
-        return Wrong(_Malformed(f"a job must be an object, not {shown(given)}"))
-    members = cast("dict[str, object]", given)
-    return unless_wrong(_converted, members, members.get("key"))
-
-
-def _converted(given: dict[str, object]) -> NewJob:
-    try:
-        return convert(given, NewJob, _SHAPES)
-    except Refused as error:
-        raise _Malformed(str(error), field=error.field) from error
-
-
-class _Malformed(InvalidInput):
-    """Not even of the right type: alone it would be answered with 400."""
+    return [entry_of(element) for element in given]
 
 
 def _all_right(entries: Sequence[NewJob | Wrong]) -> list[NewJob]:
     wrong = {number: entry.error for number, entry in enumerate(entries, start=1) if isinstance(entry, Wrong)}
     if wrong:
         number, first = next(iter(wrong.items()))
-        kind = MALFORMED if isinstance(first, _Malformed) else INVALID
+        kind = MALFORMED if isinstance(first, Malformed) else INVALID
         said = f"job {number}: {refused(wrong, of=1)}"
         paths = [
             FieldError(_path(n, error.field), said if n == number else f"job {n}: {error}")
@@ -286,7 +273,7 @@ def _errors(error: InvalidInput | Conflict) -> list[FieldError]:
 
 def _field_of(sentence: str) -> str | None:
     word = sentence.removeprefix("the ").partition(" ")[0]
-    return word if word in _SHAPES else "task" if " declared a task " in sentence else None
+    return word if word in SHAPES else "task" if " declared a task " in sentence else None
 
 
 def _numbered(error: InvalidInput, jobs: Sequence[NewJob]) -> InvalidInput | Refused:

@@ -31,8 +31,8 @@ from dtsched.api.submission import (
     BATCH_SECONDS,
     BatchEntry,
     HowToSubmit,
+    batch_entry,
     batch_refusal,
-    entry_of,
     jobs_of,
     tasks_are_checked,
 )
@@ -97,7 +97,7 @@ async def create_workflow(request: ApiRequest, database: NamedDependency[Databas
             return MadeWorkflow(**asdict(await _workflow(store, await store.create_workflow(given.name))))
         workflow_id, submitted = await store.submit_workflow(given.name, jobs, check_tasks=check_tasks, queues=queues)
         made = await _workflow(store, workflow_id)
-        return MadeWorkflow(**asdict(made), submitted=[entry_of(one) for one in submitted])
+        return MadeWorkflow(**asdict(made), submitted=[batch_entry(one) for one in submitted])
 
     try:
         return Response(await database.store(create), status_code=201)

@@ -20,6 +20,7 @@ from dtsched.api.authority import KEPT_SECONDS, Authority
 from dtsched.api.callers import still_admitted
 from dtsched.api.database import ANSWER_SECONDS, Questions
 from dtsched.api.documentation import documented, operation_of
+from dtsched.api.gathering import Gatherer
 from dtsched.api.requests import ApiRequest
 from dtsched.api.shapes import JobRequest
 from dtsched.api_keys import new_key
@@ -136,7 +137,7 @@ async def test_an_answer_that_goes_on_can_ask_whether_its_key_still_lets_it_in(
 
     headers = holder("read", queues=["mail"], name="ci")
     connection.execute("select dtsched.submit('echo', queue => 'mail')")
-    questions = Questions(Client(database))
+    questions = Questions(Client(database), Gatherer(database))
     app = Litestar([follow], guards=[Authority(questions, keyless=True).guard])
     async with AsyncClient(transport=ASGITransport(cast("Any", app)), base_url="http://127.0.0.1") as client:
         await questions.open()

@@ -22,6 +22,7 @@ from litestar.routes import HTTPRoute
 from dtsched.api import create_app
 from dtsched.api.application import HANDLERS
 from dtsched.api.openapi import describe
+from dtsched.api.stream import NDJSON
 from dtsched.settings import Settings
 from tests.api.conftest import Api
 from tests.api.processes import ApiProcess
@@ -573,7 +574,9 @@ def disagreements(asked: Asked, answer: httpx.Response, components: dict[str, An
     content = told["content"][media_type]
     if not media_type.endswith("json"):
         return missing
-    return missing + [error.message for error in _validator(content["schema"], components).iter_errors(answer.json())]
+    documents = answer.text.splitlines() if media_type == NDJSON else [answer.text]
+    validator = _validator(content["schema"], components)
+    return missing + [error.message for one in documents for error in validator.iter_errors(json.loads(one))]
 
 
 def test_every_operation_and_status_of_success_is_asked_for() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from dtsched.api.database import Questions
 from dtsched.api.feed_streams import FeedStream, FeedStreams
+from dtsched.api.gathering import Gatherer
 from dtsched.api.streams import HEARTBEAT_SECONDS, MOST_BYTES, Stream, Streams
 from dtsched.client import Client
 from dtsched.embedded import Cluster
@@ -199,7 +200,7 @@ async def test_a_batch_is_taken_up_to_the_limit() -> None:
 
 @pytest.fixture
 async def questions(database: str) -> AsyncGenerator[Questions]:
-    questions = Questions(Client(database, role="api"))
+    questions = Questions(Client(database, role="api"), Gatherer(database))
     await questions.open()
     yield questions
     await questions.close()

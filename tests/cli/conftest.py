@@ -51,7 +51,7 @@ OVER_REST = {"test_drain", "test_emit", "test_queues", "test_tasks", "test_watch
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if metafunc.module.__name__.rpartition(".")[2] in OVER_REST and "cli" in metafunc.fixturenames:
+    if metafunc.definition.path.stem in OVER_REST and "cli" in metafunc.fixturenames:
         metafunc.parametrize("door", ["database", "rest"], indirect=True)
 
 

@@ -129,7 +129,8 @@ def other_database(databases: Databases, template: str) -> Generator[str]:
 
 def plain(ended: Ended) -> tuple[int, str, str]:
     """Without what differs from one moment, and from one database, to the next."""
-    return ended.code, *(re.sub(_MOMENTARY, "~", text) for text in (ended.out, ended.err))
+    out, err = (re.sub(_MOMENTARY, "~", text) for text in (ended.out, ended.err))
+    return ended.code, out, err
 
 
 _MOMENTARY = re.compile(

@@ -48,9 +48,19 @@ def test_what_may_wait_for_others_is_not_gathered(session: Session, fields: dict
 
 def test_a_gathered_job_is_shown_as_job_shows_it(session: Session):
     full = {
-        **ECHO, "args": {"a": [1.5, None]}, "queue": "mail", "priority": 7, "delay": 60, "max_attempts": 3,
-        "timeout": 1.5, "limit_key": "smtp", "tags": ["x"], "backoff": {"kind": "fixed"}, "expires_in": 90, "correlation_id": "c",
-    }  # fmt: skip
+        **ECHO,
+        "args": {"a": [1.5, None]},
+        "queue": "mail",
+        "priority": 7,
+        "delay": 60,
+        "max_attempts": 3,
+        "timeout": 1.5,
+        "limit_key": "smtp",
+        "tags": ["x"],
+        "backoff": {"kind": "fixed"},
+        "expires_in": 90,
+        "correlation_id": "c",
+    }
     for job in (ECHO, full):
         (told,) = session.column("select job::jsonb from dtsched.submit_gathered(%s::jsonb)", json.dumps([job]))
         assert told == session.value("select to_jsonb(job) from dtsched.job(%s) job", told["id"])
