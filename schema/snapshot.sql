@@ -23,9 +23,12 @@ create domain dtsched.tags as text[]
 create domain dtsched.timeout as interval
     constraint timeout_must_be_over_0_and_at_most_366_days CHECK (((VALUE > '00:00:00'::interval) AND (VALUE <= '366 days'::interval)));
 
+create sequence dtsched.audit_id_seq as bigint cache 1;
+create sequence dtsched.feed_id_seq as bigint cache 1;
 create sequence dtsched.job_events_id_seq as bigint cache 1;
 create sequence dtsched.job_id_seq as bigint cache 1;
 create sequence dtsched.lease_id_seq as bigint cache 1;
+create sequence dtsched.operations_id_seq as bigint cache 1;
 create sequence dtsched.schedule_version_seq as bigint cache 1;
 create sequence dtsched.wakes_id_seq as bigint cache 1;
 create sequence dtsched.workflow_id_seq as bigint cache 1;
@@ -36,6 +39,22 @@ create table dtsched.ages (
     kept boolean not null,
     constraint ages_pkey PRIMARY KEY (at)
 ) with ();
+create table dtsched.api_keys (
+    id text not null,
+    name dtsched.name not null,
+    digest bytea not null,
+    scopes text[] not null,
+    queues text[],
+    created_at timestamp with time zone default dtsched.now() not null,
+    expires_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    last_used_at timestamp with time zone,
+    constraint api_keys_pkey PRIMARY KEY (id),
+    constraint digest_must_be_a_sha256 CHECK ((octet_length(digest) = 32)),
+    constraint id_must_be_12_letters_and_digits CHECK ((id ~ '^[a-z0-9]{12}$'::text)),
+    constraint queues_are_named CHECK (((cardinality(queues) > 0) AND (array_position(queues, NULL::text) IS NULL))),
+    constraint scopes_are_known CHECK (((cardinality(scopes) > 0) AND (array_position(scopes, NULL::text) IS NULL) AND (scopes <@ ARRAY['submit'::text, 'read'::text, 'read-args'::text, 'operate'::text, 'worker'::text, 'admin'::text])))
+) with (fillfactor=50);
 create table dtsched.attempts (
     job_id bigint not null,
     attempt integer not null,
@@ -48,6 +67,17 @@ create table dtsched.attempts (
     started_at timestamp with time zone,
     finished_at timestamp with time zone default dtsched.now() not null,
     constraint attempts_pkey PRIMARY KEY (job_id, lease_id)
+) with ();
+create table dtsched.audit (
+    id bigint generated always as identity not null,
+    at timestamp with time zone default dtsched.now() not null,
+    actor text,
+    action text not null,
+    kind text not null,
+    target text,
+    detail jsonb default '{}'::jsonb not null,
+    request_id text,
+    constraint audit_pkey PRIMARY KEY (id)
 ) with ();
 create table dtsched.blocked (
     job_id bigint not null,
@@ -86,6 +116,36 @@ create table dtsched.events (
     due boolean default false not null,
     emitted_at timestamp with time zone default dtsched.now() not null,
     constraint events_pkey PRIMARY KEY (name)
+) with ();
+create table dtsched.feed (
+    xid xid8 default pg_current_xact_id() not null,
+    id bigint generated always as identity not null,
+    at timestamp with time zone default dtsched.now() not null,
+    event text not null,
+    job_id bigint not null,
+    queue text not null,
+    task text not null,
+    state text not null,
+    attempt integer not null,
+    constraint feed_pkey PRIMARY KEY (xid, id)
+) with (autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=20000, vacuum_truncate=off);
+create table dtsched.feed_watch (
+    only_one boolean default true not null,
+    epoch text not null,
+    since xid8 not null,
+    pruned pg_snapshot,
+    marks pg_snapshot[] default '{}'::pg_snapshot[] not null,
+    marked_at timestamp with time zone[] default '{}'::timestamp with time zone[] not null,
+    constraint feed_watch_is_one CHECK (only_one),
+    constraint feed_watch_pkey PRIMARY KEY (only_one)
+) with ();
+create table dtsched.idempotency (
+    caller text not null,
+    key text not null,
+    digest bytea not null,
+    answer json not null,
+    until timestamp with time zone not null,
+    constraint idempotency_pkey PRIMARY KEY (caller, key)
 ) with ();
 create table dtsched.installed (
     one boolean default true not null,
@@ -188,6 +248,42 @@ create table dtsched.limits (
     constraint limits_pkey PRIMARY KEY (limit_key),
     constraint rate_is_positive CHECK ((rate > (0)::double precision))
 ) with (autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=20000, fillfactor=70);
+create table dtsched.operation_leftovers (
+    operation_id bigint not null,
+    round integer not null,
+    job_id bigint not null,
+    outcome text not null,
+    constraint operation_leftovers_pkey PRIMARY KEY (operation_id, round, job_id)
+) with ();
+create table dtsched.operations (
+    id bigint generated always as identity not null,
+    action text not null,
+    filter text not null,
+    wanted jsonb not null,
+    queues text[],
+    changes jsonb,
+    run_at timestamp with time zone,
+    dry_run boolean not null,
+    state text default 'pending'::text not null,
+    top_id bigint not null,
+    bottom_id bigint not null,
+    next_id bigint not null,
+    round integer default 0 not null,
+    settled bigint default 0 not null,
+    next_at timestamp with time zone default dtsched.now() not null,
+    stepped_at timestamp with time zone default dtsched.now() not null,
+    matched bigint default 0 not null,
+    outcomes jsonb default '{}'::jsonb not null,
+    sample jsonb default '[]'::jsonb not null,
+    error text,
+    created_by text,
+    created_at timestamp with time zone default dtsched.now() not null,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone,
+    constraint action_is_known CHECK ((action = ANY (ARRAY['cancel'::text, 'retry'::text, 'delete'::text, 'edit'::text, 'run-now'::text, 'reschedule'::text]))),
+    constraint operation_state_is_known CHECK ((state = ANY (ARRAY['pending'::text, 'running'::text, 'completed'::text, 'cancelled'::text, 'failed'::text]))),
+    constraint operations_pkey PRIMARY KEY (id)
+) with (fillfactor=50);
 create table dtsched.parked (
     job_id bigint not null,
     reason text not null,
@@ -231,6 +327,15 @@ create table dtsched.ready (
     limit_key text,
     constraint ready_pkey PRIMARY KEY (queue, priority, xid, job_id)
 ) with (autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=20000, vacuum_truncate=off);
+create table dtsched.receipts (
+    lease_id bigint not null,
+    worker_id uuid not null,
+    secret bytea not null,
+    body bytea not null,
+    state text not null,
+    at timestamp with time zone default dtsched.now() not null,
+    constraint receipts_pkey PRIMARY KEY (lease_id)
+) with ();
 create table dtsched.results (
     job_id bigint not null,
     result jsonb not null,
@@ -362,6 +467,8 @@ create table dtsched.workers (
     unbroken_since timestamp with time zone not null,
     lost_at timestamp with time zone,
     draining boolean default false not null,
+    over_http boolean default false not null,
+    owner text,
     constraint lease_is_at_least_half_a_second CHECK ((lease >= '00:00:00.5'::interval)),
     constraint workers_pkey PRIMARY KEY (id)
 ) with (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=100, fillfactor=20);
@@ -379,10 +486,14 @@ create table dtsched.jobs_1 partition of dtsched.jobs FOR VALUES FROM ('10000000
 create table dtsched.jobs_2 partition of dtsched.jobs FOR VALUES FROM ('20000000') TO ('30000000') with (fillfactor=40);
 create table dtsched.jobs_default partition of dtsched.jobs DEFAULT with (fillfactor=40);
 
+CREATE INDEX api_keys_name_idx ON dtsched.api_keys USING btree (name);
+CREATE INDEX audit_actor_idx ON dtsched.audit USING btree (actor, id);
+CREATE INDEX audit_target_idx ON dtsched.audit USING btree (target, id);
 CREATE INDEX cancelled_by_child_idx ON dtsched.cancelled_by USING btree (child_id);
 CREATE INDEX event_waits_job_idx ON dtsched.event_waits USING btree (job_id);
 CREATE INDEX events_due_idx ON dtsched.events USING btree (name) WHERE due;
 CREATE INDEX events_emitted_idx ON dtsched.events USING btree (emitted_at);
+CREATE INDEX idempotency_until_idx ON dtsched.idempotency USING btree (until);
 CREATE INDEX jobs_workflow_idx ON ONLY dtsched.jobs USING btree (workflow_id, id) WHERE (workflow_id IS NOT NULL);
 CREATE INDEX keys_until_idx ON dtsched.keys USING btree (until) WHERE (until IS NOT NULL);
 CREATE INDEX leases_cancel_idx ON dtsched.leases USING btree (worker_id) WHERE (cancel_requested_at IS NOT NULL);
@@ -390,9 +501,11 @@ CREATE INDEX leases_deadline_idx ON dtsched.leases USING btree (deadline) WHERE 
 CREATE INDEX leases_limit_idx ON dtsched.leases USING btree (limit_key) WHERE (limit_key IS NOT NULL);
 CREATE INDEX leases_queue_idx ON dtsched.leases USING btree (queue);
 CREATE INDEX leases_worker_idx ON dtsched.leases USING btree (worker_id, job_id);
+CREATE INDEX operations_unfinished_idx ON dtsched.operations USING btree (id) WHERE (state = ANY (ARRAY['pending'::text, 'running'::text]));
 CREATE INDEX parked_limit_idx ON dtsched.parked USING btree (limit_key, queue, priority DESC, job_id) WHERE (reason = 'limit'::text);
 CREATE INDEX parked_task_idx ON dtsched.parked USING btree (queue, task, priority DESC, job_id) WHERE (reason = 'task'::text);
 CREATE INDEX prunable_due_idx ON dtsched.prunable USING btree (due_at);
+CREATE INDEX receipts_at_idx ON dtsched.receipts USING btree (at);
 CREATE INDEX scheduled_xid_idx ON dtsched.scheduled USING btree (xid);
 CREATE INDEX schedules_due_idx ON dtsched.schedules USING btree (next_at NULLS FIRST) WHERE ((paused_at IS NULL) AND (problem IS NULL));
 CREATE INDEX tasks_timeout_idx ON dtsched.tasks USING btree (name) WHERE (settings ? 'timeout'::text);
@@ -411,6 +524,14 @@ CREATE TRIGGER wake_hungry_workers AFTER INSERT ON dtsched.parked REFERENCING NE
 CREATE TRIGGER wake_hungry_workers AFTER INSERT ON dtsched.ready REFERENCING NEW TABLE AS new_entries FOR EACH STATEMENT EXECUTE FUNCTION dtsched.wake_hungry_workers();
 CREATE TRIGGER note_schedule_change BEFORE UPDATE ON dtsched.schedules FOR EACH ROW WHEN (((((((((((((((((old.spec IS DISTINCT FROM new.spec) OR (old.tz IS DISTINCT FROM new.tz)) OR ((old.task)::text IS DISTINCT FROM (new.task)::text)) OR ((old.args)::jsonb IS DISTINCT FROM (new.args)::jsonb)) OR ((old.queue)::text IS DISTINCT FROM (new.queue)::text)) OR ((old.priority)::smallint IS DISTINCT FROM (new.priority)::smallint)) OR ((old.max_attempts)::integer IS DISTINCT FROM (new.max_attempts)::integer)) OR ((old.timeout)::interval IS DISTINCT FROM (new.timeout)::interval)) OR ((old.limit_key)::text IS DISTINCT FROM (new.limit_key)::text)) OR ((old.tags)::text[] IS DISTINCT FROM (new.tags)::text[])) OR (old.backoff IS DISTINCT FROM new.backoff)) OR (old.catchup IS DISTINCT FROM new.catchup)) OR (old.catchup_limit IS DISTINCT FROM new.catchup_limit)) OR (old.overlap IS DISTINCT FROM new.overlap)) OR (old.tolerance IS DISTINCT FROM new.tolerance)) OR (old.paused_at IS DISTINCT FROM new.paused_at))) EXECUTE FUNCTION dtsched.note_schedule_change();
 
+create function dtsched.act_on(p_action text, p_wanted jsonb, p_changes jsonb, p_run_at timestamp with time zone, p_ids bigint[])
+    returns TABLE(job_id bigint, outcome text)
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off
+    set lock_timeout=250ms;
 create function dtsched.add_turns(p_queue text, p_keys text[])
     returns void
     language plpgsql volatile
@@ -433,6 +554,16 @@ create function dtsched.announce_ended(p_jobs bigint[])
     returns void
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.api_key_problem(p_id text, p_name text, p_digest bytea, p_scopes text[], p_queues text[], p_expires_in interval)
+    returns text
+    language sql immutable
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.authorize(p_id text, p_digest bytea, p_scope text, p_queue text DEFAULT NULL::text, p_job bigint DEFAULT NULL::bigint, p_whole boolean DEFAULT false, p_keyless boolean DEFAULT false)
+    returns TABLE(verdict text, name text, scopes text[], queues text[])
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
+    set plan_cache_mode=force_generic_plan;
 create function dtsched.await_event(p_worker uuid, p_lease bigint, p_step text, p_event text, p_seconds double precision DEFAULT NULL::double precision)
     returns TABLE(outcome text, payload jsonb)
     language plpgsql volatile security definer
@@ -440,7 +571,7 @@ create function dtsched.await_event(p_worker uuid, p_lease bigint, p_step text, 
     set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
-create function dtsched.batch_problems(p_jobs jsonb, p_check_tasks boolean, p_known jsonb DEFAULT '{}'::jsonb)
+create function dtsched.batch_problems(p_jobs jsonb, p_check_tasks boolean, p_known jsonb DEFAULT '{}'::jsonb, p_queues text[] DEFAULT NULL::text[])
     returns TABLE(n integer, code text, field text, problem text)
     language plpgsql stable
     set search_path=pg_catalog, dtsched, pg_temp
@@ -484,6 +615,12 @@ create function dtsched.cancel_descendants(p_parents bigint[])
     set enable_seqscan=off
     set enable_nestloop=off
     set enable_mergejoin=off;
+create function dtsched.cancel_operation(p_id bigint, p_queues text[] DEFAULT NULL::text[])
+    returns text
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
+    set enable_seqscan=off;
 create function dtsched.cancel_waiting(p_ids bigint[])
     returns bigint[]
     language plpgsql volatile
@@ -534,6 +671,13 @@ create function dtsched.claim(p_worker uuid, p_queue text, p_limit integer, p_ta
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off
     set enable_bitmapscan=off;
+create function dtsched.claim_leases(p_worker uuid, p_owner text, p_limit integer, p_queues text[] DEFAULT NULL::text[])
+    returns TABLE(lease_id bigint, secret text, job_id bigint, queue text, task text, args jsonb, attempt integer, max_attempts integer, timeout_seconds double precision, deadline timestamp with time zone, correlation_id text)
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
 create function dtsched.complete(p_worker uuid, p_lease bigint, p_result jsonb DEFAULT NULL::jsonb)
     returns void
     language plpgsql volatile security definer
@@ -546,6 +690,17 @@ create function dtsched.counted(p_from timestamp with time zone, p_to timestamp 
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp
     set jit=off;
+create function dtsched.create_key(p_id text, p_name text, p_digest bytea, p_scopes text[], p_queues text[] DEFAULT NULL::text[], p_expires_in interval DEFAULT NULL::interval)
+    returns TABLE(id text, name text, scopes text[], queues text[], created_at timestamp with time zone, expires_at timestamp with time zone, revoked_at timestamp with time zone, last_used_at timestamp with time zone, state text)
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
+create function dtsched.create_operation(p_action text, p_filter jsonb, p_changes jsonb DEFAULT NULL::jsonb, p_run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_dry_run boolean DEFAULT false, p_said text DEFAULT NULL::text, p_queues text[] DEFAULT NULL::text[], p_by text DEFAULT NULL::text)
+    returns bigint
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
+    set enable_seqscan=off;
 create function dtsched.create_workflow(p_name text)
     returns bigint
     language plpgsql volatile security definer
@@ -591,6 +746,11 @@ create function dtsched.deliver_events(p_limit integer DEFAULT 100)
     set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.deregister_http_worker(p_worker uuid, p_owner text)
+    returns integer
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.deregister_worker(p_worker uuid)
     returns integer
     language plpgsql volatile security definer
@@ -638,6 +798,12 @@ create function dtsched.edit(p_ids bigint[], p_changes jsonb)
     set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.edit_expecting(p_id bigint, p_changes jsonb, p_versions text[])
+    returns text
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
+    set enable_seqscan=off;
 create function dtsched.edit_lanes(p_jobs bigint[], p_changes jsonb)
     returns void
     language plpgsql volatile
@@ -678,6 +844,10 @@ create function dtsched.ensure_partitions()
     set search_path=pg_catalog, dtsched, pg_temp
     set jit=off
     set lock_timeout=100ms;
+create function dtsched.error_shape(p_error text)
+    returns text
+    language sql immutable
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.event_gate()
     returns integer
     language sql immutable parallel safe;
@@ -707,6 +877,16 @@ create function dtsched.expire_waiting(p_limit integer)
 create function dtsched.expiry(p_since timestamp with time zone, p_seconds double precision)
     returns timestamp with time zone
     language sql stable;
+create function dtsched.feed_gate()
+    returns integer
+    language sql immutable parallel safe;
+create function dtsched.feed_snapshot(p_upto text, p_epoch text)
+    returns pg_snapshot
+    language plpgsql stable
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.feed_watched()
+    returns boolean
+    language sql volatile;
 create function dtsched.figures_of_workflows(p_ids bigint[])
     returns TABLE(id bigint, name text, state text, progress double precision, jobs jsonb, created_at timestamp with time zone, started_at timestamp with time zone, finished_at timestamp with time zone, cancelled_at timestamp with time zone)
     language sql stable
@@ -724,6 +904,10 @@ create function dtsched.find_prunable(p_all boolean)
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp
     set enable_seqscan=off;
+create function dtsched.fingerprint(p_error text)
+    returns text
+    language sql immutable
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.finish(p_worker uuid, p_done bigint[], p_results jsonb DEFAULT NULL::jsonb, p_others jsonb DEFAULT NULL::jsonb)
     returns SETOF bigint
     language plpgsql volatile security definer
@@ -739,6 +923,13 @@ create function dtsched.finish_completed(p_worker uuid, p_leases bigint[], p_res
     set enable_seqscan=off
     set enable_hashjoin=off
     set enable_mergejoin=off;
+create function dtsched.finish_lease(p_worker uuid, p_owner text, p_lease bigint, p_secret text, p_outcome jsonb, p_body bytea)
+    returns TABLE(outcome text, state text)
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
 create function dtsched.finish_others(p_worker uuid, p_others jsonb)
     returns SETOF bigint
     language plpgsql volatile
@@ -762,6 +953,13 @@ create function dtsched.forget(p_jobs bigint[])
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.forget_answers(p_limit integer DEFAULT 1000)
+    returns integer
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
 create function dtsched.forget_events(p_age interval DEFAULT '30 days'::interval, p_limit integer DEFAULT 1000)
     returns integer
     language plpgsql volatile security definer
@@ -773,6 +971,14 @@ create function dtsched.forget_events(p_age interval DEFAULT '30 days'::interval
     set enable_hashjoin=off
     set enable_mergejoin=off
     set enable_material=off;
+create function dtsched.forget_receipts(p_age interval DEFAULT '01:00:00'::interval, p_limit integer DEFAULT 1000)
+    returns integer
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off
+    set enable_bitmapscan=off;
 create function dtsched.free_expired_keys(p_limit integer DEFAULT 1000)
     returns integer
     language plpgsql volatile security definer
@@ -842,6 +1048,13 @@ create function dtsched.has_ready(p_queues text[])
     set search_path=pg_catalog, dtsched, pg_temp
     set jit=off
     set enable_seqscan=off;
+create function dtsched.heartbeat(p_worker uuid, p_owner text, p_system_info jsonb DEFAULT NULL::jsonb, p_leases bigint[] DEFAULT NULL::bigint[])
+    returns TABLE(draining boolean, cancelled bigint[], lost bigint[])
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
 create function dtsched.held(p_worker uuid, p_leases bigint[])
     returns SETOF bigint
     language plpgsql volatile security definer
@@ -871,6 +1084,10 @@ create function dtsched.hungry(p_queues text[])
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
     set jit=off;
+create function dtsched.is_secret(p_digest bytea, p_secret text)
+    returns boolean
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.is_time(p_text text)
     returns boolean
     language plpgsql stable
@@ -880,10 +1097,29 @@ create function dtsched.job(p_id bigint)
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp
     set jit=off;
+create function dtsched.job_of_key(p_key text, p_queues text[] DEFAULT NULL::text[])
+    returns SETOF bigint
+    language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
+    set enable_seqscan=off;
 create function dtsched.job_problem(p_job jsonb)
     returns text
     language plpgsql stable
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.job_version(p_id bigint)
+    returns text
+    language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
+    set enable_seqscan=off;
+create function dtsched.jobs_just_submitted(p_ids bigint[])
+    returns TABLE(id bigint, job json)
+    language plpgsql stable
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off
+    set enable_bitmapscan=off;
 create function dtsched.jobs_of_keys(p_keys text[])
     returns TABLE(key text, job_id bigint)
     language sql stable security definer
@@ -932,6 +1168,19 @@ create function dtsched.list_attempts(p_job bigint)
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp
     set jit=off;
+create function dtsched.list_audit(p_actor text DEFAULT NULL::text, p_action text DEFAULT NULL::text, p_kind text DEFAULT NULL::text, p_target text DEFAULT NULL::text, p_since timestamp with time zone DEFAULT NULL::timestamp with time zone, p_before bigint DEFAULT NULL::bigint, p_limit integer DEFAULT 50)
+    returns TABLE(id bigint, at timestamp with time zone, actor text, action text, kind text, target text, detail jsonb, request_id text)
+    language plpgsql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
+    set plan_cache_mode=force_custom_plan;
+create function dtsched.list_errors(p_since timestamp with time zone, p_queues text[] DEFAULT NULL::text[], p_tasks text[] DEFAULT NULL::text[], p_limit integer DEFAULT 50, p_scan integer DEFAULT 20000)
+    returns jsonb
+    language plpgsql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
 create function dtsched.list_jobs(p_filter jsonb DEFAULT '{}'::jsonb, p_before bigint DEFAULT NULL::bigint, p_limit integer DEFAULT 100)
     returns TABLE(id bigint, queue text, task text, args jsonb, state text, priority integer, run_at timestamp with time zone, attempt integer, max_attempts integer, timeout double precision, key text, limit_key text, depends_on bigint[], tags text[], result jsonb, error text, progress jsonb, worker_id uuid, correlation_id text, created_at timestamp with time zone, started_at timestamp with time zone, finished_at timestamp with time zone, workflow_id bigint, skipped boolean, deadline timestamp with time zone, key_until timestamp with time zone, result_expired_at timestamp with time zone, scanned_to bigint)
     language plpgsql stable security definer
@@ -939,6 +1188,11 @@ create function dtsched.list_jobs(p_filter jsonb DEFAULT '{}'::jsonb, p_before b
     set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.list_keys()
+    returns TABLE(id text, name text, scopes text[], queues text[], created_at timestamp with time zone, expires_at timestamp with time zone, revoked_at timestamp with time zone, last_used_at timestamp with time zone, state text)
+    language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.list_limits(p_key text DEFAULT NULL::text, p_after text DEFAULT NULL::text, p_limit integer DEFAULT 200)
     returns TABLE(limit_key text, concurrency integer, rate double precision, burst integer, running bigint, waiting bigint, open_until timestamp with time zone)
     language sql stable security definer
@@ -950,7 +1204,13 @@ create function dtsched.list_logs(p_job bigint, p_after integer DEFAULT 0, p_lim
     set search_path=pg_catalog, dtsched, pg_temp
     set jit=off
     set enable_seqscan=off;
-create function dtsched.list_queues(p_name text DEFAULT NULL::text)
+create function dtsched.list_operations(p_id bigint DEFAULT NULL::bigint, p_before bigint DEFAULT NULL::bigint, p_limit integer DEFAULT 50, p_queues text[] DEFAULT NULL::text[])
+    returns TABLE(id bigint, action text, filter text, changes jsonb, run_at timestamp with time zone, dry_run boolean, state text, progress double precision, matched bigint, outcomes jsonb, sample jsonb, error text, queues text[], created_by text, created_at timestamp with time zone, started_at timestamp with time zone, finished_at timestamp with time zone)
+    language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
+    set enable_seqscan=off;
+create function dtsched.list_queues(p_name text DEFAULT NULL::text, p_queues text[] DEFAULT NULL::text[])
     returns TABLE(name text, paused_at timestamp with time zone, open_until timestamp with time zone, ready bigint, parked bigint, scheduled bigint, blocked bigint, running bigint, oldest_ready_seconds double precision, completed_per_second double precision, failed_per_second double precision, workers bigint, slots bigint, settings jsonb)
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp
@@ -975,7 +1235,7 @@ create function dtsched.list_ticks(p_name text, p_limit integer DEFAULT 20)
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp
     set jit=off;
-create function dtsched.list_workers(p_id uuid DEFAULT NULL::uuid)
+create function dtsched.list_workers(p_id uuid DEFAULT NULL::uuid, p_queues text[] DEFAULT NULL::text[])
     returns TABLE(id uuid, name text, state text, queues text[], tasks text[], slots integer, running bigint, labels jsonb, info jsonb, lease_seconds double precision, started_at timestamp with time zone, seen_at timestamp with time zone, expires_at timestamp with time zone)
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp
@@ -1009,6 +1269,11 @@ create function dtsched.lock_waiting(p_ids bigint[])
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.longer_sample(p_sample jsonb, p_ids bigint[])
+    returns jsonb
+    language sql stable
+    set search_path=pg_catalog, dtsched, pg_temp
+    set enable_seqscan=off;
 create function dtsched.look_at(p_queue text)
     returns void
     language plpgsql volatile
@@ -1028,6 +1293,10 @@ create function dtsched.moment(p_moment jsonb)
     returns timestamp with time zone
     language sql stable
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.more_outcomes(p_counts jsonb, p_outcomes text[])
+    returns jsonb
+    language sql immutable
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.move(p_ids bigint[], p_run_at timestamp with time zone)
     returns TABLE(job_id bigint, outcome text)
     language plpgsql volatile
@@ -1039,9 +1308,19 @@ create function dtsched.move_waits(p_jobs bigint[], p_until timestamp with time 
     language sql volatile
     set search_path=pg_catalog, dtsched, pg_temp
     set enable_seqscan=off;
+create function dtsched.next_round(p_operation dtsched.operations, p_rounds integer)
+    returns dtsched.operations
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set enable_seqscan=off;
 create function dtsched.note_age()
     returns boolean
     language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
+create function dtsched.note_audit(p_actor text, p_action text, p_kind text, p_target text DEFAULT NULL::text, p_detail jsonb DEFAULT '{}'::jsonb, p_request_id text DEFAULT NULL::text)
+    returns bigint
+    language sql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
     set jit=off;
 create function dtsched.note_failures(p_jobs bigint[])
@@ -1051,6 +1330,11 @@ create function dtsched.note_failures(p_jobs bigint[])
     set plan_cache_mode=force_generic_plan
     set enable_hashjoin=off
     set enable_mergejoin=off;
+create function dtsched.note_outcomes(p_operation dtsched.operations, p_jobs bigint[], p_outcomes text[])
+    returns dtsched.operations
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set enable_seqscan=off;
 create function dtsched.note_schedule_change()
     returns trigger
     language plpgsql volatile
@@ -1079,6 +1363,10 @@ create function dtsched.note_unsuccessful(p_jobs bigint[])
 create function dtsched.now()
     returns timestamp with time zone
     language sql volatile parallel safe;
+create function dtsched.operation_problem(p_action text, p_filter jsonb, p_changes jsonb, p_run_at timestamp with time zone)
+    returns text
+    language sql immutable
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.parent_results(p_job bigint, p_places integer[])
     returns TABLE(place integer, result jsonb)
     language sql stable security definer
@@ -1130,7 +1418,7 @@ create function dtsched.place_new_job()
 create function dtsched.problem(p_code text, p_field text, p_problem text)
     returns jsonb
     language sql immutable;
-create function dtsched.problems_by_number(p_jobs jsonb, p_check_tasks boolean, p_known jsonb)
+create function dtsched.problems_by_number(p_jobs jsonb, p_check_tasks boolean, p_known jsonb, p_queues text[] DEFAULT NULL::text[])
     returns jsonb
     language sql stable
     set search_path=pg_catalog, dtsched, pg_temp;
@@ -1157,6 +1445,18 @@ create function dtsched.prune_chunk(p_chunk bigint, p_limit bigint, OUT pruned b
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.prune_feed(p_limit integer DEFAULT 10000)
+    returns integer
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.prune_records()
+    returns integer
+    language sql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.prune_ticks(p_keep interval DEFAULT '7 days'::interval, p_limit integer DEFAULT 1000)
     returns integer
     language plpgsql volatile security definer
@@ -1168,10 +1468,23 @@ create function dtsched.put_back(p_jobs bigint[])
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.queue_problem(p_job jsonb, p_queues text[])
+    returns text
+    language sql stable
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.rates_from()
     returns timestamp with time zone
     language sql stable
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.read_feed(p_since text, p_upto text DEFAULT NULL::text, p_limit integer DEFAULT 20000)
+    returns TABLE(upto text, told boolean, event text, job_id bigint, queue text, task text, state text, attempt integer, at timestamp with time zone)
+    language plpgsql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off
+    set enable_hashjoin=off
+    set enable_mergejoin=off;
 create function dtsched.recall_step(p_job bigint, p_name text)
     returns SETOF jsonb
     language plpgsql stable security definer
@@ -1204,7 +1517,7 @@ create function dtsched.refuse(p_wrong integer[], p_problems text[], p_count int
     returns void
     language plpgsql immutable
     set search_path=pg_catalog, dtsched, pg_temp;
-create function dtsched.refuse_batch(p_jobs jsonb, p_check_tasks boolean)
+create function dtsched.refuse_batch(p_jobs jsonb, p_check_tasks boolean, p_queues text[] DEFAULT NULL::text[])
     returns void
     language plpgsql stable
     set search_path=pg_catalog, dtsched, pg_temp;
@@ -1212,6 +1525,20 @@ create function dtsched.refuse_circle(p_children bigint[], p_parents bigint[])
     returns void
     language plpgsql immutable
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.refuse_strange_holders(p_keys text[], p_ids bigint[], p_holders bigint[], p_queues text[])
+    returns void
+    language plpgsql stable
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.refuse_strange_parents(p_ids bigint[], p_queues text[])
+    returns void
+    language plpgsql stable
+    set search_path=pg_catalog, dtsched, pg_temp
+    set enable_seqscan=off;
+create function dtsched.register_http_worker(p_name text, p_queues text[], p_tasks text[], p_slots integer, p_lease interval, p_labels jsonb DEFAULT '{}'::jsonb, p_owner text DEFAULT NULL::text)
+    returns uuid
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.register_worker(p_worker uuid, p_name text, p_queues text[], p_tasks text[], p_slots integer, p_lease interval, p_info jsonb DEFAULT '{}'::jsonb, p_declared jsonb DEFAULT '{}'::jsonb)
     returns void
     language plpgsql volatile security definer
@@ -1254,14 +1581,21 @@ create function dtsched.report(p_worker uuid, p_reports jsonb)
     returns SETOF bigint
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
+create function dtsched.report_lease(p_worker uuid, p_owner text, p_lease bigint, p_secret text, p_report jsonb)
+    returns TABLE(outcome text, cancelled boolean)
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
     set jit=off
     set plan_cache_mode=force_generic_plan
-    set enable_seqscan=off
-    set enable_hashjoin=off
-    set enable_mergejoin=off;
+    set enable_seqscan=off;
 create function dtsched.report_problem(p_reports jsonb)
     returns text
     language plpgsql immutable
+    set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.require_http_worker(p_worker uuid, p_owner text)
+    returns void
+    language plpgsql stable
     set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.require_queue_name(p_queue text)
     returns void
@@ -1356,6 +1690,11 @@ create function dtsched.revived_with(p_ids bigint[])
     language sql volatile
     set search_path=pg_catalog, dtsched, pg_temp
     set enable_seqscan=off;
+create function dtsched.revoke_key(p_key text)
+    returns TABLE(id text, name text, scopes text[], queues text[], created_at timestamp with time zone, expires_at timestamp with time zone, revoked_at timestamp with time zone, last_used_at timestamp with time zone, state text)
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.roll_up(p_keep interval DEFAULT '7 days'::interval)
     returns bigint
     language plpgsql volatile security definer
@@ -1411,6 +1750,9 @@ create function dtsched.schedule_problem(p_name text, p_schedule jsonb)
     returns text
     language plpgsql stable
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.scopes_of(p_scopes text[])
+    returns text[]
+    language sql immutable parallel safe;
 create function dtsched.seats(p_queue text, p_keys text[], p_now timestamp with time zone)
     returns TABLE(limit_key text, seats integer, watched boolean, wake_at timestamp with time zone)
     language sql stable;
@@ -1465,7 +1807,7 @@ create function dtsched.start_sleep(p_worker uuid, p_lease bigint, p_name text, 
     set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
-create function dtsched.stats()
+create function dtsched.stats(p_queues text[] DEFAULT NULL::text[])
     returns jsonb
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp
@@ -1476,18 +1818,42 @@ create function dtsched.step_lease(p_worker uuid, p_lease bigint)
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.step_operation(p_limit integer DEFAULT 500)
+    returns TABLE(operation_id bigint, state text, met integer, next_seconds double precision)
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
+    set enable_seqscan=off;
+create function dtsched.strange_holder(p_key text, p_holder bigint, p_queues text[])
+    returns text
+    language sql stable
+    set search_path=pg_catalog, dtsched, pg_temp
+    set enable_seqscan=off;
 create function dtsched.submit(task text, args jsonb DEFAULT '{}'::jsonb, queue text DEFAULT NULL::text, priority integer DEFAULT NULL::integer, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, delay interval DEFAULT NULL::interval, key text DEFAULT NULL::text, max_attempts integer DEFAULT NULL::integer, timeout interval DEFAULT NULL::interval, limit_key text DEFAULT NULL::text, depends_on bigint[] DEFAULT NULL::bigint[], tags text[] DEFAULT NULL::text[], backoff jsonb DEFAULT NULL::jsonb, deadline timestamp with time zone DEFAULT NULL::timestamp with time zone, correlation_id text DEFAULT NULL::text, key_for text DEFAULT NULL::text, on_conflict text DEFAULT NULL::text, on_parent_failure text DEFAULT NULL::text, workflow bigint DEFAULT NULL::bigint, expires_in interval DEFAULT NULL::interval)
     returns bigint
     language sql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
     set jit=off;
-create function dtsched.submit_many(p_jobs jsonb, p_check_tasks boolean DEFAULT true, p_partial boolean DEFAULT false)
+create function dtsched.submit_gathered(p_jobs jsonb, p_queues jsonb DEFAULT NULL::jsonb)
+    returns TABLE(id bigint, created boolean, error text, outcome text, code text, field text, job json)
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
+    set plan_cache_mode=force_generic_plan;
+create function dtsched.submit_many(p_jobs jsonb, p_check_tasks boolean DEFAULT true, p_partial boolean DEFAULT false, p_queues text[] DEFAULT NULL::text[])
     returns TABLE(id bigint, created boolean, error text, outcome text, code text, field text)
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
     set jit=off
     set plan_cache_mode=force_generic_plan;
-create function dtsched.submit_partly(p_jobs jsonb, p_check_tasks boolean DEFAULT true, p_problems jsonb DEFAULT '{}'::jsonb)
+create function dtsched.submit_once(p_jobs jsonb, p_problems jsonb DEFAULT NULL::jsonb, p_whole boolean DEFAULT false, p_queues text[] DEFAULT NULL::text[], p_caller text DEFAULT ''::text, p_key text DEFAULT NULL::text, p_digest bytea DEFAULT NULL::bytea, p_check boolean DEFAULT true, OUT answer json, OUT replayed boolean)
+    returns record
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
+create function dtsched.submit_partly(p_jobs jsonb, p_check_tasks boolean DEFAULT true, p_problems jsonb DEFAULT '{}'::jsonb, p_queues text[] DEFAULT NULL::text[])
     returns TABLE(id bigint, created boolean, error text, outcome text, code text, field text)
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
@@ -1516,7 +1882,7 @@ create function dtsched.take_keys(p_keys text[], p_ids bigint[], p_untils timest
     returns bigint[]
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp;
-create function dtsched.take_keys_by_mode(p_jobs jsonb, p_keys text[], p_ids bigint[], p_untils timestamp with time zone[], OUT holders bigint[], OUT outcomes text[], OUT jobs jsonb, OUT untils timestamp with time zone[])
+create function dtsched.take_keys_by_mode(p_jobs jsonb, p_keys text[], p_ids bigint[], p_untils timestamp with time zone[], p_queues text[], OUT holders bigint[], OUT outcomes text[], OUT jobs jsonb, OUT untils timestamp with time zone[])
     returns record
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp;
@@ -1561,6 +1927,17 @@ create function dtsched.task_problem(p_task text, p_settings jsonb)
     returns text
     language plpgsql immutable
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.tell(p_worker uuid, p_reports jsonb, p_secrets boolean)
+    returns SETOF bigint
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off
+    set enable_hashjoin=off
+    set enable_mergejoin=off;
+create function dtsched.tell_feed(p_jobs bigint[], p_event text, p_state text DEFAULT NULL::text)
+    returns void
+    language plpgsql volatile;
 create function dtsched.text_problem(p_field text, p_value text)
     returns text
     language sql immutable
@@ -1605,6 +1982,11 @@ create function dtsched.unwatch_ended(p_buckets integer[])
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
     set jit=off;
+create function dtsched.unwatch_feed()
+    returns void
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.version()
     returns integer
     language sql stable security definer
@@ -1638,6 +2020,19 @@ create function dtsched.watch_ended(p_buckets integer[])
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
     set jit=off;
+create function dtsched.watch_feed()
+    returns text
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
+create function dtsched.watched_jobs(p_ids bigint[], p_versions text[], p_limit integer DEFAULT 100)
+    returns TABLE(watched bigint, version text, id bigint, queue text, task text, args jsonb, state text, priority integer, run_at timestamp with time zone, attempt integer, max_attempts integer, timeout double precision, key text, limit_key text, depends_on bigint[], tags text[], result jsonb, error text, progress jsonb, worker_id uuid, correlation_id text, created_at timestamp with time zone, started_at timestamp with time zone, finished_at timestamp with time zone, workflow_id bigint, skipped boolean, deadline timestamp with time zone, key_until timestamp with time zone, result_expired_at timestamp with time zone)
+    language sql stable security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
+    set enable_seqscan=off
+    set enable_hashjoin=off
+    set enable_mergejoin=off;
 create function dtsched.why(p_id bigint)
     returns TABLE(code text, reason text)
     language plpgsql stable security definer
@@ -1687,16 +2082,27 @@ create function dtsched.workflow(p_id bigint)
     language sql stable security definer
     set search_path=pg_catalog, dtsched, pg_temp
     set jit=off;
+create function dtsched.write_feed(p_jobs bigint[], p_event text, p_state text)
+    returns void
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off;
 
 grant execute on function dtsched."check"() to dtsched_operator;
 grant execute on function dtsched."check"() to dtsched_reader;
+grant execute on function dtsched.authorize(p_id text, p_digest bytea, p_scope text, p_queue text, p_job bigint, p_whole boolean, p_keyless boolean) to dtsched_operator;
+grant execute on function dtsched.authorize(p_id text, p_digest bytea, p_scope text, p_queue text, p_job bigint, p_whole boolean, p_keyless boolean) to dtsched_reader;
 grant execute on function dtsched.await_event(p_worker uuid, p_lease bigint, p_step text, p_event text, p_seconds double precision) to dtsched_worker;
 grant execute on function dtsched.begun_steps(p_job bigint) to dtsched_worker;
 grant execute on function dtsched.cancel(p_id bigint) to dtsched_operator;
 grant execute on function dtsched.cancel(p_ids bigint[]) to dtsched_operator;
+grant execute on function dtsched.cancel_operation(p_id bigint, p_queues text[]) to dtsched_operator;
 grant execute on function dtsched.cancel_workflow(p_id bigint) to dtsched_operator;
 grant execute on function dtsched.claim(p_worker uuid, p_queue text, p_limit integer, p_tasks text[], p_slots integer) to dtsched_worker;
+grant execute on function dtsched.claim_leases(p_worker uuid, p_owner text, p_limit integer, p_queues text[]) to dtsched_worker;
 grant execute on function dtsched.complete(p_worker uuid, p_lease bigint, p_result jsonb) to dtsched_worker;
+grant execute on function dtsched.create_operation(p_action text, p_filter jsonb, p_changes jsonb, p_run_at timestamp with time zone, p_dry_run boolean, p_said text, p_queues text[], p_by text) to dtsched_operator;
 grant execute on function dtsched.create_workflow(p_name text) to dtsched_operator;
 grant execute on function dtsched.create_workflow(p_name text) to dtsched_submit;
 grant execute on function dtsched.declare_schedules(p_schedules jsonb) to dtsched_worker;
@@ -1704,12 +2110,14 @@ grant execute on function dtsched.delete(p_id bigint) to dtsched_operator;
 grant execute on function dtsched.delete(p_ids bigint[]) to dtsched_operator;
 grant execute on function dtsched.deliver_events(p_limit integer) to dtsched_operator;
 grant execute on function dtsched.deliver_events(p_limit integer) to dtsched_worker;
+grant execute on function dtsched.deregister_http_worker(p_worker uuid, p_owner text) to dtsched_worker;
 grant execute on function dtsched.deregister_worker(p_worker uuid) to dtsched_worker;
 grant execute on function dtsched.drained(p_queue text) to dtsched_operator;
 grant execute on function dtsched.due_schedules(p_limit integer) to dtsched_operator;
 grant execute on function dtsched.due_schedules(p_limit integer) to dtsched_worker;
 grant execute on function dtsched.edit(p_id bigint, p_changes jsonb) to dtsched_operator;
 grant execute on function dtsched.edit(p_ids bigint[], p_changes jsonb) to dtsched_operator;
+grant execute on function dtsched.edit_expecting(p_id bigint, p_changes jsonb, p_versions text[]) to dtsched_operator;
 grant execute on function dtsched.effective_limits(p_key text, p_queue text) to dtsched_operator;
 grant execute on function dtsched.effective_limits(p_key text, p_queue text) to dtsched_reader;
 grant execute on function dtsched.emit(p_name text, p_payload jsonb) to dtsched_operator;
@@ -1724,10 +2132,15 @@ grant execute on function dtsched.expire(p_worker uuid, p_limit integer) to dtsc
 grant execute on function dtsched.find_jobs(p_filter jsonb, p_before bigint, p_limit integer) to dtsched_operator;
 grant execute on function dtsched.find_jobs(p_filter jsonb, p_before bigint, p_limit integer) to dtsched_reader;
 grant execute on function dtsched.finish(p_worker uuid, p_done bigint[], p_results jsonb, p_others jsonb) to dtsched_worker;
+grant execute on function dtsched.finish_lease(p_worker uuid, p_owner text, p_lease bigint, p_secret text, p_outcome jsonb, p_body bytea) to dtsched_worker;
 grant execute on function dtsched.fire(p_name text, p_version bigint, p_due timestamp with time zone, p_ticks timestamp with time zone[], p_next timestamp with time zone) to dtsched_operator;
 grant execute on function dtsched.fire(p_name text, p_version bigint, p_due timestamp with time zone, p_ticks timestamp with time zone[], p_next timestamp with time zone) to dtsched_worker;
+grant execute on function dtsched.forget_answers(p_limit integer) to dtsched_operator;
+grant execute on function dtsched.forget_answers(p_limit integer) to dtsched_worker;
 grant execute on function dtsched.forget_events(p_age interval, p_limit integer) to dtsched_operator;
 grant execute on function dtsched.forget_events(p_age interval, p_limit integer) to dtsched_worker;
+grant execute on function dtsched.forget_receipts(p_age interval, p_limit integer) to dtsched_operator;
+grant execute on function dtsched.forget_receipts(p_age interval, p_limit integer) to dtsched_worker;
 grant execute on function dtsched.free_expired_keys(p_limit integer) to dtsched_operator;
 grant execute on function dtsched.free_expired_keys(p_limit integer) to dtsched_worker;
 grant execute on function dtsched.gate() to dtsched_operator;
@@ -1735,21 +2148,31 @@ grant execute on function dtsched.gate() to dtsched_reader;
 grant execute on function dtsched.gate() to dtsched_submit;
 grant execute on function dtsched.gate() to dtsched_worker;
 grant execute on function dtsched.has_ready(p_queues text[]) to dtsched_worker;
+grant execute on function dtsched.heartbeat(p_worker uuid, p_owner text, p_system_info jsonb, p_leases bigint[]) to dtsched_worker;
 grant execute on function dtsched.held(p_worker uuid, p_leases bigint[]) to dtsched_worker;
 grant execute on function dtsched.hungry(p_queues text[]) to dtsched_worker;
 grant execute on function dtsched.job(p_id bigint) to dtsched_operator;
 grant execute on function dtsched.job(p_id bigint) to dtsched_reader;
+grant execute on function dtsched.job_of_key(p_key text, p_queues text[]) to dtsched_operator;
+grant execute on function dtsched.job_of_key(p_key text, p_queues text[]) to dtsched_reader;
+grant execute on function dtsched.job_version(p_id bigint) to dtsched_operator;
+grant execute on function dtsched.job_version(p_id bigint) to dtsched_reader;
 grant execute on function dtsched.jobs_of_keys(p_keys text[]) to dtsched_operator;
 grant execute on function dtsched.list_attempts(p_job bigint) to dtsched_operator;
 grant execute on function dtsched.list_attempts(p_job bigint) to dtsched_reader;
+grant execute on function dtsched.list_audit(p_actor text, p_action text, p_kind text, p_target text, p_since timestamp with time zone, p_before bigint, p_limit integer) to dtsched_operator;
+grant execute on function dtsched.list_errors(p_since timestamp with time zone, p_queues text[], p_tasks text[], p_limit integer, p_scan integer) to dtsched_operator;
+grant execute on function dtsched.list_errors(p_since timestamp with time zone, p_queues text[], p_tasks text[], p_limit integer, p_scan integer) to dtsched_reader;
 grant execute on function dtsched.list_jobs(p_filter jsonb, p_before bigint, p_limit integer) to dtsched_operator;
 grant execute on function dtsched.list_jobs(p_filter jsonb, p_before bigint, p_limit integer) to dtsched_reader;
 grant execute on function dtsched.list_limits(p_key text, p_after text, p_limit integer) to dtsched_operator;
 grant execute on function dtsched.list_limits(p_key text, p_after text, p_limit integer) to dtsched_reader;
 grant execute on function dtsched.list_logs(p_job bigint, p_after integer, p_limit integer, p_attempt integer) to dtsched_operator;
 grant execute on function dtsched.list_logs(p_job bigint, p_after integer, p_limit integer, p_attempt integer) to dtsched_reader;
-grant execute on function dtsched.list_queues(p_name text) to dtsched_operator;
-grant execute on function dtsched.list_queues(p_name text) to dtsched_reader;
+grant execute on function dtsched.list_operations(p_id bigint, p_before bigint, p_limit integer, p_queues text[]) to dtsched_operator;
+grant execute on function dtsched.list_operations(p_id bigint, p_before bigint, p_limit integer, p_queues text[]) to dtsched_reader;
+grant execute on function dtsched.list_queues(p_name text, p_queues text[]) to dtsched_operator;
+grant execute on function dtsched.list_queues(p_name text, p_queues text[]) to dtsched_reader;
 grant execute on function dtsched.list_schedules(p_name text) to dtsched_operator;
 grant execute on function dtsched.list_schedules(p_name text) to dtsched_reader;
 grant execute on function dtsched.list_steps(p_job bigint) to dtsched_operator;
@@ -1758,14 +2181,15 @@ grant execute on function dtsched.list_tasks(p_name text) to dtsched_operator;
 grant execute on function dtsched.list_tasks(p_name text) to dtsched_reader;
 grant execute on function dtsched.list_ticks(p_name text, p_limit integer) to dtsched_operator;
 grant execute on function dtsched.list_ticks(p_name text, p_limit integer) to dtsched_reader;
-grant execute on function dtsched.list_workers(p_id uuid) to dtsched_operator;
-grant execute on function dtsched.list_workers(p_id uuid) to dtsched_reader;
+grant execute on function dtsched.list_workers(p_id uuid, p_queues text[]) to dtsched_operator;
+grant execute on function dtsched.list_workers(p_id uuid, p_queues text[]) to dtsched_reader;
 grant execute on function dtsched.list_workflows(p_before bigint, p_limit integer) to dtsched_operator;
 grant execute on function dtsched.list_workflows(p_before bigint, p_limit integer) to dtsched_reader;
 grant execute on function dtsched.metrics() to dtsched_operator;
 grant execute on function dtsched.metrics() to dtsched_reader;
 grant execute on function dtsched.note_age() to dtsched_operator;
 grant execute on function dtsched.note_age() to dtsched_worker;
+grant execute on function dtsched.note_audit(p_actor text, p_action text, p_kind text, p_target text, p_detail jsonb, p_request_id text) to dtsched_operator;
 grant execute on function dtsched.note_schedule_problem(p_name text, p_version bigint, p_problem text) to dtsched_operator;
 grant execute on function dtsched.note_schedule_problem(p_name text, p_version bigint, p_problem text) to dtsched_worker;
 grant execute on function dtsched.now() to dtsched_operator;
@@ -1781,15 +2205,23 @@ grant execute on function dtsched.promote(p_limit integer) to dtsched_operator;
 grant execute on function dtsched.promote(p_limit integer) to dtsched_worker;
 grant execute on function dtsched.prune(p_limit integer, p_all boolean, OUT jobs bigint, OUT results bigint, OUT partitions integer, OUT more boolean) to dtsched_operator;
 grant execute on function dtsched.prune(p_limit integer, p_all boolean, OUT jobs bigint, OUT results bigint, OUT partitions integer, OUT more boolean) to dtsched_worker;
+grant execute on function dtsched.prune_feed(p_limit integer) to dtsched_operator;
+grant execute on function dtsched.prune_feed(p_limit integer) to dtsched_worker;
+grant execute on function dtsched.prune_records() to dtsched_operator;
+grant execute on function dtsched.prune_records() to dtsched_worker;
 grant execute on function dtsched.prune_ticks(p_keep interval, p_limit integer) to dtsched_operator;
 grant execute on function dtsched.prune_ticks(p_keep interval, p_limit integer) to dtsched_worker;
+grant execute on function dtsched.read_feed(p_since text, p_upto text, p_limit integer) to dtsched_operator;
+grant execute on function dtsched.read_feed(p_since text, p_upto text, p_limit integer) to dtsched_reader;
 grant execute on function dtsched.recall_step(p_job bigint, p_name text) to dtsched_worker;
 grant execute on function dtsched.reconcile(p_worker uuid, p_held bigint[], p_below bigint) to dtsched_worker;
 grant execute on function dtsched.record_step(p_worker uuid, p_lease bigint, p_name text, p_result jsonb) to dtsched_worker;
+grant execute on function dtsched.register_http_worker(p_name text, p_queues text[], p_tasks text[], p_slots integer, p_lease interval, p_labels jsonb, p_owner text) to dtsched_worker;
 grant execute on function dtsched.register_worker(p_worker uuid, p_name text, p_queues text[], p_tasks text[], p_slots integer, p_lease interval, p_info jsonb, p_declared jsonb) to dtsched_worker;
 grant execute on function dtsched.release(p_worker uuid, p_never_started bigint[], p_started bigint[]) to dtsched_worker;
 grant execute on function dtsched.renew(p_worker uuid, p_info jsonb) to dtsched_worker;
 grant execute on function dtsched.report(p_worker uuid, p_reports jsonb) to dtsched_worker;
+grant execute on function dtsched.report_lease(p_worker uuid, p_owner text, p_lease bigint, p_secret text, p_report jsonb) to dtsched_worker;
 grant execute on function dtsched.reschedule(p_id bigint, p_run_at timestamp with time zone) to dtsched_operator;
 grant execute on function dtsched.reschedule(p_ids bigint[], p_run_at timestamp with time zone) to dtsched_operator;
 grant execute on function dtsched.rescue(p_worker uuid, p_limit integer) to dtsched_operator;
@@ -1814,24 +2246,34 @@ grant execute on function dtsched.set_queue(p_queue text, p_settings jsonb) to d
 grant execute on function dtsched.set_retention(p_retention jsonb, p_queue text) to dtsched_operator;
 grant execute on function dtsched.settled(p_xid bigint) to dtsched_worker;
 grant execute on function dtsched.start_sleep(p_worker uuid, p_lease bigint, p_name text, p_seconds double precision) to dtsched_worker;
-grant execute on function dtsched.stats() to dtsched_operator;
-grant execute on function dtsched.stats() to dtsched_reader;
+grant execute on function dtsched.stats(p_queues text[]) to dtsched_operator;
+grant execute on function dtsched.stats(p_queues text[]) to dtsched_reader;
+grant execute on function dtsched.step_operation(p_limit integer) to dtsched_operator;
+grant execute on function dtsched.step_operation(p_limit integer) to dtsched_worker;
 grant execute on function dtsched.submit(task text, args jsonb, queue text, priority integer, run_at timestamp with time zone, delay interval, key text, max_attempts integer, timeout interval, limit_key text, depends_on bigint[], tags text[], backoff jsonb, deadline timestamp with time zone, correlation_id text, key_for text, on_conflict text, on_parent_failure text, workflow bigint, expires_in interval) to dtsched_operator;
 grant execute on function dtsched.submit(task text, args jsonb, queue text, priority integer, run_at timestamp with time zone, delay interval, key text, max_attempts integer, timeout interval, limit_key text, depends_on bigint[], tags text[], backoff jsonb, deadline timestamp with time zone, correlation_id text, key_for text, on_conflict text, on_parent_failure text, workflow bigint, expires_in interval) to dtsched_submit;
-grant execute on function dtsched.submit_many(p_jobs jsonb, p_check_tasks boolean, p_partial boolean) to dtsched_operator;
-grant execute on function dtsched.submit_many(p_jobs jsonb, p_check_tasks boolean, p_partial boolean) to dtsched_submit;
-grant execute on function dtsched.submit_partly(p_jobs jsonb, p_check_tasks boolean, p_problems jsonb) to dtsched_operator;
-grant execute on function dtsched.submit_partly(p_jobs jsonb, p_check_tasks boolean, p_problems jsonb) to dtsched_submit;
+grant execute on function dtsched.submit_gathered(p_jobs jsonb, p_queues jsonb) to dtsched_operator;
+grant execute on function dtsched.submit_many(p_jobs jsonb, p_check_tasks boolean, p_partial boolean, p_queues text[]) to dtsched_operator;
+grant execute on function dtsched.submit_many(p_jobs jsonb, p_check_tasks boolean, p_partial boolean, p_queues text[]) to dtsched_submit;
+grant execute on function dtsched.submit_once(p_jobs jsonb, p_problems jsonb, p_whole boolean, p_queues text[], p_caller text, p_key text, p_digest bytea, p_check boolean, OUT answer json, OUT replayed boolean) to dtsched_operator;
+grant execute on function dtsched.submit_partly(p_jobs jsonb, p_check_tasks boolean, p_problems jsonb, p_queues text[]) to dtsched_operator;
+grant execute on function dtsched.submit_partly(p_jobs jsonb, p_check_tasks boolean, p_problems jsonb, p_queues text[]) to dtsched_submit;
 grant execute on function dtsched.taken_away(p_worker uuid, p_leases bigint[]) to dtsched_worker;
 grant execute on function dtsched.unschedule(p_name text) to dtsched_operator;
 grant execute on function dtsched.unwatch_ended(p_buckets integer[]) to dtsched_operator;
 grant execute on function dtsched.unwatch_ended(p_buckets integer[]) to dtsched_reader;
+grant execute on function dtsched.unwatch_feed() to dtsched_operator;
+grant execute on function dtsched.unwatch_feed() to dtsched_reader;
 grant execute on function dtsched.version() to dtsched_operator;
 grant execute on function dtsched.version() to dtsched_reader;
 grant execute on function dtsched.version() to dtsched_submit;
 grant execute on function dtsched.version() to dtsched_worker;
 grant execute on function dtsched.watch_ended(p_buckets integer[]) to dtsched_operator;
 grant execute on function dtsched.watch_ended(p_buckets integer[]) to dtsched_reader;
+grant execute on function dtsched.watch_feed() to dtsched_operator;
+grant execute on function dtsched.watch_feed() to dtsched_reader;
+grant execute on function dtsched.watched_jobs(p_ids bigint[], p_versions text[], p_limit integer) to dtsched_operator;
+grant execute on function dtsched.watched_jobs(p_ids bigint[], p_versions text[], p_limit integer) to dtsched_reader;
 grant execute on function dtsched.why(p_id bigint) to dtsched_operator;
 grant execute on function dtsched.why(p_id bigint) to dtsched_reader;
 grant execute on function dtsched.witness() to dtsched_operator;
