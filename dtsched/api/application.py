@@ -54,7 +54,7 @@ from dtsched.api.queues import (
     resume_queue,
     set_queue,
 )
-from dtsched.api.rates import RateLimit
+from dtsched.api.rates import FAILED_AUTHENTICATIONS, RateLimit
 from dtsched.api.recording import record_of
 from dtsched.api.requests import ApiRequest
 from dtsched.api.retention import get_past_retention, get_retention, prune, set_retention
@@ -78,7 +78,7 @@ from dtsched.api.workers import get_worker, list_workers
 from dtsched.api.workflows import cancel_workflow, create_workflow, get_workflow, list_workflows, retry_workflow
 from dtsched.client import Client
 from dtsched.maintenance.chores import Nudge
-from dtsched.settings import Settings, parse_rate
+from dtsched.settings import Rate, Settings, parse_rate
 
 _log = logging.getLogger("dtsched.api")
 
@@ -181,9 +181,15 @@ class Api(Litestar):
             await super().__call__(scope, receive, send)
 
 
-def create_app(settings: Settings, *, hosts: Collection[str] = (), keyless: bool = True) -> Api:
+def create_app(
+    settings: Settings,
+    *,
+    hosts: Collection[str] = (),
+    keyless: bool = True,
+    wrong_keys: Rate = FAILED_AUTHENTICATIONS,
+) -> Api:
     """`hosts` are the names, besides those of loopback, by which requests may call this server. `keyless` lets in who
-    has no key, as long as none was ever made."""
+    has no key, as long as none was ever made; `wrong_keys` is how many an address may send."""
     dsn = settings.require_dsn()
     questions = Questions(Client(dsn, role="api"), Gatherer(dsn), reader=reader_of(dsn))
     polls = Polls(questions, dsn, poll_seconds=settings.poll)
@@ -221,7 +227,10 @@ def create_app(settings: Settings, *, hosts: Collection[str] = (), keyless: bool
             "pages": Provide(lambda: pages, sync_to_thread=False),
             "nudge": Provide(lambda: nudge, sync_to_thread=False),
         },
-        guards=[Authority(questions, keyless=keyless).guard, RateLimit(parse_rate(settings.api_rate))],
+        guards=[
+            Authority(questions, keyless=keyless, wrong_keys=wrong_keys).guard,
+            RateLimit(parse_rate(settings.api_rate)),
+        ],
         lifespan=[connected],
         exception_handlers={Exception: _answer},
         openapi_config=None,  # the framework cannot know what the handlers read themselves; its pages load from a CDN

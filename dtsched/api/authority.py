@@ -19,11 +19,12 @@ from dtsched.api.callers import NOBODY, Caller, queue_forbidden, scope_missing, 
 from dtsched.api.database import Database, Questions, set_database
 from dtsched.api.documentation import Access, operation_of
 from dtsched.api.problems import QUEUE_FORBIDDEN, UNAUTHORIZED, Refused
-from dtsched.api.rates import Guessers, address_of
+from dtsched.api.rates import FAILED_AUTHENTICATIONS, Guessers, address_of
 from dtsched.api.requests import job_id_of
 from dtsched.api_keys import Permit, Presented, Scope, read_key
 from dtsched.checks import check_name
 from dtsched.errors import InvalidInput, NotFound
+from dtsched.settings import Rate
 
 KEPT_SECONDS = 1.0
 _MOST_KEPT = 1000
@@ -57,13 +58,13 @@ class Answered(NamedTuple):
 class Authority:
     """`keyless`: whoever has no key is let in, as long as no key was ever made."""
 
-    def __init__(self, questions: Questions, *, keyless: bool) -> None:
+    def __init__(self, questions: Questions, *, keyless: bool, wrong_keys: Rate = FAILED_AUTHENTICATIONS) -> None:
         self._questions = questions
         self._keyless = keyless
         self._kept: dict[tuple[Presented | None, Scope], tuple[Caller, float]] = {}
         self._asking: dict[Question, asyncio.Task[Answered]] = {}
         self._right: OrderedDict[Presented, None] = OrderedDict()
-        self._guessers = Guessers()
+        self._guessers = Guessers(wrong_keys)
 
     async def guard(self, connection: Connection, handler: BaseRouteHandler) -> None:
         """Of all routes. Raises what the request is refused with."""

@@ -11,7 +11,7 @@ from litestar import Litestar
 from litestar.testing import AsyncTestClient
 
 from dtsched.api import create_app
-from dtsched.settings import Settings
+from dtsched.settings import Rate, Settings
 from tests.api.processes import ApiProcess, served
 from tests.support.servers import Databases
 
@@ -54,4 +54,6 @@ def refusing_api(refusing_database: str, tmp_path_factory: pytest.TempPathFactor
 
 
 def api_over(dsn: str, *hosts: str) -> Api:
-    return AsyncTestClient(create_app(Settings(dsn=dsn), hosts=hosts), base_url="http://127.0.0.1")
+    return AsyncTestClient(
+        create_app(Settings(dsn=dsn), hosts=hosts, wrong_keys=Rate(1_000_000, 1)), base_url="http://127.0.0.1"
+    )

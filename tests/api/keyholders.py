@@ -11,7 +11,7 @@ from httpx import ASGITransport, AsyncClient
 
 from dtsched.api import create_app
 from dtsched.api_keys import Presented, new_key
-from dtsched.settings import Settings
+from dtsched.settings import Rate, Settings
 
 
 def make_key(
@@ -38,7 +38,7 @@ def bearer(key: str) -> dict[str, str]:
 @asynccontextmanager
 async def in_loop(dsn: str, *, keyless: bool = True, stopping: bool = False) -> AsyncGenerator[AsyncClient]:
     """The API in the loop of the test, where requests run beside one another. `stopping`: what waits ends at once."""
-    app = create_app(Settings(dsn=dsn), keyless=keyless)
+    app = create_app(Settings(dsn=dsn), keyless=keyless, wrong_keys=Rate(1_000_000, 1))
     if stopping:
         app.stopping.set()
     transport = ASGITransport(cast("Any", app))

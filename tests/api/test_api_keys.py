@@ -255,9 +255,10 @@ async def test_a_key_submits_to_its_queues_alone(api: Api, connection: psycopg.C
     assert (await api.post("/v1/jobs", json=SECRETIVE, headers=mine)).status_code == 201
     for job in ({"task": "echo", "queue": "sms"}, {"task": "echo"}, {"task": "echo", "queue": None}):
         refused_as(await api.post("/v1/jobs", json=job, headers=mine), 403, "queue-forbidden")
-        for body in ([SECRETIVE, job], {"jobs": [SECRETIVE, job], "partial": True}):
-            refused_as(await api.post("/v1/jobs/batch", json=body, headers=mine), 403, "queue-forbidden")
-    assert connection.execute("select queue from dtsched.jobs").fetchall() == [("mail",)]
+        refused_as(await api.post("/v1/jobs/batch", json=[SECRETIVE, job], headers=mine), 403, "queue-forbidden")
+    partly = await api.post("/v1/jobs/batch", json={"jobs": [SECRETIVE, job], "partial": True}, headers=mine)
+    assert [entry.get("code") for entry in partly.json()["jobs"]] == [None, "queue-forbidden"]
+    assert connection.execute("select distinct queue from dtsched.jobs").fetchall() == [("mail",)]
 
 
 async def test_a_job_is_not_moved_to_a_queue_that_the_key_is_not_for(
@@ -286,7 +287,8 @@ async def test_of_a_job_in_another_queue_that_has_the_key_nothing_is_shown(api: 
     await api.post("/v1/jobs", json={**SECRETIVE, "queue": "sms", "key": "k"}, headers=holder("admin"))
     mine = holder("submit", "read-args", queues=["mail"])
     kept = await api.post("/v1/jobs", json={**SECRETIVE, "key": "k"}, headers=mine)
-    assert (kept.status_code, kept.json()) == (200, {"id": 1})
+    assert problem(kept, 409)["type"] == "/problems/key-held"
+    assert "sms" not in kept.text
 
 
 async def test_who_waits_for_a_job_is_not_shown_its_result(

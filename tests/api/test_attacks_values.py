@@ -119,8 +119,8 @@ A07: list[tuple[str, str, object]] = [
     ("POST", "/v1/jobs/1/reschedule", {"delay": 1e308}),
     ("PATCH", "/v1/jobs/1", {"priority": 2**63}),
     ("PATCH", "/v1/jobs/1", {"max_attempts": 2**31}),
-    ("POST", "/v1/jobs/cancel", {"filter": "state:failed", "limit": 2**63}),
-    ("POST", "/v1/jobs/cancel", {"filter": "state:failed", "after": 2**63}),
+    ("POST", "/v1/operations", {"action": "reschedule", "filter": "state:failed", "delay": 1e308}),
+    ("POST", "/v1/jobs/actions", {"action": "cancel", "ids": [2**63]}),
     ("GET", "/v1/jobs?after=9223372036854775808", None),
     ("GET", "/v1/jobs?after=-1", None),
     ("GET", "/v1/jobs?filter=since:infinity", None),
@@ -194,7 +194,7 @@ def test_a08_nothing_that_is_sent_is_read_as_sql(client: httpx.Client, connectio
             ("POST", "/v1/jobs", {"task": "echo", "args": {text: text}}, {}),
             ("POST", "/v1/jobs", {"task": "echo", "depends_on": [text]}, {}),
             ("POST", "/v1/jobs", {"task": "echo", text: 1}, {}),
-            ("POST", "/v1/jobs/cancel", {"filter": text}, {}),
+            ("POST", "/v1/operations", {"action": "cancel", "filter": text, "dry_run": True}, {}),
             ("GET", "/v1/jobs", None, {"filter": text}),
             ("GET", "/v1/jobs", None, {"filter": f"args.{text}:1"}),
             *(
@@ -321,13 +321,13 @@ LISTS = [
 
 
 @pytest.mark.parametrize("path", LISTS)
-def test_a19_no_page_is_of_more_than_200_or_of_log_lines_1000(
+def test_a19_no_page_is_of_more_than_200_or_of_log_lines_1000_or_of_mere_ids_10000(
     client: httpx.Client, connection: psycopg.Connection, path: str
 ) -> None:
     connection.execute("select dtsched.submit('echo', delay => '1 h')")
     job_id = value(connection, "select max(id) from dtsched.jobs")
     address = path.replace("{job_id}", str(job_id)).replace("{workflow_id}", "1")
-    most = 1000 if path.endswith("/logs") else 200
+    most = {"logs": 1000, "ids": 10_000}.get(path.rpartition("/")[2], 200)
     assert client.get(address, params={"limit": most}).status_code in (200, 404)
     for limit in ("0", str(most + 1), "-1", "1e2", "9" * 30, "", "x", "200.0"):
         problem(client.get(address, params={"limit": limit}), 400)

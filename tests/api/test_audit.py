@@ -50,6 +50,10 @@ CHANGES: dict[str, tuple[str, str, object, str, str | None, dict[str, Any]]] = {
         {"outcome": "edited", "changed": ["args", "priority"]},
     ),
     "delete_job": ("DELETE", "/v1/jobs/1", None, "job", "1", {"outcome": "deleted"}),
+    "act_on_jobs": (
+        *("POST", "/v1/jobs/actions", {"action": "cancel", "ids": [1, 99]}, "job", None),
+        {"action": "cancel", "jobs": [1, 99], "outcomes": {"missing": 2}},
+    ),
     "create_operation": (
         *("POST", "/v1/operations", {"action": "cancel", "filter": "args.pin:canary"}, "operation", "1"),
         {"action": "cancel", "dry_run": False},

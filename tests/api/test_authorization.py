@@ -115,7 +115,7 @@ def test_every_route_says_what_it_needs_and_only_the_door_is_open() -> None:
     needed = {route.told.access.scope for route in ROUTES}
     assert needed - {None} <= set(get_args(Scope))
     assert {route.path for route in ROUTES if route.told.access.scope is None} <= {
-        "/", "/livez", "/readyz", "/docs", "/docs/style.css", "/openapi.json", "/problems", "/problems/{kind}",
+        "/", "/livez", "/readyz", "/docs", "/docs/style.css", "/openapi.json", "/problems", "/problems/{problem}",
     }  # fmt: skip
     assert {route.path for route in ROUTES if not route.path.startswith("/v1/")} >= {"/livez", "/readyz", "/metrics"}
 

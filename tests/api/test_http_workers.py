@@ -228,15 +228,15 @@ async def test_repeating_a_finish_with_the_same_body_is_answered_again_and_with_
     assert [(answer.status_code, answer.json()) for answer in (*answers, reordered)] == [
         (200, {"state": "completed"})
     ] * 3
-    assert problem(await worker.finish(job, result={"a": 2}), 409)["type"] == "urn:dtsched:problem:lease-finished"
-    assert problem(await worker.finish(job, outcome="fail"), 409)["type"] == "urn:dtsched:problem:lease-finished"
+    assert problem(await worker.finish(job, result={"a": 2}), 409)["type"] == "/problems/lease-finished"
+    assert problem(await worker.finish(job, outcome="fail"), 409)["type"] == "/problems/lease-finished"
     done = await job_of(api, job_id)
     assert (done["state"], done["result"]) == ("completed", {"a": 1, "b": 2})
     session.run("update dtsched.receipts set at = dtsched.now() - interval '59 minutes'")
     assert session.value("select dtsched.forget_receipts()") == 0
     session.run("update dtsched.receipts set at = dtsched.now() - interval '61 minutes'")
     assert session.value("select dtsched.forget_receipts()") == 1
-    assert problem(await worker.finish(job, result={"a": 1, "b": 2}), 409)["type"] == "urn:dtsched:problem:lease-gone"
+    assert problem(await worker.finish(job, result={"a": 1, "b": 2}), 409)["type"] == "/problems/lease-gone"
 
 
 async def test_of_finishes_at_once_one_counts_and_each_is_answered_the_same(api: Api, session: Session) -> None:
@@ -268,9 +268,7 @@ async def test_without_its_secret_a_lease_is_neither_finished_nor_told_of(api: A
         for answer in (await who.finish(lease, result="stolen"), await who.progress(lease, progress=50)):
             told = problem(answer, 409)
             said.add((told["type"], told["detail"].replace(str(lease["lease_id"]), "N")))
-    assert said == {
-        ("urn:dtsched:problem:lease-gone", "lease N is not held by this worker any more, or this is not its secret")
-    }
+    assert said == {("/problems/lease-gone", "lease N is not held by this worker any more, or this is not its secret")}
     assert (session.rows("select * from dtsched.jobs"), session.rows("select * from dtsched.leases")) == before
     assert (await worker.finish(job)).status_code == 200
 
@@ -356,8 +354,8 @@ async def test_a_lost_worker_is_told_to_register_anew_and_its_late_outcome_count
         )
         witness.rescue()  # or the server's own round was first
         for answer in (await worker.heartbeat(), await worker.call("POST", "/claim", {})):
-            assert problem(answer, 409)["type"] == "urn:dtsched:problem:worker-lost"
-        assert problem(await worker.finish(job), 409)["type"] == "urn:dtsched:problem:lease-gone"
+            assert problem(answer, 409)["type"] == "/problems/worker-lost"
+        assert problem(await worker.finish(job), 409)["type"] == "/problems/lease-gone"
         assert (await job_of(api, job_id))["state"] == "ready"
 
 

@@ -71,7 +71,7 @@ async def test_another_request_under_the_key_is_refused_and_writes_nothing(
 ) -> None:
     await post(api, ECHO)
     document = problem(await post(api, body, path=path), 422)
-    assert document["type"] == "urn:dtsched:problem:idempotency-key-reused"
+    assert document["type"] == "/problems/idempotency-key-reused"
     assert connect().execute("select count(*) from dtsched.jobs").fetchone() == (1,)
 
 
@@ -102,7 +102,7 @@ async def test_while_the_first_is_under_way_others_are_told_so_at_once(api: Api,
     with first.transaction():
         submit_once(first, caller="")
         document = problem(answer := await post(api, ECHO), 409)
-    assert document["type"] == "urn:dtsched:problem:request-under-way"
+    assert document["type"] == "/problems/request-under-way"
     assert answer.headers["retry-after"] == "1"
     again = await post(api, ECHO)
     assert (again.status_code, again.headers["idempotency-replayed"]) == (201, "true")

@@ -93,7 +93,7 @@ def test_streams_survive_an_outage_and_are_told_what_they_may_have_missed(cluste
         cluster.stop("fast")
         for path in ("/v1/events", "/v1/queues/default/events", f"/v1/jobs/{job}/events"):
             answer = api.get(path)
-            assert problem(answer, 503)["type"] == "urn:dtsched:problem:database-unreachable"
+            assert problem(answer, 503)["type"] == "/problems/database-unreachable"
             assert answer.headers["retry-after"] == "1"
         cluster.start()
         began = time.monotonic()

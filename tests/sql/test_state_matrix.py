@@ -206,6 +206,11 @@ def submit_again(mode: str, function: LiteralString = "submit_many") -> Do:
     return do
 
 
+def submit_once(subject: Subject) -> Any:
+    again = Jsonb([{"task": "echo", "queue": "other", "key": subject.key, "delay": 60}])
+    return subject.worker.value("select answer -> 0 ->> 'outcome' from dtsched.submit_once(%s)", again)
+
+
 def same(answer: Any, *states: str) -> dict[str, Expected]:
     return {state: (answer, state) for state in states}
 
@@ -441,6 +446,10 @@ DIRECTLY = (
         functions=("submit_partly",),
     ),
     Operation(
+        name="submit once with its key", do=submit_once, where=same("created", *ENDED), elsewhere="kept",
+        functions=("submit_once",),
+    ),
+    Operation(
         name="replace",
         do=submit_again("replace"),
         where=to("scheduled", "replaced", "scheduled", "ready") | same("replaced", "blocked")
@@ -479,8 +488,8 @@ CHANGE_NO_JOB = """{
     ensure_partitions, fire, forget_answers, forget_events, forget_receipts, free_expired_keys, held, hungry, note_age,
     note_audit, note_schedule_problem, now, pause, pause_schedule, prune_feed, prune_records, prune_ticks,
     register_http_worker, register_worker, renew, resume, resume_schedule, revoke_key, roll_up, run_schedule, sated,
-    save_schedule, schedule, set_limit, set_queue, set_retention, settled, unschedule, unwatch_ended, unwatch_feed,
-    watch_ended, watch_feed}"""
+    save_schedule, schedule, set_limit, set_queue, set_retention, settled, submit_gathered, unschedule, unwatch_ended,
+    unwatch_feed, watch_ended, watch_feed}"""
 """The other public functions that are not stable; fire and run_schedule submit."""
 
 
