@@ -15,10 +15,11 @@ import msgspec
 
 from dtsched.batches import Refusal, Wrong
 from dtsched.connections import Row
-from dtsched.errors import InvalidInput, NotFound
+from dtsched.errors import Conflict, InvalidInput, NotFound
 from dtsched.filters import Filter, as_text
 from dtsched.jobs import ENDED, Emitted, Job, NewJob, Submitted
 from dtsched.limits import KeyLimit
+from dtsched.operations import OperationRecord
 from dtsched.overview import (
     AttemptRecord,
     HeldLimits,
@@ -320,6 +321,31 @@ class RestStore(Store):
     async def _act_on_workflow(self, workflow_id: int, action: str) -> dict[int, str]:
         reply = await self._rest.ask(Call("POST", f"/v1/workflows/{workflow_id}/{action}"))
         return {job.id: job.outcome for job in msgspec.json.decode(reply.body, type=_Outcomes).jobs}
+
+    async def operation(self, operation_id: int, *, queues: Sequence[str] | None = None) -> OperationRecord:
+        if operation_id > LARGEST_ID:
+            raise NotFound(f"there is no operation {operation_id}")
+        return await self._get(OperationRecord, f"/v1/operations/{operation_id}")
+
+    async def operations(
+        self, *, before: int | None = None, limit: int = 50, queues: Sequence[str] | None = None
+    ) -> list[OperationRecord]:
+        return await self._list(OperationRecord, "/v1/operations", "operations", _given(after=before, limit=limit))
+
+    async def cancel_operation(self, operation_id: int, *, queues: Sequence[str] | None = None) -> str:
+        if operation_id > LARGEST_ID:
+            return "missing"
+        try:
+            await self._rest.ask(Call("POST", f"/v1/operations/{operation_id}/cancel"))
+        except NotFound:
+            return "missing"
+        except Conflict:
+            return "finished"
+        return "cancelled"
+
+    async def job_of_key(self, key: str, queues: Sequence[str] | None = None) -> int | None:
+        reply = await self._found(f"/v1/jobs/by-key/{_quoted(key)}")
+        return None if reply is None else job_of(reply.body).id
 
     async def emit(self, name: str, payload: bytes) -> Emitted:
         return emitted_of(await self._rest.ask(emit_call(name, payload)))

@@ -48,7 +48,12 @@ OVER_THE_DATABASE_ALONE = {
     "roll_up", "note_age", "free_expired_keys", "declare_schedules", "due_schedules", "fire", "note_schedule_problem",
     "prune_ticks", "settled", "has_ready", "hungry",
     # what is asked by the server itself, or is made of other methods
-    "metrics", "check", "limit",
+    "metrics", "check", "limit", "quiet", "authorize", "submit_gathered", "submit_once", "watched_jobs", "read_feed",
+    "prune_feed", "versioned_job", "edit_expecting", "errors", "audit", "note_audit", "create_operation",
+    "step_operation", "prune_records", "forget_answers", "forget_receipts", "register_http_worker", "heartbeat",
+    "claim_leases", "finish_lease", "report_lease", "deregister_http_worker",
+    # who may use the API is not said through the API
+    "create_key", "keys", "revoke_key",
 }  # fmt: skip
 
 
@@ -133,6 +138,13 @@ READS: dict[str, Callable[[Client, int, str], Awaitable[object]]] = {
     "logs": lambda client, job, queue: client.ask(lambda store: store.logs(job)),
     "ended": lambda client, job, queue: client.ask(lambda store: store.ended([job, job - 1, MISSING])),
     "keys": lambda client, job, queue: client.jobs_of_keys([f"key of {queue}", "nobody's"]),
+    "the job of a key": lambda client, job, queue: client.ask(lambda store: store.job_of_key(f"key of {queue}")),
+    "a key that nobody has": lambda client, job, queue: client.ask(lambda store: store.job_of_key("nobody's / key")),
+    "operations": lambda client, job, queue: client.ask(lambda store: store.operations()),
+    "a missing operation": lambda client, job, queue: client.ask(lambda store: store.operation(MISSING)),
+    "a missing operation to cancel": lambda client, job, queue: client.ask(
+        lambda store: store.cancel_operation(MISSING)
+    ),
     "queues": lambda client, job, queue: timeless(client, queue),
     "a queue that nobody has": lambda client, job, queue: client.queues("nobody"),
     "tasks": lambda client, job, queue: client.ask(lambda store: store.tasks()),

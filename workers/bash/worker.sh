@@ -64,12 +64,13 @@ persist() {
 register() {
   jq -n --arg name "$name" --arg queues "${QUEUES:-default}" --argjson tasks "$tasks" \
     '{name: $name, queues: ($queues | split(",")), tasks: $tasks, slots: 1, labels: {language: "bash"}}' >"$dir/body"
-  local status
+  local status lease_seconds
   status=$(persist POST /v1/workers "$dir/body") || return 1
   [[ $status == 201 ]] || { say "registration was refused: $(jq -r .detail "$answer")"; exit 1; }
   worker=$(jq -r .id "$answer")
   say "registered as $worker"
-  beat "$(jq -r .lease_seconds "$answer")" &
+  lease_seconds=$(jq -r .lease_seconds "$answer") # now: the next answer takes the place of this one
+  beat "$lease_seconds" &
   beating=$!
 }
 
