@@ -35,9 +35,11 @@ begin
     if not found then
         return query
         select null::bigint, null::text, 0,
-            (select greatest(0.25, extract(epoch from min(waiting.next_at) - dtsched.now()))::double precision  -- or somebody is at it
+            (select greatest(0.25, extract(epoch from waiting.next_at - dtsched.now()))::double precision  -- or somebody is at it
              from dtsched.operations waiting
-             where waiting.state in ('pending', 'running'));
+             where waiting.state in ('pending', 'running')
+             order by waiting.next_at
+             limit 1);
         return;
     end if;
     v_operation.started_at := coalesce(v_operation.started_at, dtsched.now());
@@ -112,7 +114,9 @@ begin
     where operation.id = v_operation.id;
     return query
     select v_operation.id, v_operation.state, cardinality(v_ids), (
-        select greatest(0, extract(epoch from min(waiting.next_at) - dtsched.now()))::double precision
+        select greatest(0, extract(epoch from waiting.next_at - dtsched.now()))::double precision
         from dtsched.operations waiting
-        where waiting.state in ('pending', 'running'));
+        where waiting.state in ('pending', 'running')
+        order by waiting.next_at
+        limit 1);
 end $$;

@@ -318,6 +318,13 @@ def test_one_that_waits_takes_its_turn_beside_a_long_one(session: Session):
     assert [step(session, 2)[0] for _ in range(4)] == [long, short, long, long]
 
 
+def test_without_an_operation_there_is_nothing_to_come_back_for(session: Session):
+    ask = "select operation_id, next_seconds from dtsched.step_operation()"
+    assert session.rows(ask) == [(None, None)]
+    operation = create(session, "cancel", {"state": ["failed"]})
+    assert session.rows(ask) == [(operation, None)]
+
+
 def test_whoever_promotes_is_told_of_an_operation_that_is_under_way(session: Session, open_worker: OpenWorker):
     chores = "select chores from dtsched.promote()"
     assert session.value(chores) == []
