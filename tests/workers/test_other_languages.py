@@ -18,6 +18,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 import workers
+from dtsched.embedded.binaries import find_bin_dir
 from tests.api.processes import ApiProcess, served
 from tests.api.test_waiting import until
 from tests.sql.sessions import Session
@@ -26,6 +27,7 @@ from tests.support.servers import Databases
 Language: TypeAlias = Literal["node", "bash", "psql"]
 
 LANGUAGES: tuple[Language, ...] = ("node", "bash", "psql")
+TOOLS: dict[Language, tuple[str, ...]] = {"node": (), "bash": ("curl", "jq"), "psql": ()}
 LEASE_SECONDS = "2"
 FOLDER = Path(workers.__file__).parent
 DOCS = Path(__file__).parents[2] / "docs"
@@ -49,6 +51,9 @@ class Place:
     @contextlib.contextmanager
     def worker(self, language: Language, **environment: str) -> Generator[subprocess.Popen[bytes]]:
         """Ends it with SIGKILL, and what it has started with it, if it has not ended before."""
+        for tool in TOOLS[language]:
+            if shutil.which(tool) is None:
+                pytest.skip(f"there is no {tool} on this machine")
         command = {
             "node": [node(), str(FOLDER / "node" / "worker.mjs")],
             "bash": ["bash", str(FOLDER / "bash" / "worker.sh")],
@@ -59,6 +64,7 @@ class Place:
             "LEASE": LEASE_SECONDS,
             "POLL": "0.1",
             "QUEUES": self.queue,
+            "PATH": f"{os.environ['PATH']}:{find_bin_dir()}",  # a psql, where the machine has none
             **self._libpq,
             **environment,
         }
