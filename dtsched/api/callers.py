@@ -6,10 +6,11 @@ from typing import Any, TypeVar
 from litestar.connection import ASGIConnection
 from msgspec import Struct, structs
 
-from dtsched.api.problems import QUEUE_FORBIDDEN, SCOPE_MISSING, Refused
+from dtsched.api.problems import QUEUE_FORBIDDEN, SCOPE_MISSING, UNAUTHORIZED, Refused
 from dtsched.api.requests import ApiRequest
 from dtsched.api_keys import SCOPES, Scope
 from dtsched.checks import shown
+from dtsched.errors import NotFound
 from dtsched.filters import Filter
 from dtsched.jobs import Job
 from dtsched.schedules import Schedule
@@ -57,6 +58,17 @@ async def still_admitted(request: ApiRequest) -> Caller:
     """For an answer that goes on, as a stream: raises Refused or NotFound when its key does not let it in any more."""
     again: Callable[[], Awaitable[Caller]] | None = request.scope["state"].get(_AGAIN)
     return NOBODY if again is None else await again()
+
+
+async def is_still_admitted(request: ApiRequest) -> bool:
+    """False only where that is certain: raises what the database does, and is true when too many guess from there."""
+    try:
+        await still_admitted(request)
+    except NotFound:
+        return False
+    except Refused as error:
+        return error.kind not in (UNAUTHORIZED, SCOPE_MISSING, QUEUE_FORBIDDEN)
+    return True
 
 
 def visible(caller: Caller, job: Job) -> Job:

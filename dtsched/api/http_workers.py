@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import Raw
 
-from dtsched.api.callers import Caller, caller_of, queue_forbidden
+from dtsched.api.callers import Caller, caller_of, queue_forbidden, still_admitted
 from dtsched.api.database import Database
 from dtsched.api.documentation import JSON, Answer, documented, own
 from dtsched.api.outcomes import outcome_of, report_of
@@ -155,10 +155,15 @@ async def claim_jobs(
     leases, worker = await database.store(claim)
     if worker is not None:
         served = [queue for queue in worker.queues if caller.queues is None or queue in caller.queues]
+
+        async def claim_again() -> Tried:
+            await still_admitted(request)  # who waits for a minute may have lost the key meanwhile
+            return await database.again(claim)
+
         leases, gone = await polls.wait(
             worker,
             served,
-            lambda: database.again(claim),
+            claim_again,
             seconds=seconds,
             unless=disconnected(request),
         )

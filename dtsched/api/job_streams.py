@@ -174,4 +174,4 @@ class JobStreams:
 
 def without_args(job: Job) -> Job:
     """As it is shown to whoever may not see what it works on."""
-    return msgspec.structs.replace(job, args={}, result=None, progress=None)
+    return msgspec.structs.replace(job, args=None, result=None, progress=None)

@@ -169,7 +169,11 @@ class Polls:
                 return []
             group.waiting.pop(poll, None)
             poll.turn = False
-            leases, seen = await attempt()
+            try:
+                leases, seen = await attempt()
+            except BaseException:
+                group.give_turn()  # what it was given the turn for is still there
+                raise
             if leases:
                 group.give_turn()
                 group.give_turn()

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -158,10 +158,12 @@ class _Over(Exception):
 
 
 class Submitting(NamedTuple):
-    """How the lines are submitted: `queues` are those that the caller may submit to, None: all."""
+    """How the lines are submitted: `queues` are those that the caller may submit to, None: all. `admitted` raises
+    Refused when its key does not let it in any more."""
 
     queues: Sequence[str] | None
     check_tasks: bool
+    admitted: Callable[[], Awaitable[object]]
 
 
 class LinesResponse(Response[None]):
@@ -299,7 +301,8 @@ class _Reading:
         wrong = [entry.error for entry in entries if isinstance(entry, Wrong)]
         if len(wrong) == len(entries):
             return [Refusal(code="invalid-input", error=str(error), field=error.field) for error in wrong]
-        queues, check_tasks = self._how
+        queues, check_tasks, admitted = self._how
+        await admitted()  # a stream may outlive its key, and a yes is kept for a second
         return await self._database.anew().store(
             lambda store: store.submit_partly(entries, check_tasks=check_tasks, queues=queues)
         )

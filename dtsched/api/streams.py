@@ -6,14 +6,16 @@ with Last-Event-ID.
 """
 
 import asyncio
+import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from time import monotonic
 
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
 from dtsched.api.front_door import method_of
+from dtsched.connections import is_outage
 
 MEDIA_TYPE = "text/event-stream"
 HEARTBEAT_SECONDS = 15.0
@@ -21,7 +23,12 @@ RETRY_MS = 1000
 MOST_BYTES = 4 * 1024 * 1024
 """Of what one caller has not taken yet. Callers of the same stream share what is put into it."""
 
+ADMISSION_SECONDS = 60.0
+"""After which it is asked again whether a stream's key lets it in."""
+
 _ROUND_SECONDS = 1.0
+_AT_ONCE = 50
+_log = logging.getLogger("dtsched.api")
 _HEAD = b"retry: %d\n\n" % RETRY_MS
 
 
@@ -39,11 +46,13 @@ def heartbeat(place: str | None = None) -> bytes:
 class Stream:
     """What one caller is still to be sent. `kind` is for the figures, `beat` makes what keeps a silent stream alive."""
 
-    __slots__ = ("_beat", "_bytes", "_chunks", "_ended", "_waiter", "kind", "silent_since")
+    __slots__ = ("_beat", "_bytes", "_chunks", "_ended", "_waiter", "admitted", "admitted_at", "kind", "silent_since")
 
     def __init__(self, kind: str, beat: Callable[[], bytes] = heartbeat) -> None:
         self.kind = kind
-        self.silent_since = monotonic()
+        self.silent_since = self.admitted_at = monotonic()
+        self.admitted: Callable[[], Awaitable[bool]] | None = None
+        """Asks whether whoever opened it is let in still. None: everybody is."""
         self._beat = beat
         self._chunks: deque[bytes] = deque()
         self._bytes = 0
@@ -83,6 +92,11 @@ class Stream:
         self._ended = True
         self._wake()
 
+    def cut(self) -> None:
+        """Ends it, with nothing more of what has been put."""
+        self._clear()
+        self.end()
+
     async def next(self) -> bytes | None:
         """None at the end."""
         while not self._chunks:
@@ -111,14 +125,17 @@ class Streams:
         self.open: set[Stream] = set()
         self.ended_as_slow = 0
         self._stopped = False
-        self._beating: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     def add(self, stream: Stream) -> None:
         self.open.add(stream)
         if self._stopped:
             stream.end()
-        elif self._beating is None:
-            self._beating = asyncio.create_task(self._beat(), name="dtsched-heartbeats")
+        elif not self._tasks:
+            self._tasks = [
+                asyncio.create_task(self._beat(), name="dtsched-heartbeats"),
+                asyncio.create_task(self._admit(), name="dtsched-stream-admission"),
+            ]
 
     def remove(self, stream: Stream) -> None:
         self.open.discard(stream)
@@ -134,6 +151,17 @@ class Streams:
             if stream.silent_since <= due:
                 stream.beat()
 
+    async def admit(self) -> None:
+        """Ends those whose key does not let them in any more: one question at a time, so that thousands of streams are
+        in nobody's way. What cannot be told now is asked in the next round."""
+        due = monotonic() - ADMISSION_SECONDS
+        for number, stream in enumerate([stream for stream in self.open if stream.admitted_at <= due], 1):
+            if stream.admitted is not None and not await stream.admitted():
+                stream.cut()
+            stream.admitted_at = monotonic()
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)  # most answers are kept ones, which are waited for by nobody
+
     def stop(self) -> None:
         """Ends all, and those that come from now on."""
         self._stopped = True
@@ -142,14 +170,23 @@ class Streams:
 
     async def close(self) -> None:
         self.stop()
-        if self._beating is not None:
-            self._beating.cancel()
-            await asyncio.gather(self._beating, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(_ROUND_SECONDS)
             self.beat()
+
+    async def _admit(self) -> None:
+        while True:
+            await asyncio.sleep(_ROUND_SECONDS)
+            try:
+                await self.admit()
+            except Exception as error:  # the other streams are to be asked about all the same, in the next round
+                if not is_outage(error):
+                    _log.exception("asking whether streams are let in failed")
 
 
 class EventStream(ASGIResponse):
@@ -157,9 +194,17 @@ class EventStream(ASGIResponse):
 
     _should_set_content_length = False
 
-    def __init__(self, stream: Stream, *, opened: Callable[[], None], closed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        *,
+        admitted: Callable[[], Awaitable[bool]],
+        opened: Callable[[], None],
+        closed: Callable[[], None],
+    ) -> None:
         # a proxy that buffers would keep events to itself
         super().__init__(media_type=MEDIA_TYPE, headers={"x-accel-buffering": "no"})
+        stream.admitted = admitted
         self._stream = stream
         self._opened = opened
         self._closed = closed

@@ -12,7 +12,7 @@ from litestar.di import NamedDependency
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from dtsched.api.bodies import MAX_BATCH_BODY_BYTES, MAX_BATCH_JOBS, parse_batch
-from dtsched.api.callers import Caller, caller_of, visible
+from dtsched.api.callers import Caller, caller_of, still_admitted, visible
 from dtsched.api.database import Database
 from dtsched.api.documentation import JSON, Answer, documented, own
 from dtsched.api.encoded import EncodedResponse
@@ -149,10 +149,11 @@ async def _read_back(request: ApiRequest, database: Database, job_id: int, secon
 
 
 def _shown(caller: Caller, found: Job | Accepted, given: NewJob, *, created: bool) -> Job | Accepted:
-    """Whoever submits a job sees the args that were sent; of a job that had its key already, no more than others do."""
+    """Whoever submits a job sees the args that were sent; of a job that had its key already no more than others do, and
+    of one that is in no queue of the caller's by now only the id: it was moved, or this is the first answer again."""
     if isinstance(found, Accepted):
         return found
-    if created:
+    if created and caller.sees(found.queue):
         return found if caller.may("read-args") else structs.replace(visible(caller, found), args=given.args)
     return visible(caller, found) if caller.sees(found.queue) else Accepted(found.id)
 
@@ -211,7 +212,8 @@ def _streamed(request: ApiRequest, database: Database, *, check_tasks: bool) -> 
     require_plain(request)
     if request.headers.get(HEADER) is not None:
         raise Refused(MALFORMED, "a stream takes no Idempotency-Key: give each job a key of its own", field=HEADER)
-    return LinesResponse(database, Submitting(caller_of(request).queues, check_tasks))
+    how = Submitting(caller_of(request).queues, check_tasks, partial(still_admitted, request))
+    return LinesResponse(database, how)
 
 
 def tasks_are_checked(request: ApiRequest) -> bool:

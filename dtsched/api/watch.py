@@ -9,7 +9,7 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import Meta
 
-from dtsched.api.callers import caller_of
+from dtsched.api.callers import caller_of, is_still_admitted
 from dtsched.api.database import Database, Questions
 from dtsched.api.documentation import Answer, documented, own
 from dtsched.api.feed_streams import FeedStream, FeedStreams
@@ -63,7 +63,12 @@ async def watch_job(
     stream = JobStream(wanted, known, shows_args=caller_of(request).may("read-args"))
     stream.tell(version, job)
     jobs = watching.jobs
-    return EventStream(stream, opened=partial(jobs.add, stream), closed=partial(jobs.remove, stream))
+    return EventStream(
+        stream,
+        admitted=partial(is_still_admitted, request),
+        opened=partial(jobs.add, stream),
+        closed=partial(jobs.remove, stream),
+    )
 
 
 @get(
@@ -99,4 +104,9 @@ async def watch_everything(
 
 def _watch(request: ApiRequest, feed: FeedStreams, queues: frozenset[str] | None) -> EventStream:
     stream = FeedStream(queues, request.headers.get("last-event-id"), feed)
-    return EventStream(stream, opened=partial(feed.add, stream), closed=partial(feed.remove, stream))
+    return EventStream(
+        stream,
+        admitted=partial(is_still_admitted, request),
+        opened=partial(feed.add, stream),
+        closed=partial(feed.remove, stream),
+    )
