@@ -9,6 +9,7 @@ from litestar.types import Scope
 from msgspec import structs
 
 from dtsched.api.gathering import ANSWER_SECONDS, Gatherer
+from dtsched.api.job_reads import JobReads
 from dtsched.client import Client
 from dtsched.jobs import ENDED, Job
 from dtsched.overview import AuditEntry
@@ -38,6 +39,7 @@ class Questions:
         self.client = client
         self.reader = client if reader is None else reader
         self.gatherer = gatherer
+        self.job_reads = JobReads(self.reader)
         self.stopping = asyncio.Event()
         """Set when the server is told to end: nobody waits for a job any more."""
         self._waiting: set[asyncio.Future[None]] = set()
@@ -55,6 +57,7 @@ class Questions:
 
     async def close(self) -> None:
         await self.gatherer.close()
+        await self.job_reads.close()
         await self.client.close()
         await self.reader.close()
         await self._patience.close(_CLOSE_SECONDS)
@@ -202,14 +205,14 @@ class Database:
         """The job when it has ended, or the time is over, or `unless` is, or the server stops: then as it was in the
         beginning, because thousands who asked once more would hold up its end. Waiting takes nothing of the time for
         questions, and no connection."""
-        job = await self.ask(self.client.get(job_id))
+        job = await self.ask(self._questions.job_reads.get(job_id))
         if job.state in ENDED or seconds == 0:
             return job
         await self._questions.wait(self._questions.client.until_ended(job_id), unless(), seconds=seconds)
         if self.stopping:
             return job
         self._deadline = None
-        return await self.ask(self.client.get(job_id))
+        return await self.ask(self._questions.job_reads.get(job_id))
 
 
 def set_database(connection: ASGIConnection[Any, Any, Any, Any], database: Database) -> None:
