@@ -53,6 +53,24 @@ def refusing_api(refusing_database: str, tmp_path_factory: pytest.TempPathFactor
         yield api
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was made up, by all processes: test_schemathesis.py notes each request."""
+    calls: list[pytest.TestReport] = [
+        report
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.stats.get(outcome, ())
+        if report.when == "call" and any(name == "fuzzed" for name, _ in report.user_properties)
+    ]
+    if calls:
+        seeds = sorted({str(value) for call in calls for name, value in call.user_properties if name == "fuzzed"})
+        requests = sum(name == "fuzzed" for call in calls for name, _ in call.user_properties)
+        findings = sum(call.failed for call in calls)
+        terminalreporter.write_line(
+            f"schemathesis: seed {', '.join(seeds)}: {requests:,} examples of {len(calls)} operations, "
+            f"{findings} with findings"
+        )
+
+
 def api_over(dsn: str, *hosts: str) -> Api:
     return AsyncTestClient(
         create_app(Settings(dsn=dsn), hosts=hosts, wrong_keys=Rate(1_000_000, 1)), base_url="http://127.0.0.1"
