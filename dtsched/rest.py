@@ -27,7 +27,7 @@ from dtsched.errors import (
     SchemaMissing,
     UnknownTask,
 )
-from dtsched.settings import is_url
+from dtsched.settings import NO_URL, is_url
 
 if TYPE_CHECKING:
     import httpx
@@ -286,8 +286,11 @@ def _not_ours(server: Server, status: int) -> DatabaseUnreachable:
 def _not_allowed(server: Server, status: int, detail: str) -> str:
     if status == 401 and not server.has_key:
         return f"the server at {server.url} wants an API key: set DTSCHED_KEY to one that `dtsched key create` made"
-    what = "knows no such API key" if status == 401 else "does not allow that"
-    return f"the server at {server.url} {what} (DTSCHED_KEY {'is set' if server.has_key else 'is not set'}): {detail}"
+    if status == 401:
+        refused = "refuses the key in DTSCHED_KEY: it is unknown, or was revoked, or its time is over"
+        return f"the server at {server.url} {refused}"
+    given = "is set" if server.has_key else "is not set"
+    return f"the server at {server.url} does not allow that (DTSCHED_KEY {given}): {detail}"
 
 
 def _field(problem: _Problem) -> str | None:
@@ -314,7 +317,7 @@ def _checked_url(url: str) -> str:
     except ValueError:
         parts, port_is_one = urlsplit(""), False
     if not is_url(url) or not parts.hostname or not port_is_one or re.search(r"[\s\x00-\x1f\x7f]", url):
-        raise InvalidInput("the URL of the API (DTSCHED_URL) must be like https://jobs.example.org", field="url")
+        raise InvalidInput(NO_URL, field="url")
     if "@" in parts.netloc:
         raise InvalidInput(
             "the URL of the API (DTSCHED_URL) must hold no user and no password: the key goes into DTSCHED_KEY",

@@ -39,6 +39,7 @@ _OF_OURS = ("DTSCHED_DSN_GIVEN", "DTSCHED_PARENT_PID", "DTSCHED_READY_FD", "DTSC
 
 
 NO_DATABASE = "no database is named: give --dsn, or set DTSCHED_DSN, to a PostgreSQL DSN or to 'embedded'"
+NO_URL = "the URL of the API (DTSCHED_URL) must be like https://jobs.example.org"
 ITSELF = "this talks to PostgreSQL itself, and not over REST: set DTSCHED_DSN (or give --dsn) to a PostgreSQL DSN"
 
 _ORIGINS = ("flag", "environment", ".env", "pyproject.toml", "default")
@@ -95,7 +96,13 @@ class Settings:
                 "DTSCHED_URL to the server of the REST API",
                 field="dsn",
             )
+        self.check_url()
         return self.target
+
+    def check_url(self) -> None:
+        """What stands in DTSCHED_URL and is none would be taken for a DSN."""
+        if self.url is not None and self.target is self.url and not is_url(self.url):
+            raise InvalidInput(NO_URL, field="url")
 
     def require_dsn(self) -> str:
         if self.database is None:

@@ -62,6 +62,7 @@ def database(dsn: str | None, *, create: bool = False) -> Generator[str]:
 def target_of(dsn: str | None, *, create: bool = False) -> Generator[Target]:
     """What commands are done with that work over both."""
     settings = settings_of(dsn)
+    settings.check_url()
     target = settings.target
     if target is not None and is_url(target):
         yield Target(target, settings.key)
@@ -96,12 +97,17 @@ async def opened(target: Target) -> AsyncGenerator[Store]:
         yield store
 
 
-def with_store(dsn: str | None, act: Callable[[Store], Awaitable[T]], *, create: bool = False) -> T:
-    """What `act` returns, over a connection that is closed again."""
+def with_store(
+    dsn: str | None, act: Callable[[Store], Awaitable[T]], *, create: bool = False, itself: bool = False
+) -> T:
+    """What `act` returns, over a connection that is closed again; `itself`: PostgreSQL's, for what has no route."""
 
     async def connected(target: Target) -> T:
         async with opened(target) as store:
             return await act(store)
 
+    if itself:
+        with database(dsn, create=create) as address:
+            return asyncio.run(connected(Target(address, None)))
     with target_of(dsn, create=create) as target:
         return asyncio.run(connected(target))

@@ -78,7 +78,7 @@ def create_key(
     async def create(store: Store) -> KeyRecord:
         return await store.create_key(wanted, presented)
 
-    made = with_store(dsn, create)
+    made = with_store(dsn, create, itself=True)
     say(f"key {made.id} of {made.name}: keep it now, it is not shown again")
     if as_json:
         print_json(Made(text, made.id, made.name, made.scopes, made.queues, made.expires_at))
@@ -91,7 +91,7 @@ def create_key(
 @json_option
 def list_keys(dsn: str | None, as_json: bool) -> None:
     """List the keys by name, also those that have expired or were revoked; never what opens the API."""
-    show(with_store(dsn, lambda store: store.keys()), as_json=as_json)
+    show(with_store(dsn, lambda store: store.keys(), itself=True), as_json=as_json)
 
 
 @key_command.command("revoke", cls=RichCommand)
@@ -100,7 +100,7 @@ def list_keys(dsn: str | None, as_json: bool) -> None:
 @json_option
 def revoke_key(key: str, dsn: str | None, as_json: bool) -> None:
     """End a key by its id, or all keys of a name. It counts within a second. Exit code 3 if there is none."""
-    show(with_store(dsn, lambda store: store.revoke_key(key)), as_json=as_json)
+    show(with_store(dsn, lambda store: store.revoke_key(key), itself=True), as_json=as_json)
 
 
 def show(keys: Sequence[KeyRecord], *, as_json: bool) -> None:

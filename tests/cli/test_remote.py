@@ -109,6 +109,12 @@ workflow show 1
 workflow show 999
 workflow cancel 999
 workflow cancel 1
+operation list
+operation list --before 1 --json
+operation show 1
+operation show 999
+operation cancel 1
+operation cancel 999
 task list
 task show echo --json
 task show nobody
@@ -147,6 +153,7 @@ def test_every_verb_says_and_ends_alike_over_both(
     for dsn in (database, other_database):
         with psycopg.connect(dsn, autocommit=True) as connection:
             declare(connection)
+            connection.execute("select dtsched.cancel_operation(dtsched.create_operation('retry', '{\"queue\": \"mail\"}'))")
     with serving(other_database) as url:
         for command in COMMANDS.splitlines():
             arguments = [word.replace("_", " ") if "*" in word else word for word in command.split()]
@@ -168,13 +175,49 @@ def test_one_transaction_over_rest_is_of_10_000_lines(bare_cli: Cli, database: s
         assert bare_cli("submit-many", str(path), "--dsn", url, "--batch", "10000").code == 0
 
 
-@pytest.mark.parametrize("command", ["worker", "migrate up", "psql", "api"])
+@pytest.mark.parametrize("command", ["worker", "migrate up", "psql", "api", "key list", "key revoke ci"])
 def test_what_needs_postgresql_itself_says_so(bare_cli: Cli, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DTSCHED_URL", "http://127.0.0.1:9")
     app = ["-A", "workers.builtin:app"] if "worker" in command else []
     ended = bare_cli(*command.split(), *app)
     assert "this talks to PostgreSQL itself, and not over REST: set DTSCHED_DSN" in ended.err
     assert ended.code in (6, 1)
+
+
+def test_an_operation_under_way_is_cancelled_over_rest(
+    bare_cli: Cli, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(database) as url, psycopg.connect(database) as connection:
+        monkeypatch.setenv("DTSCHED_URL", url)
+        begun = connection.execute("select dtsched.create_operation('retry', '{\"queue\": \"mail\"}')").fetchone()
+        connection.commit()
+        assert begun == (1,)
+        ended = bare_cli("operation", "cancel", "1")
+        shown = bare_cli("operation", "show", "1")
+    assert ended.code in (0, 4)  # the server may have been quicker: there is nothing to retry
+    assert ("cancelled" if ended.code == 0 else "completed") in shown.out
+
+
+def test_a_url_that_is_none_is_refused_by_its_setting(bare_cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DTSCHED_URL", "ftp://jobs.example.org")
+    ended = bare_cli("list")
+    assert (ended.code, "(DTSCHED_URL) must be like https://jobs.example.org" in ended.err) == (2, True)
+
+
+def test_a_key_that_is_wrong_is_told_from_one_that_is_missing(
+    bare_cli: Cli, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DTSCHED_DSN", database)
+    assert bare_cli("key", "create", "ci", "--scope", "submit").code == 0
+    monkeypatch.delenv("DTSCHED_DSN")
+    with serving(database) as url:
+        monkeypatch.setenv("DTSCHED_URL", url)
+        missing = bare_cli("list")
+        monkeypatch.setenv("DTSCHED_KEY", "dts_x2b7q9k4m1ce_5f0c")
+        wrong = bare_cli("list")
+    assert (missing.code, wrong.code) == (6, 6)
+    assert missing.err.endswith("wants an API key: set DTSCHED_KEY to one that `dtsched key create` made\n")
+    assert wrong.err.endswith("refuses the key in DTSCHED_KEY: it is unknown, or was revoked, or its time is over\n")
 
 
 def test_a_server_that_is_not_there_is_named_and_its_key_is_not(bare_cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

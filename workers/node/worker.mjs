@@ -187,10 +187,14 @@ class Worker {
     const free = this.settings.slots - this.running.size;
     if (free <= 0) return await this.changed.next();
     const id = this.id;
-    const signals = [this.stopping.signal, AbortSignal.timeout(45_000)];
+    const answered = new AbortController(); // takes the listeners off the signals again
+    const signals = [this.stopping.signal, AbortSignal.timeout(45_000), answered.signal];
     const body = { limit: free, wait: 30 };
-    const { status, answer } = await this.api.call("POST", `/v1/workers/${id}/claim`, body, either(signals));
+    const { status, answer } = await this.api
+      .call("POST", `/v1/workers/${id}/claim`, body, either(signals))
+      .finally(() => answered.abort());
     if (status === 200) for (const job of answer.jobs) this.start(job, id);
+    else if (status === 401 || status === 403) throw new Error(answer.detail);
     else await pause(1000, null, { signal: this.stopping.signal }); // lost: the heartbeat registers anew
   }
 
