@@ -153,7 +153,8 @@ def test_every_verb_says_and_ends_alike_over_both(
     for dsn in (database, other_database):
         with psycopg.connect(dsn, autocommit=True) as connection:
             declare(connection)
-            connection.execute("select dtsched.cancel_operation(dtsched.create_operation('retry', '{\"queue\": \"mail\"}'))")
+            made = "dtsched.create_operation('retry', '{\"queue\": \"mail\"}')"
+            connection.execute(f"select dtsched.cancel_operation({made})")
     with serving(other_database) as url:
         for command in COMMANDS.splitlines():
             arguments = [word.replace("_", " ") if "*" in word else word for word in command.split()]

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 from uuid import uuid4
 
+import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 import workers
 from dtsched.embedded.binaries import find_bin_dir
+from tests.api.keyholders import make_key
 from tests.api.processes import ApiProcess, served
 from tests.api.test_waiting import until
 from tests.sql.sessions import Session
@@ -208,6 +210,30 @@ def test_a_worker_waits_for_its_server_and_tells_it_afterwards_what_came_of_its_
         until(lambda: worker.poll() is None, seconds=1)
         place.api.process.send_signal(signal.SIGCONT)
         assert place.until_state(job_id, "completed")["attempt"] == 1
+
+
+@pytest.mark.parametrize("language", ["node", "bash"])
+def test_a_worker_says_that_its_key_is_wanting(
+    language: Language, databases: Databases, template: str, tmp_path: Path
+) -> None:
+    name = databases.clone(template)
+    dsn = databases.dsn(name)
+    log = tmp_path / "worker.log"
+    with served(dsn, tmp_path / "api.log") as api:
+        place = Place(api, dsn, log)
+        with place.worker(language):
+            until(lambda: "registered as" in log.read_text())
+            with psycopg.connect(dsn, autocommit=True) as connection:
+                make_key(connection, "ci", ["worker"])
+                until(lambda: api.get("/v1/jobs").status_code == 401)
+                connection.execute("insert into dtsched.jobs (task) values ('echo')")  # ends the claim that waits
+            until(lambda: "claim failed: there is no valid API key" in log.read_text())
+        with place.worker(language) as refused:
+            assert refused.wait(10) == 1
+        place.session.close()
+    assert "registration was refused: there is no valid API key" in log.read_text()
+    assert "    at " not in log.read_text()
+    databases.drop(name)
 
 
 def test_the_worker_of_the_documentation_works(place: Place, tmp_path: Path) -> None:

@@ -342,5 +342,8 @@ function fromJson(text) {
 }
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  await run(builtin);
+  await run(builtin).catch((error) => {
+    say(error.message);
+    process.exitCode = 1;
+  });
 }
