@@ -32,7 +32,7 @@ from dtsched.pool import Pool
 from dtsched.rest import Server
 from dtsched.rest_pools import RestPool
 from dtsched.schedules import NewSchedule, Schedule, check_change, check_schedule, check_schedule_name
-from dtsched.settings import Duration, is_url
+from dtsched.settings import Duration, is_url, load
 from dtsched.store import Pruned, Store
 from dtsched.waiting import Waiting
 
@@ -48,7 +48,7 @@ class Client:
     `wait_seconds` the wait for a connection.
 
     `dsn` may be the URL of a server instead, like https://jobs.example.org, which is asked over REST with the API key
-    `key`; then at most 10,000 jobs are submitted at once, and the others say nothing."""
+    `key`, or else DTSCHED_KEY; then at most 10,000 jobs are submitted at once, and the others say nothing."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Client:
         self.pool: Pool | RestPool
         self._waiting: Waiting | Polls
         if is_url(dsn):
-            self.pool = RestPool(Server(dsn, key))
+            self.pool = RestPool(Server(dsn, load().key if key is None else key))
             self._waiting = self.pool.waiting
         else:
             self.pool = Pool(dsn, role=role, size=pool_size, wait_seconds=wait_seconds, statement_ms=statement_ms)

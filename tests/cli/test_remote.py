@@ -27,6 +27,8 @@ WRONG_LINES = """\
 {"task": "echo", "priority": 11}
 """
 
+BEGUN = """select dtsched.create_operation('retry', '{"queue": "mail"}')"""
+
 # What each line begins with is a job's id where it is one; jobs are numbered from 1 in both databases.
 COMMANDS = """\
 submit echo value=1
@@ -153,8 +155,8 @@ def test_every_verb_says_and_ends_alike_over_both(
     for dsn in (database, other_database):
         with psycopg.connect(dsn, autocommit=True) as connection:
             declare(connection)
-            made = "dtsched.create_operation('retry', '{\"queue\": \"mail\"}')"
-            connection.execute(f"select dtsched.cancel_operation({made})")
+            connection.execute(BEGUN)
+            connection.execute("select dtsched.cancel_operation(1)")
     with serving(other_database) as url:
         for command in COMMANDS.splitlines():
             arguments = [word.replace("_", " ") if "*" in word else word for word in command.split()]
@@ -190,9 +192,8 @@ def test_an_operation_under_way_is_cancelled_over_rest(
 ) -> None:
     with serving(database) as url, psycopg.connect(database) as connection:
         monkeypatch.setenv("DTSCHED_URL", url)
-        begun = connection.execute("select dtsched.create_operation('retry', '{\"queue\": \"mail\"}')").fetchone()
+        assert connection.execute(BEGUN).fetchone() == (1,)
         connection.commit()
-        assert begun == (1,)
         ended = bare_cli("operation", "cancel", "1")
         shown = bare_cli("operation", "show", "1")
     assert ended.code in (0, 4)  # the server may have been quicker: there is nothing to retry

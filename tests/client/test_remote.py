@@ -25,11 +25,13 @@ from dtsched import (
     Options,
 )
 from dtsched.batches import Refusal
+from dtsched.errors import NotAllowed
 from dtsched.filters import as_text, parse_filter
 from dtsched.overview import Queue
 from dtsched.remote import RestStore
 from dtsched.schedules import NewSchedule
 from dtsched.store import Store
+from tests.api.keyholders import make_key
 from tests.sql.sessions import Worker
 from tests.support.bad_input import declare
 from tests.support.rest import serving
@@ -112,6 +114,22 @@ async def answer(question: Awaitable[object]) -> object:
 def test_every_method_of_the_store_is_there_over_rest_or_known_to_need_the_database() -> None:
     methods = {name for name in vars(Store) if not name.startswith("_") and name != "spans_calls"}
     assert methods - set(vars(RestStore)) <= OVER_THE_DATABASE_ALONE
+
+
+async def test_a_client_sends_the_key_of_the_environment(
+    databases: Databases, template: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = databases.clone(template)
+    with psycopg.connect(databases.dsn(name), autocommit=True) as connection:
+        key = make_key(connection, "ci", ["read"])
+    with serving(databases.dsn(name)) as url:
+        monkeypatch.setenv("DTSCHED_KEY", key)
+        async with Client(url) as client:
+            assert (await client.list_jobs("state:failed")).jobs == []
+        async with Client(url, key="dts_another") as client:
+            with pytest.raises(NotAllowed, match="refuses the key"):
+                await client.list_jobs("state:failed")
+    databases.drop(name)
 
 
 async def timeless(client: Client, queue: str) -> list[Queue]:

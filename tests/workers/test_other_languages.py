@@ -225,7 +225,7 @@ def test_a_worker_says_that_its_key_is_wanting(
             until(lambda: "registered as" in log.read_text())
             with psycopg.connect(dsn, autocommit=True) as connection:
                 make_key(connection, "ci", ["worker"])
-                until(lambda: api.get("/v1/jobs").status_code == 401)
+                until(lambda: api.request("POST", "/v1/workers", {}).status_code == 401)
                 connection.execute("insert into dtsched.jobs (task) values ('echo')")  # ends the claim that waits
             until(lambda: "claim failed: there is no valid API key" in log.read_text())
         with place.worker(language) as refused:

@@ -132,7 +132,7 @@ claim() {
   await $! interruptible
   case $(cat "$dir/status") in
     200) jq -e '.jobs[0]' "$answer" >"$dir/job" ;;
-    401 | 403) say "claim failed: $(jq -r .detail "$answer")"; sleep 1; return 1 ;;
+    401 | 403) say "claim failed: $(jq -r .detail "$answer")"; sleep 2; return 1 ;;
     *) [[ -n $stopping ]] || sleep 1; return 1 ;;
   esac
 }

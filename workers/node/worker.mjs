@@ -194,8 +194,11 @@ class Worker {
       .call("POST", `/v1/workers/${id}/claim`, body, either(signals))
       .finally(() => answered.abort());
     if (status === 200) for (const job of answer.jobs) this.start(job, id);
-    else if (status === 401 || status === 403) throw new Error(answer.detail);
-    else await pause(1000, null, { signal: this.stopping.signal }); // lost: the heartbeat registers anew
+    else {
+      const refused = status === 401 || status === 403;
+      if (refused) say(`claim failed: ${answer.detail}`);
+      await pause(refused ? 10_000 : 1000, null, { signal: this.stopping.signal }); // lost: the heartbeat registers anew
+    }
   }
 
   async tired(what, error) {
