@@ -28,6 +28,7 @@ from litestar import Litestar, Request, Response, post
 from dtsched import embedded, migrations
 from dtsched.api.application import create_app
 from dtsched.api.server import configuration, listen
+from dtsched.jobs import NewJob
 from dtsched.settings import load as load_settings
 
 JOB = {"task": "echo", "queue": "mail", "args": {"to": "somebody@example.org", "subject": "x" * 120}, "priority": 7}
@@ -37,9 +38,11 @@ _ANSWER = b'{"id":1,"pad":"%s"}'
 def bare(answer_bytes: int) -> Litestar:
     body = _ANSWER % (b"x" * (answer_bytes - len(_ANSWER) + 2))
 
+    decode = msgspec.json.Decoder(NewJob).decode
+
     @post("/v1/jobs")
     async def submit(request: Request[Any, Any, Any]) -> Response[bytes]:
-        msgspec.json.decode(await request.body())
+        decode(await request.body())
         return Response(body, status_code=201, media_type="application/json")
 
     return Litestar([submit], openapi_config=None, logging_config=None)
@@ -137,7 +140,6 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--loop", default="auto")
-    parser.add_argument("--http", default="auto")
     parser.add_argument("--profile", help="a file for what cProfile says of the server")
     parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -148,7 +150,7 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         dsn = given.dsn or stack.enter_context(embedded.temporary()).dsn
         migrations.up(dsn)
-        options = {"loop": given.loop, "http": given.http, "profile": given.profile}
+        options = {"loop": given.loop, "profile": given.profile}
         measure(
             dsn,
             rounds=given.rounds,
