@@ -33,7 +33,9 @@ class Wrong(NamedTuple):
     key: str | None = None
 
 
-def unless_wrong(make: Callable[[T], NewJob], given: T, key: object = None) -> NewJob | Wrong:
+def unless_wrong(
+    make: Callable[[T], NewJob], given: T, key: object = None, *, check: Callable[[NewJob], NewJob] = check
+) -> NewJob | Wrong:
     try:
         return check(make(given))
     except InvalidInput as error:

@@ -149,7 +149,11 @@ def check(job: NewJob) -> NewJob:
 
     The limits are those of the domains of dtsched.jobs and of job_problem(): what passed here and was refused there
     would abort the caller's transaction."""
-    job = _check_types(job)
+    return check_typed(_check_types(job))
+
+
+def check_typed(job: NewJob) -> NewJob:
+    """check() of one that was read from JSON, and so is of the right types."""
     check_name("task", job.task)
     if job.queue is not None:
         check_name("queue", job.queue)
@@ -232,7 +236,7 @@ def encode_batch(jobs: Sequence[object]) -> bytes:
 
 
 def _check_types(job: NewJob) -> NewJob:
-    """A struct takes whatever it is made of; what is read from JSON has been through this already."""
+    """A struct takes whatever it is made of."""
     try:
         return msgspec.convert(msgspec.structs.asdict(job), NewJob)
     except msgspec.ValidationError as error:

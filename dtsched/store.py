@@ -1093,6 +1093,10 @@ def to_job(row: Row) -> Job:
     return Job(**values)
 
 
+_NO_JOB = msgspec.Raw(b"null")
+_job_decoder = msgspec.json.Decoder(Job | None)
+
+
 class _Told(msgspec.Struct, frozen=True):
     """Answered, with its job as it came."""
 
@@ -1102,7 +1106,7 @@ class _Told(msgspec.Struct, frozen=True):
     code: ProblemCode | None = None
     error: str | None = None
     field: str | None = None
-    job: msgspec.Raw = msgspec.Raw(b"null")
+    job: msgspec.Raw = _NO_JOB
 
 
 def _answered(told: _Told) -> Answered:
@@ -1113,14 +1117,14 @@ def _answered(told: _Told) -> Answered:
         code=told.code,
         error=told.error,
         field=told.field,
-        job=_job(told.job),
+        job=None if told.job is _NO_JOB else _job(told.job),
     )
 
 
 def _job(raw: bytes | msgspec.Raw | None) -> Job | None:
     """None also for one that Python cannot hold, see _decoded()."""
     try:
-        return None if raw is None else msgspec.json.decode(raw, type=Job | None)
+        return None if raw is None else _job_decoder.decode(raw)
     except (msgspec.MsgspecError, RecursionError):
         return None
 

@@ -7,7 +7,7 @@ from dtsched.api.requests import convert
 from dtsched.batches import Wrong, unless_wrong
 from dtsched.checks import shown
 from dtsched.errors import InvalidInput
-from dtsched.jobs import NewJob
+from dtsched.jobs import NewJob, check_typed
 
 _TIME = "a time like 2030-01-31T09:00:00Z"
 SHAPES = {
@@ -38,7 +38,7 @@ def entry_of(given: object) -> NewJob | Wrong:
     if not isinstance(given, dict):
         return Wrong(Malformed(f"a job must be an object, not {shown(given)}"))
     members = cast("dict[str, object]", given)
-    return unless_wrong(_converted, members, members.get("key"))
+    return unless_wrong(_converted, members, members.get("key"), check=check_typed)
 
 
 def _converted(given: dict[str, object]) -> NewJob:

@@ -48,7 +48,7 @@ from dtsched.batches import Answered, ProblemCode, Wrong
 from dtsched.connections import is_outage, is_transient
 from dtsched.correlation import correlate, correlate_part
 from dtsched.errors import Conflict, InvalidInput, NotFound
-from dtsched.jobs import Job, KeyOutcome, NewJob, ParentEdge, Submitted, check, refused
+from dtsched.jobs import Job, KeyOutcome, NewJob, ParentEdge, Submitted, check_typed, refused
 
 BATCH_SECONDS = 60.0  # for a body of 16 MiB to arrive
 
@@ -110,7 +110,7 @@ async def submit_job(request: ApiRequest, database: NamedDependency[Database]) -
     seconds, caller = wait_of(request), caller_of(request)
     raw = await encoded_of(request)
     once = request_of(request, raw)
-    (job,) = correlate([check(convert(await parsed(raw), NewJob, SHAPES))])
+    (job,) = correlate([check_typed(convert(await parsed(raw), NewJob, SHAPES))])
     answered = None if once else await database.gatherer.submit(job, caller.queues)
     replayed = False
     if answered is None:

@@ -60,7 +60,8 @@ begin
     end if;
     v_count := jsonb_array_length(p_jobs);
     if p_queues is not null
-        or exists (select from jsonb_array_elements(p_jobs) job where dtsched.job_problem(job) is not null)
+        or exists (select from jsonb_array_elements(p_jobs) job
+                   where case when dtsched.is_plain(job) then false else dtsched.job_problem(job) is not null end)
         or p_check_tasks
             and exists (select from dtsched.tasks)
             and exists (

@@ -14,6 +14,7 @@ returns table (id bigint, created boolean, error text, outcome text, code text, 
 language plpgsql security definer
 set search_path = pg_catalog, dtsched, pg_temp
 set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
