@@ -212,6 +212,15 @@ def create_app(
             await asyncio.gather(stopping, watching.close(), polls.close(), return_exceptions=True)
             await questions.close()
 
+    authority = Authority(questions, keyless=keyless, wrong_keys=wrong_keys)
+    rate_limit = RateLimit(parse_rate(settings.api_rate))
+
+    async def admit(request: ApiRequest) -> None:
+        """Of all routes: none may have a before_request of its own."""
+        handler = request.scope["route_handler"]
+        await authority.guard(request, handler)
+        await rate_limit(request, handler)
+
     def database(request: ApiRequest) -> Database:
         found = database_of(request.scope, questions).recorded(record_of(request))
         return found.reading() if request.method == "GET" else found
@@ -227,10 +236,7 @@ def create_app(
             "pages": Provide(lambda: pages, sync_to_thread=False),
             "nudge": Provide(lambda: nudge, sync_to_thread=False),
         },
-        guards=[
-            Authority(questions, keyless=keyless, wrong_keys=wrong_keys).guard,
-            RateLimit(parse_rate(settings.api_rate)),
-        ],
+        before_request=admit,  # not as guards: for each of them the framework makes a copy of the route
         lifespan=[connected],
         exception_handlers={Exception: _answer},
         openapi_config=None,  # the framework cannot know what the handlers read themselves; its pages load from a CDN

@@ -161,16 +161,22 @@ async def body_of(request: ApiRequest, limit: int, *, seconds: float = 10.0) -> 
     announced = request.headers.get("content-length", "")
     if _DIGITS.fullmatch(announced) and int(announced) > limit and "expect" in request.headers:
         raise _too_large(limit)  # the client waits to be told whether to send it at all
+    until = asyncio.get_running_loop().time() + seconds
+    chunk, more = await next_chunk(request)
+    if not more:  # as with most; a deadline for what has arrived would cost a tenth of a submission
+        if len(chunk) > limit:
+            raise _too_large(limit)
+        return chunk
     try:
-        async with asyncio.timeout(seconds):
-            return await _received(request, limit)
+        async with asyncio.timeout_at(until):
+            return await _received(request, limit, chunk)
     except TimeoutError as error:
         raise Refused(TOO_SLOW, f"the body did not arrive within {seconds:g} s") from error
 
 
-async def _received(request: ApiRequest, limit: int) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
+async def _received(request: ApiRequest, limit: int, first: bytes) -> bytes:
+    chunks = [first]
+    size = len(first)
     more = True
     while more and size <= limit + _DRAINED_BYTES:
         chunk, more = await next_chunk(request)
