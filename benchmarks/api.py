@@ -27,7 +27,7 @@ from litestar import Litestar, Request, Response, post
 
 from dtsched import embedded, migrations
 from dtsched.api.application import create_app
-from dtsched.api.server import configuration, listen
+from dtsched.api.server import configuration, listen, spare_what_stays
 from dtsched.jobs import NewJob
 from dtsched.settings import load as load_settings
 
@@ -53,6 +53,7 @@ def serve(kind: str, of: str, options: dict[str, Any]) -> None:
     with listen("127.0.0.1", 0, allow_anybody=False) as listening:
         print(listening.getsockname()[1], flush=True)
         signal.signal(signal.SIGTERM, _nothing)  # uvicorn has its own, and raises it again when it has ended
+        spare_what_stays()
         profile = options.pop("profile")
         profiler = cProfile.Profile()
         if profile and kind == "ours":

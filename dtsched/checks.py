@@ -75,7 +75,7 @@ def check_json(value: object, *, field: str, limit: int = MAX_ARGS_BYTES) -> byt
 
 
 def _encoded_flat(value: object, limit: int) -> bytes | None:
-    """Of a small object of plain values, as most args are, where one look at what comes of it tells that all is right."""
+    """Of a small object of plain values, as most args are: one look at what comes of it tells that all is right."""
     if not isinstance(value, dict):
         return None
     members = cast("dict[object, object]", value)
