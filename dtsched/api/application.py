@@ -18,7 +18,7 @@ from dtsched.api.background import maintained
 from dtsched.api.by_ids import act_on_jobs, list_ids
 from dtsched.api.by_key import get_job_by_key
 from dtsched.api.clock import get_now
-from dtsched.api.database import Database, Questions, database_of, reader_of
+from dtsched.api.database import Database, Questions, database_of, has_database, reader_of, set_database
 from dtsched.api.errors import list_errors
 from dtsched.api.events import emit_event, get_steps
 from dtsched.api.front_door import FrontDoor, method_of, request_id_of
@@ -220,9 +220,11 @@ def create_app(
         handler = request.scope["route_handler"]
         await authority.guard(request, handler)
         await rate_limit(request, handler)
+        if not has_database(request):
+            set_database(request, Database(questions))
 
     def database(request: ApiRequest) -> Database:
-        found = database_of(request.scope, questions).recorded(record_of(request))
+        found = database_of(request.scope).recorded(record_of(request))
         return found.reading() if request.method == "GET" else found
 
     app = Api(

@@ -220,5 +220,9 @@ def set_database(connection: ASGIConnection[Any, Any, Any, Any], database: Datab
     connection.scope["state"][_DATABASE] = database
 
 
-def database_of(scope: Scope, questions: Questions) -> Database:
-    return scope["state"].get(_DATABASE) or Database(questions)
+def has_database(connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
+    return _DATABASE in connection.scope["state"]
+
+
+def database_of(scope: Scope) -> Database:
+    return scope["state"][_DATABASE]

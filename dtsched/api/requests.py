@@ -158,8 +158,7 @@ def require_plain(request: ApiRequest) -> None:
 
 async def body_of(request: ApiRequest, limit: int, *, seconds: float = 10.0) -> bytes:
     """At most `limit` bytes, which have to arrive within `seconds`, and without a long pause."""
-    announced = request.headers.get("content-length", "")
-    if _DIGITS.fullmatch(announced) and int(announced) > limit and "expect" in request.headers:
+    if "expect" in request.headers and _announced(request) > limit:
         raise _too_large(limit)  # the client waits to be told whether to send it at all
     until = asyncio.get_running_loop().time() + seconds
     chunk, more = await next_chunk(request)
@@ -172,6 +171,11 @@ async def body_of(request: ApiRequest, limit: int, *, seconds: float = 10.0) -> 
             return await _received(request, limit, chunk)
     except TimeoutError as error:
         raise Refused(TOO_SLOW, f"the body did not arrive within {seconds:g} s") from error
+
+
+def _announced(request: ApiRequest) -> int:
+    length = request.headers.get("content-length", "")
+    return int(length) if _DIGITS.fullmatch(length) else 0
 
 
 async def _received(request: ApiRequest, limit: int, first: bytes) -> bytes:
