@@ -40,7 +40,10 @@ begin
         when p_queues is not null and dtsched.queue_problem(given.job, p_queues) is not null
             then dtsched.problem('queue-forbidden', 'queue', dtsched.queue_problem(given.job, p_queues))
         when given.job ->> 'workflow' is not null
-            and not exists (select from dtsched.workflows workflow where workflow.id = (given.job ->> 'workflow')::bigint)
+            and (not exists (select from dtsched.workflows workflow where workflow.id = (given.job ->> 'workflow')::bigint)
+                 or p_queues is not null and exists (  -- it would change what becomes of others' jobs, and learn of them
+                     select from dtsched.jobs job
+                     where job.workflow_id = (given.job ->> 'workflow')::bigint and job.queue <> all (p_queues)))
             then dtsched.problem('invalid-input', 'workflow',
                                  format('there is no workflow %s: create_workflow() makes one', given.job ->> 'workflow'))
         end order by given.n)
