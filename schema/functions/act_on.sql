@@ -1,7 +1,8 @@
 -- Does to jobs what an operation does, if they still fit, and says for each what came of it: an outcome of the action's own
 -- function, busy, missing, or changed (it fitted when it was found, and does not any more). Rows are held before the filter
 -- is asked again, so that nobody changes them between: a job that was failed is not deleted when it is ready by now. retry() looks
--- to that itself, and has to ask for keys with nothing else in hand; what runs is not held, or its worker could not finish it.
+-- to that itself, and has to ask for keys with nothing else in hand: it is only kept from jobs that have moved to a queue that
+-- was not meant. What runs is not held, or its worker could not finish it.
 -- Raises 55P03 when it would have to wait for long. Locks: jobs by id SKIP LOCKED, then those of the action's own function.
 create or replace function dtsched.act_on(
     p_action text, p_wanted jsonb, p_changes jsonb, p_run_at timestamptz, p_ids bigint[])
@@ -20,7 +21,17 @@ declare
     v_ids bigint[];
 begin
     if p_action = 'retry' then
-        return query select retried.job_id, retried.outcome from dtsched.retry(p_ids) retried;
+        v_ids := array(
+            select job.id
+            from dtsched.jobs job
+            where job.id = any (p_ids)
+                and (p_wanted ? 'queue' and job.queue <> all (dtsched.texts(p_wanted -> 'queue'))) is not true);
+        return query
+        select asked.id, case when job.id is null then 'missing' else 'changed' end
+        from unnest(p_ids) asked (id)
+        left join dtsched.jobs job on job.id = asked.id
+        where asked.id <> all (v_ids);
+        return query select retried.job_id, retried.outcome from dtsched.retry(v_ids) retried;
         return;
     end if;
     v_held := array(

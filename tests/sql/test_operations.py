@@ -247,6 +247,19 @@ def test_a_child_whose_parent_does_not_fit_is_reported_after_one_more_round(sess
     assert seen(session, operation)["outcomes"] == {"parents": 1}
 
 
+def test_a_retry_that_comes_back_to_a_job_leaves_it_alone_when_it_has_moved_to_another_queue(
+    session: Session, worker: Worker, open_session: OpenSession
+):
+    moved, stayed = failed(worker, 2)
+    operation = create(session, "retry", FAILED, queues=["default"])
+    with held(open_session(), moved, stayed):
+        step(session)
+    session.run("""select from dtsched.edit(array[%s::bigint], '{"queue": "other"}')""", moved)
+    finish(session)
+    assert seen(session, operation)["outcomes"] == {"changed": 1, "retried": 1}
+    assert session.column("select state from dtsched.jobs order by id") == ["failed", "ready"]
+
+
 def test_it_is_cancelled_at_the_next_step_and_what_it_did_stays(session: Session, open_session: OpenSession):
     session.insert(4)
     operation = create(session, "cancel", {"state": "ready"})
