@@ -18,6 +18,8 @@ _FIRST_PAUSE_SECONDS = 0.01
 _SHORTEST_ROUND_SECONDS = 0.01  # jobs that end together are looked at together: thousands a second take a hundred looks
 _LISTENING_PAUSE_SECONDS = 2.0  # with a listener the poll is only what lies beneath it
 _DEAF_PAUSE_SECONDS = 0.25
+_ROUND_SECONDS_A_JOB = 0.00001  # a round goes through all of them: it is to take a few hundredths of the time, no more
+_PAUSE_SECONDS_A_JOB = 0.002
 _MOST_AT_ONCE = 1000
 _ANSWER_SECONDS = 4.0
 
@@ -103,7 +105,8 @@ class Waiting:
         looked_at = 0.0
         while True:
             await self._until_due()
-            await asyncio.sleep(looked_at + _SHORTEST_ROUND_SECONDS - monotonic())  # less than nothing is nothing
+            shortest = max(_SHORTEST_ROUND_SECONDS, _ROUND_SECONDS_A_JOB * len(self._awaited))
+            await asyncio.sleep(looked_at + shortest - monotonic())  # less than nothing is nothing
             await self._watch()
             now = looked_at = monotonic()
             due = [job_id for job_id, awaited in self._awaited.items() if awaited.look_at <= now][:_MOST_AT_ONCE]
@@ -132,10 +135,11 @@ class Waiting:
             self._watched.append(new)
 
     async def _look(self, job_ids: list[int]) -> None:
+        listening = max(_LISTENING_PAUSE_SECONDS, _PAUSE_SECONDS_A_JOB * len(self._awaited))
         for job_id in job_ids:
             awaited = self._awaited[job_id]
             watched = any(job_id % BUCKETS in buckets for buckets in self._watched)
-            longest = _LISTENING_PAUSE_SECONDS if watched else _DEAF_PAUSE_SECONDS
+            longest = listening if watched else _DEAF_PAUSE_SECONDS
             awaited.look_at = monotonic() + awaited.pause
             awaited.pause = min(longest, 2 * awaited.pause)
         try:
