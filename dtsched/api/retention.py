@@ -87,7 +87,13 @@ async def prune(request: ApiRequest, database: NamedDependency[Database]) -> Del
     themselves, within a minute or two."""
     await body_of(request, MAX_BODY_BYTES)
     deleted, until = Deleted(), monotonic() + _BUDGET_SECONDS
-    deleted.add(await database.change(lambda store: store.prune(everywhere=True)))
+
+    async def begin(store: Store) -> Pruned:
+        pruned = await store.prune(everywhere=True)
+        database.note(jobs=pruned.jobs, results=pruned.results, more=pruned.more)
+        return pruned
+
+    deleted.add(await database.change(begin))
     while deleted.more and monotonic() < until:
         pruned = await database.store(Store.prune)
         deleted.add(pruned)

@@ -69,7 +69,7 @@ CHANGES: dict[str, tuple[str, str, object, str, str | None, dict[str, Any]]] = {
     ),
     "delete_limit": ("DELETE", "/v1/limits/a%2F/b", None, "limit", "a//b", {}),
     "set_retention": ("PATCH", "/v1/retention", {"failed": "7d"}, "retention", None, {"retention": {"failed": 604800}}),
-    "prune": ("POST", "/v1/prune", None, "prune", None, {}),
+    "prune": ("POST", "/v1/prune", None, "prune", None, {"jobs": 0, "results": 0, "more": True}),
     "put_schedule": (
         *("PUT", "/v1/schedules/nightly", {"spec": "@daily", "task": "echo"}, "schedule", "nightly"),
         {"created": True},
