@@ -7,6 +7,7 @@ at as soon as somebody waits for it, again and again at growing intervals, and a
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from time import monotonic
 from typing import Any
 
@@ -18,7 +19,7 @@ _FIRST_PAUSE_SECONDS = 0.01
 _SHORTEST_ROUND_SECONDS = 0.01  # jobs that end together are looked at together: thousands a second take a hundred looks
 _LISTENING_PAUSE_SECONDS = 2.0  # with a listener the poll is only what lies beneath it
 _DEAF_PAUSE_SECONDS = 0.25
-_ROUND_SECONDS_A_JOB = 0.00001  # a round goes through all of them: it is to take a few hundredths of the time, no more
+_ROUND_SECONDS_A_JOB = 0.00001  # a round asks which buckets are theirs
 _PAUSE_SECONDS_A_JOB = 0.002
 _MOST_AT_ONCE = 1000
 _ANSWER_SECONDS = 4.0
@@ -41,6 +42,8 @@ class Waiting:
         self._find_ended = find_ended
         self._listener = Listener(dsn, {"dtsched_done": self._announced}, on_change=self._listener_changed)
         self._awaited: dict[int, _Awaited] = {}
+        self._queue: list[tuple[float, int]] = []
+        """A heap of when to look at which job; an entry counts only if it says what the job's `look_at` says."""
         self._watched: list[set[int]] = []
         self._stirred = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -69,7 +72,10 @@ class Waiting:
         """Done when the job has ended or is gone, or with what asking for it raises. To be let go by whoever calls."""
         self._start()
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        awaited = self._awaited.setdefault(job_id, _Awaited())
+        awaited = self._awaited.get(job_id)
+        if awaited is None:
+            awaited = self._awaited[job_id] = _Awaited()
+            self._look_at(job_id, awaited, 0.0)
         awaited.waiters.append(waiter)
         self._stirred.set()
         return waiter
@@ -109,13 +115,11 @@ class Waiting:
             await asyncio.sleep(looked_at + shortest - monotonic())  # less than nothing is nothing
             await self._watch()
             now = looked_at = monotonic()
-            due = [job_id for job_id, awaited in self._awaited.items() if awaited.look_at <= now][:_MOST_AT_ONCE]
-            if due:
+            if due := self._due(now):
                 await self._look(due)
 
     async def _until_due(self) -> None:
-        now = monotonic()
-        first = min((awaited.look_at for awaited in self._awaited.values()), default=None)
+        now, first = monotonic(), self._first()
         if first is None or first > now:
             timer = None if first is None else asyncio.get_running_loop().call_later(first - now, self._stirred.set)
             try:
@@ -124,6 +128,27 @@ class Waiting:
                 if timer is not None:
                     timer.cancel()
         self._stirred.clear()
+
+    def _look_at(self, job_id: int, awaited: _Awaited, time: float) -> None:
+        awaited.look_at = time
+        heappush(self._queue, (time, job_id))
+
+    def _first(self) -> float | None:
+        """When a job is to be looked at next."""
+        while self._queue:
+            time, job_id = self._queue[0]
+            awaited = self._awaited.get(job_id)
+            if awaited is not None and awaited.look_at == time:
+                return time
+            heappop(self._queue)
+        return None
+
+    def _due(self, now: float) -> list[int]:
+        """Taken out of the queue: they are to be put back."""
+        due: dict[int, None] = {}
+        while len(due) < _MOST_AT_ONCE and (first := self._first()) is not None and first <= now:
+            due[heappop(self._queue)[1]] = None
+        return list(due)
 
     async def _watch(self) -> None:
         """Before a job is looked at: what ends after that is announced."""
@@ -140,7 +165,7 @@ class Waiting:
             awaited = self._awaited[job_id]
             watched = any(job_id % BUCKETS in buckets for buckets in self._watched)
             longest = listening if watched else _DEAF_PAUSE_SECONDS
-            awaited.look_at = monotonic() + awaited.pause
+            self._look_at(job_id, awaited, monotonic() + awaited.pause)
             awaited.pause = min(longest, 2 * awaited.pause)
         try:
             ended = await self._patience.ask(self._find_ended(job_ids), _ANSWER_SECONDS)
@@ -164,7 +189,8 @@ class Waiting:
         """Anybody may send anything."""
         for text in payload.split(","):
             if text.isascii() and text.isdecimal() and len(text) < 20 and (awaited := self._awaited.get(int(text))):
-                awaited.look_at = 0.0
+                if awaited.look_at > 0:
+                    self._look_at(int(text), awaited, 0.0)
                 self._stirred.set()
 
     def _listener_changed(self) -> None:
@@ -172,4 +198,5 @@ class Waiting:
         self._watched.clear()
         for awaited in self._awaited.values():
             awaited.look_at, awaited.pause = 0.0, _FIRST_PAUSE_SECONDS
+        self._queue = [(0.0, job_id) for job_id in self._awaited]
         self._stirred.set()
