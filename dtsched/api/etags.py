@@ -8,9 +8,18 @@ from msgspec import Meta
 from dtsched.api.problems import MALFORMED, Refused
 from dtsched.api.requests import ApiRequest
 
+# possessive, or a header of blanks would take long
+_ONE = r'[ \t]*+(?:W/)?+"[!#-~\x80-\xff]*+"[ \t]*+'
+_TAGS = re.compile(f"{_ONE}(?:,{_ONE})*+")
+_TAG = re.compile(r'(W/)?"([^"]*)"')
+
+_SAID = _ONE.replace("+", "")
+"""JSON Schema has no possessive ones."""
+
 IfMatch = Annotated[
     str,
     Meta(
+        pattern=rf"^([ \t]*\*[ \t]*|{_SAID}(?:,{_SAID})*)$",
         description="Change it only if it still is this version: the ETag of an answer, or several; * is any.",
         examples=['"0123456789abcdef0123456789abcdef"'],
     ),
@@ -22,11 +31,6 @@ IfNoneMatch = Annotated[
         examples=['"0123456789abcdef0123456789abcdef"'],
     ),
 ]
-
-# possessive, or a header of blanks would take long
-_ONE = r'[ \t]*+(?:W/)?+"[^"]*+"[ \t]*+'
-_TAGS = re.compile(f"{_ONE}(?:,{_ONE})*+")
-_TAG = re.compile(r'(W/)?"([^"]*)"')
 
 
 def etag(version: str) -> dict[str, str]:

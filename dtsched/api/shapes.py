@@ -63,13 +63,23 @@ class ParentRequest(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """A job to depend on, by its id or key, or as the `entry`-th job of the same batch, from 1; and what becomes
     of this one if that one fails or is cancelled."""
 
-    job: JobId | Key | UnsetType = UNSET
-    entry: Annotated[int, Meta(ge=1, lt=10**9)] | UnsetType = UNSET
+    job: JobId | Key | None = None
+    entry: Annotated[int, Meta(ge=1, lt=10**9)] | None = None
     on_failure: OnFailure | None = None
 
 
-ParentBody: TypeAlias = Annotated[
-    ParentRequest, Meta(extra_json_schema={"oneOf": [{"required": ["job"]}, {"required": ["entry"]}]})
+_GIVEN = {"not": {"type": "null"}}
+
+Parent: TypeAlias = Annotated[
+    JobId | Key | ParentRequest,
+    Meta(
+        extra_json_schema={
+            "oneOf": [
+                {"type": ["integer", "string"]},
+                *({"type": "object", "properties": {name: _GIVEN}, "required": [name]} for name in ("job", "entry")),
+            ]
+        }
+    ),
 ]
 
 
@@ -139,7 +149,7 @@ class JobRequest(Struct, forbid_unknown_fields=True):
         Meta(description="Jobs of one limit key share its limits: by default one at a time.", examples=["smtp"]),
     ] = None
     depends_on: Annotated[
-        Annotated[list[JobId | Key | ParentBody], Meta(max_length=100_000)] | None,
+        Annotated[list[Parent], Meta(max_length=100_000)] | None,
         Meta(
             description="Jobs that have to complete first: ids, or keys of the same batch, else of unfinished jobs.",
             examples=[[1, "order-42", {"entry": 1, "on_failure": "run"}]],
@@ -171,8 +181,6 @@ class JobRequest(Struct, forbid_unknown_fields=True):
         Meta(description="By which logs find it; by default the id of the request.", examples=["order-42"]),
     ] = None
 
-
-_GIVEN = {"not": {"type": "null"}}
 
 _REPLACES_NO_PARENTS = {
     "not": {

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Generator
 
 import pytest
 from psycopg.types.json import Jsonb
 
+from dtsched.api.actions import edit_job
+from dtsched.api.openapi import describe
 from tests.api.conftest import Api
 from tests.api.problems import problem
 from tests.sql.parallel import in_parallel
@@ -35,20 +38,40 @@ async def test_a_change_is_made_only_to_the_version_that_was_read(api: Api, work
     assert worker.value("select priority from dtsched.jobs") == 9
 
 
+IF_MATCH = re.compile(next(
+    parameter["schema"]["pattern"]
+    for parameter in describe([edit_job])["paths"]["/v1/jobs/{job_id}"]["patch"]["parameters"]
+    if parameter["name"] == "If-Match"
+))  # fmt: skip
+
+
 @pytest.mark.parametrize("given", ["*", "{tag}", '"other", {tag}', ' {tag} ,"x"'])
 async def test_any_version_and_one_of_several_will_do(api: Api, worker: Worker, given: str) -> None:
     (job,) = worker.insert()
     match = {"if-match": given.format(tag=await tag_of(api, job))}
     assert (await api.patch(f"/v1/jobs/{job}", json={"priority": 9}, headers=match)).status_code == 200
+    assert IF_MATCH.search(match["if-match"])
 
 
 @pytest.mark.parametrize(
-    ("given", "status"), [('"other"', 412), ("W/{tag}", 412), ("nonsense", 400), ('"a" "b"', 400), ("", 400)]
+    ("given", "status"),
+    [
+        ('"other"', 412),
+        ("W/{tag}", 412),
+        ('""', 412),
+        ("nonsense", 400),
+        ('"a" "b"', 400),
+        ('"a b"', 400),
+        ("*,*", 400),
+        ('"a",', 400),
+        ("", 400),
+    ],
 )
 async def test_another_a_weak_and_a_malformed_tag_will_not(api: Api, worker: Worker, given: str, status: int) -> None:
     (job,) = worker.insert()
     match = {"if-match": given.format(tag=await tag_of(api, job))}
     problem(await api.patch(f"/v1/jobs/{job}", json={"priority": 9}, headers=match), status)
+    assert (IF_MATCH.search(match["if-match"]) is not None) == (status != 400)
     assert worker.value("select priority from dtsched.jobs") == 5
 
 

@@ -151,6 +151,7 @@ def test_what_is_refused_at_the_door_is_refused_by_the_schema(case: BadInput) ->
         {"key": "y", "key_for": 0.5, "on_conflict": "supersede", "depends_on": None},
         {"key": "free", "key_for": "10m", "on_conflict": "reject"},
         {"key": None, "key_for": None, "on_conflict": None},
+        {"depends_on": [{"job": 1, "entry": None, "on_failure": None}]},
     ],
 )
 async def test_what_the_schema_takes_is_taken(empty_api: Api, fields: dict[str, object]) -> None:
@@ -158,6 +159,15 @@ async def test_what_the_schema_takes_is_taken(empty_api: Api, fields: dict[str, 
     answer = await empty_api.post("/v1/jobs", json=body)
     assert answer.status_code in (200, 201), answer.text
     assert valid(body_schema("post", "/v1/jobs"), body)
+
+
+@pytest.mark.parametrize("edge", [{}, {"job": None}, {"entry": None, "job": None}, {"entry": 1, "job": 1}])
+async def test_a_parent_that_is_none_or_two_is_refused_as_the_schema_says(
+    empty_api: Api, edge: dict[str, object]
+) -> None:
+    body = {"task": "echo", "depends_on": [edge]}
+    assert (await empty_api.post("/v1/jobs", json=body)).status_code == 422
+    assert not valid(body_schema("post", "/v1/jobs"), body)
 
 
 @pytest.fixture(scope="module")
