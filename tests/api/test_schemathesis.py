@@ -100,7 +100,9 @@ def _read_as_of_openapi_3_2(document: Any) -> Any:
         case dict():
             fields = cast("dict[str, Any]", document)
             read: dict[str, Any] = {name: _read_as_of_openapi_3_2(value) for name, value in fields.items()}
-            return read | {EVENTS: {}} if EVENTS in read else read
+            if EVENTS in read:
+                read[EVENTS] = cast("dict[str, Any]", {})
+            return read
         case list():
             return [*map(_read_as_of_openapi_3_2, cast("list[Any]", document))]
         case _:
