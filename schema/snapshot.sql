@@ -1084,6 +1084,9 @@ create function dtsched.hungry(p_queues text[])
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
     set jit=off;
+create function dtsched.is_plain(p_job jsonb)
+    returns boolean
+    language sql immutable;
 create function dtsched.is_secret(p_digest bytea, p_secret text)
     returns boolean
     language plpgsql volatile
@@ -1857,7 +1860,8 @@ create function dtsched.submit_partly(p_jobs jsonb, p_check_tasks boolean DEFAUL
     returns TABLE(id bigint, created boolean, error text, outcome text, code text, field text)
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
-    set jit=off;
+    set jit=off
+    set plan_cache_mode=force_generic_plan;
 create function dtsched.submit_scheduled(p_schedule dtsched.schedules, p_moments timestamp with time zone[])
     returns TABLE(job_id bigint, created boolean)
     language sql volatile
