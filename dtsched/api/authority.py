@@ -18,6 +18,7 @@ from litestar.handlers import BaseRouteHandler
 from dtsched.api.callers import NOBODY, Caller, queue_forbidden, scope_missing, set_admission, set_caller
 from dtsched.api.database import Database, Questions, set_database
 from dtsched.api.documentation import Access, operation_of
+from dtsched.api.front_door import header_lines
 from dtsched.api.problems import QUEUE_FORBIDDEN, UNAUTHORIZED, Refused
 from dtsched.api.rates import FAILED_AUTHENTICATIONS, Guessers, address_of
 from dtsched.api.requests import job_id_of
@@ -90,7 +91,7 @@ class Authority:
 
     def _presented(self, connection: Connection) -> Presented | None:
         """None without a key. What the database need not be asked about is refused at once."""
-        given = connection.headers.getall("authorization", [])
+        given = header_lines(connection.scope, "authorization")
         found = _BEARER.fullmatch(given[0]) if len(given) == 1 else None
         presented = read_key(found[1]) if found else None
         if presented is None and (found or len(given) > 1 or not self._keyless):

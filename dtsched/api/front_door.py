@@ -24,6 +24,9 @@ REQUEST_ID = "x-request-id"
 EXTRA_HEADERS = "headers"
 """In the state of a request: headers that its answer gets, whatever it is."""
 
+BODY_IS_THERE = "dtsched.body_is_there"
+"""Among the extensions of a scope: all of the body has arrived, so nobody need look at the clock."""
+
 ANY_ADDRESS = "*"
 """Among the hosts: every IP address, but no other names. An address cannot be rebound."""
 
@@ -33,6 +36,7 @@ _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _INSIDE = {"HEAD": "GET", "OPTIONS": "TRACE"}
 _GOOD_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
+_GIVEN = "headers_given"  # in the state of a request, where none came twice
 _PREFLIGHT = "access-control-request-method"
 MARKS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 """Headers of every answer."""
@@ -48,9 +52,14 @@ class FrontDoor:
         self._is_ours = lru_cache(maxsize=128)(self._look_up)
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
-        given = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        lines = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
+        given = dict(lines)
         request_id = _request_id(given)
-        scope["state"] = {"request_id": request_id, "method": scope["method"]}
+        scope["state"] = {
+            "request_id": request_id,
+            "method": scope["method"],
+            _GIVEN: given if len(given) == len(lines) else None,
+        }
         started = time.perf_counter()
         status = 0
         inner = scope
@@ -66,13 +75,17 @@ class FrontDoor:
                 message = {**message, "headers": marked}
             await send(message)
 
-        with carrying({"correlation_id": request_id}), self._traffic.under_way():
-            refused = self._refuse(scope["method"], given)
-            if refused is None:
-                inner = cast("HTTPScope", {**scope, "method": _INSIDE.get(scope["method"], scope["method"])})
-                await self._inside(inner, receive, send_marked)
-            else:
-                await _send_problem(refused, request_id, send_marked)
+        self._traffic.began()
+        with carrying({"correlation_id": request_id}):
+            try:
+                refused = self._refuse(scope["method"], given)
+                if refused is None:
+                    inner = cast("HTTPScope", {**scope, "method": _INSIDE.get(scope["method"], scope["method"])})
+                    await self._inside(inner, receive, send_marked)
+                else:
+                    await _send_problem(refused, request_id, send_marked)
+            finally:
+                self._traffic.ended()
             took_ms = (time.perf_counter() - started) * 1000
             _log.info("%s %s %d in %.1f ms", scope["method"], scope["path"], status, took_ms)
 
@@ -103,6 +116,22 @@ class FrontDoor:
         except ValueError:
             return False
         return address.is_loopback or ANY_ADDRESS in self._hosts
+
+
+def header_lines(scope: Scope, name: str) -> list[str]:
+    """The values of a header, in the order in which they came; `name` in lower case. The framework's own way takes a
+    twentieth of a submission."""
+    given: dict[str, str] | None = scope["state"].get(_GIVEN)
+    if given is not None:
+        return [given[name]] if name in given else []
+    wanted = name.encode("latin-1")
+    return [value.decode("latin-1") for found, value in scope["headers"] if found.lower() == wanted]
+
+
+def header(scope: Scope, name: str, default: str = "") -> str:
+    """The first value of a header."""
+    lines = header_lines(scope, name)
+    return lines[0] if lines else default
 
 
 def method_of(scope: Scope) -> str:

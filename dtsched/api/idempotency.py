@@ -7,6 +7,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from dtsched.api.callers import caller_of
+from dtsched.api.front_door import header_lines
 from dtsched.api.problems import MALFORMED, Refused
 from dtsched.api.requests import ApiRequest
 from dtsched.batches import Request
@@ -27,12 +28,13 @@ _KEY = re.compile("[!-~]{1,255}")
 
 def request_of(request: ApiRequest, body: bytes) -> Request | None:
     """None without the header. Two callers do not know of each other's keys."""
-    given = request.headers.getall(HEADER, [])
+    given = header_lines(request.scope, HEADER)
     if not given:
         return None
     if len(given) > 1 or not _KEY.fullmatch(given[0]):
         raise Refused(MALFORMED, "the Idempotency-Key must be 1 to 255 visible ASCII characters, and one", field=HEADER)
-    said = f"{request.scope['method']} {request.scope['path']}\n".encode() + body
+    query = request.scope["query_string"]
+    said = f"{request.scope['method']} {request.scope['path']}?".encode() + query + b"\n" + body
     return Request(caller_of(request).name or "", given[0], hashlib.sha256(said).digest())
 
 

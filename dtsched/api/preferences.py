@@ -8,6 +8,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from dtsched.api.front_door import header_lines
 from dtsched.api.requests import ApiRequest
 
 LONGEST_WAIT_SECONDS = 60
@@ -43,7 +44,7 @@ _WAIT = re.compile(r'\s*+wait\s*+=\s*+("?+)(?=[0-9])0*+(?P<seconds>[0-9]*+)\1\s*
 
 def wait_of(request: ApiRequest) -> int | None:
     """Seconds, or None."""
-    given = ",".join(request.headers.getall("prefer", []))
+    given = ",".join(header_lines(request.scope, "prefer"))
     for preference in _PREFERENCE.findall(given):
         if found := _WAIT.fullmatch(preference):
             return min(int(found["seconds"][:3] or "0"), LONGEST_WAIT_SECONDS)

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from dtsched.api.bodies import MAX_HEAD_BYTES, MAX_HEADERS
-from dtsched.api.front_door import MARKS, REQUEST_ID
+from dtsched.api.front_door import BODY_IS_THERE, MARKS, REQUEST_ID
 from dtsched.api.problems import (
     CONNECTIONS,
     HEAD_TOO_LARGE,
@@ -117,6 +117,7 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._told = True
         super().on_message_complete()
+        cast("dict[str, dict[str, object]]", self.scope).setdefault("extensions", {})[BODY_IS_THERE] = {}
         self._phase, self._since = "idle", self.loop.time()
 
     def on_response_complete(self) -> None:

@@ -12,6 +12,7 @@ from litestar.datastructures import State
 from msgspec import Meta, Struct
 
 from dtsched.api.bodies import MAX_BODY_BYTES, parse
+from dtsched.api.front_door import BODY_IS_THERE, header
 from dtsched.api.problems import MALFORMED, MEDIA, TOO_LARGE, TOO_SLOW, Refused
 from dtsched.errors import NotFound
 from dtsched.jobs import JobState
@@ -147,18 +148,18 @@ def require_json(request: ApiRequest) -> None:
 
 
 def media_type_of(request: ApiRequest) -> str:
-    return request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    return header(request.scope, "content-type", "application/json").partition(";")[0].strip().lower()
 
 
 def require_plain(request: ApiRequest) -> None:
-    encoding = request.headers.get("content-encoding", "identity").lower()
+    encoding = header(request.scope, "content-encoding", "identity").lower()
     if encoding != "identity":
         raise Refused(MEDIA, f"the body must be sent as it is, not encoded as {encoding[:100]!r}")
 
 
 async def body_of(request: ApiRequest, limit: int, *, seconds: float = 10.0) -> bytes:
     """At most `limit` bytes, which have to arrive within `seconds`, and without a long pause."""
-    if "expect" in request.headers and _announced(request) > limit:
+    if header(request.scope, "expect") and _announced(request) > limit:
         raise _too_large(limit)  # the client waits to be told whether to send it at all
     until = asyncio.get_running_loop().time() + seconds
     chunk, more = await next_chunk(request)
@@ -174,7 +175,7 @@ async def body_of(request: ApiRequest, limit: int, *, seconds: float = 10.0) -> 
 
 
 def _announced(request: ApiRequest) -> int:
-    length = request.headers.get("content-length", "")
+    length = header(request.scope, "content-length")
     return int(length) if _DIGITS.fullmatch(length) else 0
 
 
@@ -194,11 +195,14 @@ async def _received(request: ApiRequest, limit: int, first: bytes) -> bytes:
 
 async def next_chunk(request: ApiRequest) -> tuple[bytes, bool]:
     """The bytes of the body that came since the last call, none where it ends, and whether there are more to come."""
-    try:
-        async with asyncio.timeout(PAUSE_SECONDS):
-            message = await request.receive()
-    except TimeoutError as error:
-        raise Refused(TOO_SLOW, f"nothing of the body came for {PAUSE_SECONDS:g} s") from error
+    if BODY_IS_THERE in (request.scope["extensions"] or () if "extensions" in request.scope else ()):
+        message = await request.receive()
+    else:
+        try:
+            async with asyncio.timeout(PAUSE_SECONDS):
+                message = await request.receive()
+        except TimeoutError as error:
+            raise Refused(TOO_SLOW, f"nothing of the body came for {PAUSE_SECONDS:g} s") from error
     if message["type"] != "http.request":
         raise Refused(MALFORMED, "the body ended before it was complete")
     return message["body"], message["more_body"]

@@ -1,8 +1,7 @@
 """The requests of this process, counted."""
 
 from bisect import bisect_left
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 
 from dtsched.overview import Sample
 
@@ -21,13 +20,11 @@ class Traffic:
         self._seconds: dict[tuple[str, str], float] = {}
         self._open = 0
 
-    @contextmanager
-    def under_way(self) -> Generator[None]:
+    def began(self) -> None:
         self._open += 1
-        try:
-            yield
-        finally:
-            self._open -= 1
+
+    def ended(self) -> None:
+        self._open -= 1
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
         """`seconds` until the answer began: a stream has no other length worth knowing."""

@@ -18,6 +18,7 @@ as $$
 #variable_conflict use_column
 declare
     c_rounds constant integer := 4;
+    v_now timestamptz := dtsched.now();
     v_operation dtsched.operations;
     v_ids bigint[] := '{}';
     v_scanned_to bigint;
@@ -35,9 +36,9 @@ begin
     if not found then
         return query
         select null::bigint, null::text, 0,
-            (select greatest(0.25, extract(epoch from waiting.next_at - dtsched.now()))::double precision  -- or somebody is at it
+            (select greatest(0.25, extract(epoch from greatest(waiting.next_at, v_now) - v_now)::double precision)  -- or somebody is at it
              from dtsched.operations waiting
-             where waiting.state in ('pending', 'running')
+             where waiting.state in ('pending', 'running') and waiting.next_at < 'infinity'
              order by waiting.next_at
              limit 1);
         return;
@@ -114,9 +115,9 @@ begin
     where operation.id = v_operation.id;
     return query
     select v_operation.id, v_operation.state, cardinality(v_ids), (
-        select greatest(0, extract(epoch from waiting.next_at - dtsched.now()))::double precision
+        select extract(epoch from greatest(waiting.next_at, v_now) - v_now)::double precision
         from dtsched.operations waiting
-        where waiting.state in ('pending', 'running')
+        where waiting.state in ('pending', 'running') and waiting.next_at < 'infinity'
         order by waiting.next_at
         limit 1);
 end $$;

@@ -51,7 +51,11 @@ async def test_the_line_of_a_request_carries_its_id(empty_api: Api, caplog: pyte
     with caplog.at_level(logging.INFO, "dtsched.api"):
         await empty_api.get("/livez", headers={"x-request-id": "order:17"})
         await empty_api.get("/livez", headers={"x-request-id": "order:18", "host": "evil.example"})
-    lines = [(record.getMessage(), vars(record)["correlation_id"]) for record in caplog.records if record.args]
+    lines = [
+        (record.getMessage(), vars(record)["correlation_id"])
+        for record in caplog.records
+        if record.name == "dtsched.api"
+    ]
     assert [(message.partition(" in ")[0], correlation_id) for message, correlation_id in lines] == [
         ("GET /livez 200", "order:17"),
         ("GET /livez 403", "order:18"),

@@ -185,7 +185,7 @@ def until_answered(client: httpx.Client, body: object) -> httpx.Response:
 def submit_once(connection: Any, *, caller: str) -> int:
     """As a server does for the request of post()."""
     body = json.dumps(ECHO, separators=(",", ":")).encode()
-    digest = hashlib.sha256(b"POST /v1/jobs\n" + body).digest()
+    digest = hashlib.sha256(b"POST /v1/jobs?\n" + body).digest()
     (answer,) = connection.execute(
         "select answer from dtsched.submit_once(%s, p_whole => true, p_caller => %s, p_key => 'k', p_digest => %s)",
         (Jsonb([ECHO]), caller, digest),
