@@ -28,7 +28,7 @@ _MOST_JOBS = 500
 _MOST_BYTES = 4 * 1024 * 1024
 _LARGEST_JOB_BYTES = 64 * 1024
 _CONNECTIONS = 3  # one is used; the others for when it does not answer any more
-_CLOSE_SECONDS = 0.5
+_CLOSE_SECONDS = 0.3
 
 
 @dataclass(eq=False)

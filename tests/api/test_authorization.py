@@ -120,6 +120,10 @@ def test_every_route_says_what_it_needs_and_only_the_door_is_open() -> None:
     assert {route.path for route in ROUTES if not route.path.startswith("/v1/")} >= {"/livez", "/readyz", "/metrics"}
 
 
+def test_no_route_has_a_hook_of_its_own_in_the_place_of_the_one_that_admits() -> None:
+    assert [handler.fn.__name__ for handler in HANDLERS if handler.before_request is not None] == []
+
+
 @pytest.mark.parametrize("role", ROLES)
 async def test_a_caller_gets_as_far_as_its_key_goes(prepared: Prepared, role: str) -> None:
     async with in_loop(prepared.dsn, stopping=True) as api:
