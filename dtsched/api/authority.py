@@ -76,10 +76,10 @@ class Authority:
         question = Question(
             self._presented(connection), operation.access.scope, _reach(operation.access, handler, connection)
         )
-        set_caller(connection, await self._admitted(connection, question))
-        set_admission(connection, partial(self._admitted, connection, question))
+        set_caller(connection, await self._admitted(question, connection))
+        set_admission(connection, partial(self._admitted, question))
 
-    async def _admitted(self, connection: Connection, question: Question) -> Caller:
+    async def _admitted(self, question: Question, connection: Connection) -> Caller:
         """The time that the question took is no more there for those of the handler, but the time until it asks is not
         counted: it may wait for a body."""
         caller = self._recall(question)

@@ -1,7 +1,7 @@
 """Who sends a request, and what that one may see."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from litestar.connection import ASGIConnection
 from msgspec import Struct, structs
@@ -38,6 +38,8 @@ ANYBODY = Caller(None, frozenset(SCOPES), None)
 NOBODY = Caller(None, frozenset(), ())
 """Of whom nothing is known, because the route did not ask."""
 
+AnyConnection: TypeAlias = ASGIConnection[Any, Any, Any, Any]
+
 _CALLER = "caller"
 _AGAIN = "admitted_again"
 
@@ -50,14 +52,16 @@ def set_caller(connection: ASGIConnection[Any, Any, Any, Any], caller: Caller) -
     connection.scope["state"][_CALLER] = caller
 
 
-def set_admission(connection: ASGIConnection[Any, Any, Any, Any], again: Callable[[], Awaitable[Caller]]) -> None:
+def set_admission(connection: AnyConnection, again: Callable[[AnyConnection], Awaitable[Caller]]) -> None:
+    """`again` must not know the connection, which would make a circle: all of a request would be garbage that only the
+    collector finds, who stops everybody for it."""
     connection.scope["state"][_AGAIN] = again
 
 
 async def still_admitted(request: ApiRequest) -> Caller:
     """For an answer that goes on, as a stream: raises Refused or NotFound when its key does not let it in any more."""
-    again: Callable[[], Awaitable[Caller]] | None = request.scope["state"].get(_AGAIN)
-    return NOBODY if again is None else await again()
+    again: Callable[[AnyConnection], Awaitable[Caller]] | None = request.scope["state"].get(_AGAIN)
+    return NOBODY if again is None else await again(request)
 
 
 async def is_still_admitted(request: ApiRequest) -> bool:
