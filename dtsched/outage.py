@@ -17,6 +17,8 @@ def first_line(error: BaseException) -> str:
 
 
 class Outage:
+    """One loop's, or that of several that need the same thing."""
+
     def __init__(
         self, log: logging.Logger, who: str, *, shortest_seconds: float = 0.1, longest_seconds: float = 5.0
     ) -> None:
@@ -24,23 +26,22 @@ class Outage:
         self._who = who
         self._shortest = shortest_seconds
         self._longest = longest_seconds
-        self._failures = 0
-        self._began = 0.0
+        self._began: float | None = None
 
     @property
     def ongoing(self) -> bool:
-        return self._failures > 0
+        return self._began is not None
 
     def failed(self, error: BaseException) -> float:
-        """Seconds to wait before the next try. Only the first failure in a row is logged."""
-        if self._failures == 0:
-            self._began = time.monotonic()
+        """Seconds to wait before the next try: as many as it has lasted for. Only the first failure in a row is
+        logged."""
+        now = time.monotonic()
+        if self._began is None:
+            self._began = now
             self._log.warning("%s: %s; trying again until it works", self._who, first_line(error))
-        pause = min(self._longest, self._shortest * 2.0 ** min(self._failures, 20))
-        self._failures += 1
-        return jittered(pause)
+        return jittered(min(self._longest, max(self._shortest, now - self._began)))
 
     def over(self) -> None:
-        if self._failures:
+        if self._began is not None:
             self._log.warning("%s: works again after %.1f s", self._who, time.monotonic() - self._began)
-            self._failures = 0
+            self._began = None

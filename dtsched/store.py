@@ -378,9 +378,9 @@ class Store:
         (first, told, *_), *rows = await self._rows(_READ_FEED, since, upto, limit)
         return FeedPage(first, told, [FeedEvent(*row[2:]) for row in rows])
 
-    async def prune_feed(self) -> int:
-        """How many rows were deleted; 10,000: there are more."""
-        return cast("int", (await self._row("select dtsched.prune_feed()"))[0])
+    async def prune_feed(self, limit: int = 10_000) -> int:
+        """How many rows were deleted; as many as the limit: there are more."""
+        return cast("int", (await self._row("select dtsched.prune_feed(%s)", limit))[0])
 
     async def jobs_of_keys(self, keys: Sequence[str]) -> dict[str, int]:
         """The job that holds each of these keys."""
@@ -727,9 +727,9 @@ class Store:
         """How many jobs were still held, and have been handed back as started."""
         return cast("int", (await self._row("select dtsched.deregister_http_worker(%s, %s)", worker_id, owner))[0])
 
-    async def forget_receipts(self) -> int:
-        """How many, at most 1000."""
-        return cast("int", (await self._row("select dtsched.forget_receipts()"))[0])
+    async def forget_receipts(self, limit: int = 1000) -> int:
+        """How many receipts of finished leases were deleted, because nobody repeats those any more."""
+        return cast("int", (await self._row("select dtsched.forget_receipts(p_limit => %s)", limit))[0])
 
     async def rescue(self, worker_id: UUID | None) -> list[Rescued]:
         """Who is no worker (None) asks in the name of any witness."""

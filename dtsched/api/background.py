@@ -18,7 +18,7 @@ _SEVER_SECONDS = 0.05
 async def maintained(settings: Settings) -> AsyncGenerator[Everywhere]:
     """Over one connection, which is opened when it is first wanted; does not wait for the database."""
     dsn = settings.require_dsn()
-    link = Link(lambda: open_store(dsn, role="maintenance", lock_ms=_LOCK_MS))
+    link = Link(lambda: open_store(dsn, role="maintenance", lock_ms=_LOCK_MS), name="maintenance")
     everywhere = Everywhere(link, settings, worker_id=lambda: None)
     loops = everywhere.start()
     try:

@@ -5,19 +5,16 @@ import asyncio
 from collections.abc import Callable
 from uuid import UUID
 
-from dtsched.maintenance.answers import RememberedAnswers
 from dtsched.maintenance.chores import Chores
 from dtsched.maintenance.events import Events
 from dtsched.maintenance.expire import Expire
-from dtsched.maintenance.feed import Feed
-from dtsched.maintenance.keys import ExpiredKeys
+from dtsched.maintenance.forget import Forget
 from dtsched.maintenance.link import Link
 from dtsched.maintenance.loop import repeat
 from dtsched.maintenance.operations import Operations
 from dtsched.maintenance.partitions import Partitions
 from dtsched.maintenance.promote import Promote
 from dtsched.maintenance.prune import Prune
-from dtsched.maintenance.receipts import Receipts
 from dtsched.maintenance.rescue import Rescue
 from dtsched.maintenance.rollup import RollUp
 from dtsched.maintenance.schedules import Schedules
@@ -28,6 +25,7 @@ class Everywhere:
     """Over one connection. `worker_id` is who judges others; None in a server, which does so in a witness's name."""
 
     def __init__(self, link: Link, settings: Settings, *, worker_id: Callable[[], UUID | None]) -> None:
+        self._link = link
         self._chores = Chores("expire", "events", "schedules", "operations")
         self.promote = Promote(link, self._chores, poll_seconds=settings.poll)
         self._steps = {
@@ -36,13 +34,10 @@ class Everywhere:
             "expire": Expire(link, worker_id=worker_id).run_once,
             "partitions": Partitions(link).run_once,
             "rollup": RollUp(link).run_once,
-            "keys": ExpiredKeys(link).run_once,
-            "answers": RememberedAnswers(link).run_once,
+            "forget": Forget(link).run_once,
             "events": Events(link).run_once,
             "schedules": Schedules(link).run_once,
             "prune": Prune(link).run_once,
-            "receipts": Receipts(link).run_once,
-            "feed": Feed(link).run_once,
             "operations": Operations(link).run_once,
         }
 
@@ -54,6 +49,8 @@ class Everywhere:
         """To be cancelled by whoever calls this."""
         pokes = {"promote": self.promote.poked, **self._chores.pokes}
         return [
-            asyncio.create_task(repeat(step, name=name, poke=pokes.get(name)), name=f"dtsched-{name}")
+            asyncio.create_task(
+                repeat(step, name=name, poke=pokes.get(name), database=self._link.outage), name=f"dtsched-{name}"
+            )
             for name, step in self._steps.items()
         ]

@@ -1,22 +1,34 @@
 """A connection that is opened when it is wanted and thrown away when it fails."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from dtsched.connections import is_outage
+from dtsched.outage import Outage
 from dtsched.store import Store
 
 ANSWER_SECONDS = 15.0
 """What takes longer than this is no answer any more: a half-open connection would be waited for without end."""
 
 
+_log = logging.getLogger("dtsched.link")
+
+
 class Link:
     """Serves one block at a time. `opened` counts the connections: a new one knows nothing of what was said on the
-    last."""
+    last. `outage` is for who wants to tell of it once, whoever meets it: it is over when a block has succeeded."""
 
-    def __init__(self, open_store: Callable[[], Awaitable[Store]], *, answer_seconds: float = ANSWER_SECONDS) -> None:
+    def __init__(
+        self,
+        open_store: Callable[[], Awaitable[Store]],
+        *,
+        name: str = "link",
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
         self._open = open_store
+        self.outage = Outage(_log, name)
         self._answer_seconds = answer_seconds
         self._store: Store | None = None
         self._lock = asyncio.Lock()
@@ -42,6 +54,8 @@ class Link:
                 if is_outage(error) or not isinstance(error, Exception):
                     await self._close()
                 raise
+            else:
+                self.outage.over()
             finally:
                 timer.cancel()
 

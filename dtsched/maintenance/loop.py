@@ -19,20 +19,31 @@ class Round:
     pause_seconds: float
 
 
-async def repeat(step: Callable[[], Awaitable[Round]], *, name: str, poke: asyncio.Event | None = None) -> None:
-    """Ends only by being cancelled. Setting `poke` cuts the pause short; it is cleared before the step runs."""
-    outage = Outage(_log, name)
+async def repeat(
+    step: Callable[[], Awaitable[Round]],
+    *,
+    name: str,
+    poke: asyncio.Event | None = None,
+    database: Outage | None = None,
+) -> None:
+    """Ends only by being cancelled. Setting `poke` cuts the pause short; it is cleared before the step runs. Steps over
+    one link share `database`, its outage, so that it is told of once; the link knows when it is over."""
+    own = Outage(_log, name)
+    database = database or own
     event = poke or asyncio.Event()
     while True:
         event.clear()
         try:
             pause = (await step()).pause_seconds
         except Exception as error:  # a loop that ends on an unforeseen error is a worker that is alive but deaf
-            if not is_outage(error) and not is_busy(error) and not outage.ongoing:
+            if is_outage(error):
+                await asyncio.sleep(database.failed(error))
+                continue
+            if not is_busy(error) and not own.ongoing:
                 _log.exception("%s failed", name)
-            await asyncio.sleep(outage.failed(error))
+            await asyncio.sleep(own.failed(error))
             continue
-        outage.over()
+        own.over()
         if pause > 0:
             await wait(event, pause)
 

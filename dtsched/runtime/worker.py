@@ -78,7 +78,7 @@ class Worker:
         self._hurrying = asyncio.Event()
         dsn = settings.require_dsn()
         self._link = Link(lambda: open_store(dsn, role="claimer", lock_ms=_LOCK_MS))
-        self._maintenance = Link(lambda: open_store(dsn, role="maintenance", lock_ms=_LOCK_MS))
+        self._maintenance = Link(lambda: open_store(dsn, role="maintenance", lock_ms=_LOCK_MS), name="maintenance")
         self._steps = Pool(dsn, role="steps", size=_STEP_CONNECTIONS, statement_ms=10_000)
         self._everywhere = Everywhere(self._maintenance, settings, worker_id=lambda: self._membership.worker_id)
         self._promote = self._everywhere.promote
@@ -176,8 +176,7 @@ class Worker:
             await self._end(loops)
 
     def _start_loops(self) -> list[asyncio.Task[None]]:
-        steps = {
-            "claimer": self._claimer.step,
+        maintenance = {
             "declare": Declare(self._maintenance, self._registry.schedules).run_once,
             "watchdog": Watchdog(
                 self._maintenance,
@@ -187,9 +186,13 @@ class Worker:
                 reconnect=self._reconnect,
             ).run_once,
         }
-        own = [asyncio.create_task(repeat(step, name=name), name=f"dtsched-{name}") for name, step in steps.items()]
-        listening = asyncio.create_task(self._listener.run(), name="dtsched-listener")
-        return [*own, *self._everywhere.start(), listening]
+        loops = {
+            "claimer": repeat(self._claimer.step, name="claimer"),
+            "listener": self._listener.run(),
+            **{name: repeat(step, name=name, database=self._maintenance.outage) for name, step in maintenance.items()},
+        }
+        own = [asyncio.create_task(loop, name=f"dtsched-{name}") for name, loop in loops.items()]
+        return [*own, *self._everywhere.start()]
 
     async def _join(self, store: Store) -> None:
         """Registers under a new id. What was held under the old one has been taken away, or will be."""

@@ -9,7 +9,7 @@ import time
 import psycopg
 
 from dtsched import App, Context
-from dtsched.maintenance.keys import ExpiredKeys
+from dtsched.maintenance.forget import Forget
 from dtsched.maintenance.link import Link
 from dtsched.store import open_store
 from tests.conftest import Connect
@@ -50,7 +50,7 @@ async def test_a_worker_lets_expired_keys_go(database: str, connect: Connect) ->
     connection: psycopg.Connection = connect()
     connection.execute("insert into dtsched.keys values ('old', 1, now() - interval '1 s'), ('new', 2, 'infinity')")
     link = Link(lambda: open_store(database, role="maintenance"))
-    done = await ExpiredKeys(link).run_once()
+    done = await Forget(link).run_once()
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(link.close)
     assert (done.count, done.pause_seconds > 0) == (1, True)
