@@ -39,7 +39,9 @@ def unless_wrong(
     try:
         return check(make(given))
     except InvalidInput as error:
-        return Wrong(error, _usable(key))
+        # a thousand of them may be kept for a while: without the frames that they came from
+        error.__cause__ = error.__context__ = None
+        return Wrong(error.with_traceback(None), _usable(key))
 
 
 def check_each(jobs: Sequence[NewJob]) -> list[NewJob | Wrong]:
