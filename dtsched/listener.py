@@ -49,13 +49,18 @@ class Listener:
         self, dsn: str, channels: Mapping[str, Callable[[str], None]], *, on_change: Callable[[], None] = lambda: None
     ) -> None:
         self._dsn = dsn
-        self._channels = channels
-        self._on_change = on_change
+        self._channels = dict(channels)
+        self._on_change = [on_change]
         self._requests: deque[_Request] = deque()
         self._stirred = asyncio.Event()
         self._unwanted = False
         self.generation = 0
         self.connected = False
+
+    def join(self, channel: str, receive: Callable[[str], None], on_change: Callable[[], None]) -> None:
+        """For another user of the same connection, before it is opened."""
+        self._channels[channel] = receive
+        self._on_change.append(on_change)
 
     async def run(self) -> None:
         """Listens until cancelled; an outage costs a log line and a pause."""
@@ -170,7 +175,8 @@ class Listener:
             if not request.answer.done():
                 request.answer.set_result(None)
         self._requests.clear()
-        self._on_change()
+        for on_change in self._on_change:
+            on_change()
 
 
 @contextmanager

@@ -49,6 +49,10 @@ class Waiting:
         self._tasks: list[asyncio.Task[None]] = []
         self._patience = Patience()
 
+    def join(self, channel: str, receive: Callable[[str], None], on_change: Callable[[], None]) -> None:
+        """For who wants to hear something else over the same connection: before it is used."""
+        self._listener.join(channel, receive, on_change)
+
     @property
     def listener(self) -> Listener:
         """Connects, if it has not yet."""

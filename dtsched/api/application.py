@@ -192,7 +192,7 @@ def create_app(
     has no key, as long as none was ever made; `wrong_keys` is how many an address may send."""
     dsn = settings.require_dsn()
     questions = Questions(Client(dsn, role="api"), Gatherer(dsn), reader=reader_of(dsn))
-    polls = Polls(questions, dsn, poll_seconds=settings.poll)
+    polls = Polls(questions, poll_seconds=settings.poll)
     watching = Watching(questions)
     traffic = Traffic()
     figures = Figures(questions, ProcessFigures(traffic, questions, watching).samples)

@@ -102,10 +102,10 @@ class _Gate:
 class Polls:
     """Used in one event loop; connects when somebody waits for the first time."""
 
-    def __init__(self, questions: Questions, dsn: str, *, poll_seconds: float) -> None:
+    def __init__(self, questions: Questions, *, poll_seconds: float) -> None:
         self._questions = questions
         self._poll_seconds = poll_seconds
-        self._listener = Listener(dsn, {"dtsched_wake": self._woken}, on_change=self._listener_changed)
+        questions.client.waiting.join("dtsched_wake", self._woken, self._listener_changed)
         self._groups: dict[GroupKey, _Group] = {}
         self._gates: dict[str, _Gate] = {}
         self._polls: dict[UUID, _Poll] = {}
@@ -207,10 +207,13 @@ class Polls:
     def _start(self) -> None:
         if not self._tasks:
             self._tasks = [
-                asyncio.create_task(self._listener.run(), name="dtsched-wake-listener"),
                 asyncio.create_task(repeat(self._step, name="polls", poke=self._stirred), name="dtsched-polls"),
                 asyncio.create_task(self._end_with_server(), name="dtsched-polls-end"),
             ]
+
+    @property
+    def _listener(self) -> Listener:
+        return self._questions.client.waiting.listener
 
     async def _end_with_server(self) -> None:
         await self._questions.stopping.wait()

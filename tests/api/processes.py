@@ -26,6 +26,10 @@ _LISTENING = re.compile(r"listening on (http://\S+)")
 # Each client of httpx reads the certificates anew, which takes longer than a request.
 _TLS = ssl.create_default_context()
 
+POOLED = 19
+"""Connections to the database that a server opens at most, beside those for maintenance and listening: ten for what
+writes, six for what reads, three for submissions that are gathered."""
+
 
 @dataclass
 class ApiProcess:

@@ -157,7 +157,7 @@ async def test_a_turn_is_passed_on_by_a_poll_that_fails(database: str, connectio
     one(connection, "select dtsched.register_http_worker('w', array['mail'], null, 1, interval '30 s')")
     questions = Questions(Client(database, role="api"), Gatherer(database))
     await questions.open()
-    polls = Polls(questions, database, poll_seconds=3600)
+    polls = Polls(questions, poll_seconds=3600)
     (worker,) = await questions.client.ask(lambda store: store.workers())
     lease = Lease(1, "", 1, "mail", "echo", b"{}", 1, 5, None, None, None)
     outcomes: list[Exception | None] = []

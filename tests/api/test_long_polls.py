@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 from tests.api.conftest import Serve
-from tests.api.processes import ApiProcess, served
+from tests.api.processes import POOLED, ApiProcess, served
+from tests.api.sse import watching
 from tests.api.test_waiting import until
 from tests.sql.sessions import Session
 
@@ -202,13 +203,34 @@ def test_those_who_wait_hold_no_connection_and_ask_in_turns(
     until_heard(session, queue)
     time.sleep(0.5)
     count = "select count(*) from pg_stat_activity where datname = current_database() and application_name = %s"
-    assert session.value(count, "dtsched api") <= 19  # as many as its pools have
+    assert session.value(count, "dtsched api") <= POOLED
     assert session.value(count, "dtsched listener") == 1
     before = session.value("select max(expires_at) from dtsched.workers")
     time.sleep(1.2)
     asked = "select count(*) from dtsched.workers where expires_at > %s and queues = array[%s]"
     assert session.value(asked, before, queue) <= 3  # claims renew
     assert [future.result(timeout=20) for future in waiting] == [[]] * 40
+
+
+def test_those_who_wait_for_jobs_for_results_and_for_events_are_told_over_one_connection(
+    api: ApiProcess, session: Session, queue: str, callers: ThreadPoolExecutor, poll: Poll
+) -> None:
+    job = submit(api, str(uuid4()))
+    claiming = poll(register(api, queue))
+    until_heard(session, queue)
+    result = callers.submit(
+        lambda: httpx.get(f"{api.url}/v1/jobs/{job}/result", headers={"Prefer": "wait=20"}, timeout=30)
+    )
+    with watching(api, f"/v1/queues/{queue}/events") as events:
+        events.next("reset")
+        session.run("select dtsched.cancel(array[%s]::bigint[])", job)
+        assert result.result(timeout=20).json()["state"] == "cancelled"
+        watched = submit(api, queue)
+        assert events.of_jobs(1) == [(watched, "submitted")]
+        assert [one["id"] for one in claiming.result(timeout=20)] == [watched]
+        listeners = """select count(*) from pg_stat_activity
+            where datname = current_database() and application_name = 'dtsched listener'"""
+        assert session.value(listeners) == 1
 
 
 def test_the_gate_is_let_go_when_nobody_waits_any_more(api: ApiProcess, session: Session, queue: str) -> None:

@@ -21,7 +21,7 @@ from dtsched.embedded import Cluster
 from dtsched.jobs import NewJob
 from tests.api.conftest import Serve
 from tests.api.problems import problem
-from tests.api.processes import ApiProcess
+from tests.api.processes import POOLED, ApiProcess
 from tests.api.sse import watching
 from tests.api.test_outages import processes_of, seconds_to_end
 from tests.conftest import Connect
@@ -146,7 +146,7 @@ def test_waiters_hold_no_connection_to_the_database(database: str, connect: Conn
             opened.enter_context(open_raw(api, f"/v1/jobs/{job}/result", "Prefer: wait=60"))
         for stream in streams:
             stream.recv(4096)
-        assert one(connection, OF_THE_API) <= 10
+        assert one(connection, OF_THE_API) <= POOLED
         with ThreadPoolExecutor(10) as callers:  # all of the pool is there for others
             answers = callers.map(api.get, ["/v1/jobs?limit=1"] * 20)
             assert {answer.status_code for answer in answers} == {200}
