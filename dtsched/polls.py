@@ -22,14 +22,16 @@ class Polls:
 
     def __init__(self, rest: Rest) -> None:
         self._rest = rest
-        self._seats = asyncio.Semaphore(_LONG_POLLS)
+        self._long_polls = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._crowd: dict[int, list[asyncio.Future[None]]] = {}
         self._asking: asyncio.Task[None] | None = None
 
     async def until_ended(self, job_id: int) -> None:
         """Returns when the job has ended or is gone; raises what asking for it raises."""
-        task = asyncio.create_task(self._alone(job_id) if not self._seats.locked() else self._together(job_id))
+        alone = self._long_polls < _LONG_POLLS
+        self._long_polls += alone  # here and not in its task: many may come before that begins
+        task = asyncio.create_task(self._alone(job_id) if alone else self._together(job_id))
         self._tasks.add(task)
         try:
             await asyncio.wait({task})
@@ -39,6 +41,7 @@ class Polls:
         finally:
             task.cancel()
             self._tasks.discard(task)
+            self._long_polls -= alone
 
     async def close(self) -> None:
         tasks = [*self._tasks, *([self._asking] if self._asking else [])]
@@ -49,15 +52,14 @@ class Polls:
     async def _alone(self, job_id: int) -> None:
         if job_id > LARGEST_ID:
             return
-        async with self._seats:
-            while True:
-                try:
-                    reply = await self._rest.ask(Call("GET", f"/v1/jobs/{job_id}/result", wait=POLL_SECONDS))
-                except NotFound:
-                    return
-                if reply.status == 200:
-                    return
-                await asyncio.sleep(_SHORTEST_PAUSE_SECONDS)  # a server that is about to stop answers at once
+        while True:
+            try:
+                reply = await self._rest.ask(Call("GET", f"/v1/jobs/{job_id}/result", wait=POLL_SECONDS))
+            except NotFound:
+                return
+            if reply.status == 200:
+                return
+            await asyncio.sleep(_SHORTEST_PAUSE_SECONDS)  # a server that is about to stop answers at once
 
     async def _together(self, job_id: int) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -275,6 +275,20 @@ async def test_forty_jobs_are_waited_for_at_once(url: str, queue: str, worker: W
         assert {job.state for job in await asyncio.gather(*waiting)} == {"completed"}
 
 
+async def test_whoever_waits_for_what_has_ended_does_not_wait_for_those_that_came_before(
+    url: str, queue: str, worker: Worker
+) -> None:
+    async with Client(url) as client:
+        many = await client.submit_many([NewJob(task="echo", queue=queue) for _ in range(60)])
+        waiting = [asyncio.create_task(client.until_ended(one.id)) for one in many]
+        worker.claim(queue=queue)
+        worker.finish(many[-1].id)
+        async with asyncio.timeout(5):
+            await waiting[-1]
+        worker.finish(*(one.id for one in many[:-1]))
+        await asyncio.gather(*waiting)
+
+
 async def test_whoever_waits_when_the_client_is_closed_is_told(url: str, queue: str) -> None:
     async with Client(url) as client:
         waiting = asyncio.create_task(client.result(await submitted(client, queue)))
