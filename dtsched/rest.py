@@ -37,7 +37,7 @@ ANSWER_SECONDS = 15.0  # the server answers in 5; a large batch takes its time t
 MOST_TRIES = 4
 LONGEST_PAUSE_SECONDS = 5.0
 
-_IDLE_SECONDS = 2.0  # the server lets go of a connection after 5: we do before, or a request meets the closing
+_IDLE_SECONDS = 2.0  # before the server or a proxy lets go of a connection, or a request meets the closing
 _CONNECTIONS = 50
 _KEY = re.compile(r"[\x21-\x7e]{1,1000}")
 _OF_BATCH = re.compile(r"jobs\[([0-9]+)\](?:\.(.+))?")
@@ -227,10 +227,12 @@ class _Tries:
     def answered(self, response: "httpx.Response") -> float | None:
         """None: with success."""
         if response.is_success:
+            if response.content and not response.headers.get("content-type", "").startswith("application/json"):
+                raise _not_ours(self._server, response.status_code)  # a page to log in to the network, say
             return None
         error = refusal(self._server, response.status_code, response.content)
         given = response.headers.get("retry-after", "")
-        again = response.status_code == 429 or (response.status_code == 503 and self._call.repeatable)
+        again = response.status_code == 429 or (response.status_code in (409, 503) and self._call.repeatable)
         if not again or isinstance(error, SchemaMissing) or not _RETRY_AFTER.fullmatch(given):
             raise error
         self._left -= 1
@@ -264,14 +266,14 @@ def refusal(server: Server, status: int, body: bytes) -> DtschedError:
             return NotAllowed(_not_allowed(server, status, problem.detail))
         case 404:
             return NotFound(problem.detail)
-        case 409 | 412 | 428:
+        case 409 | 412 | 428 if name != "request-under-way":
             return Conflict(problem.detail, problems=_problems(problem))
         case 400 | 413 | 422:
             kind = UnknownTask if name == "unknown-task" else InvalidInput
             return kind(problem.detail, field=_field(problem), problems=_problems(problem))
         case 503 if name in ("schema-missing", "schema-mismatch"):
             return (SchemaMissing if name == "schema-missing" else SchemaMismatch)(problem.detail)
-        case 408 | 429 | 502 | 503 | 504:
+        case 408 | 409 | 429 | 502 | 503 | 504:
             return DatabaseUnreachable(f"the server at {server.url} could not do it now: {problem.detail}")
         case _:
             return DtschedError(f"the server at {server.url} answered {status}: {problem.detail}")
