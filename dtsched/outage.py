@@ -27,21 +27,25 @@ class Outage:
         self._shortest = shortest_seconds
         self._longest = longest_seconds
         self._began: float | None = None
+        self._told = False
 
     @property
     def ongoing(self) -> bool:
-        return self._began is not None
+        """It was told of."""
+        return self._told
 
-    def failed(self, error: BaseException) -> float:
+    def failed(self, error: BaseException, *, told: bool = False) -> float:
         """Seconds to wait before the next try: as many as it has lasted for. Only the first failure in a row is
-        logged."""
+        logged, and none that somebody else has `told` of."""
         now = time.monotonic()
         if self._began is None:
             self._began = now
+        if not self._told and not told:
+            self._told = True
             self._log.warning("%s: %s; trying again until it works", self._who, first_line(error))
         return jittered(min(self._longest, max(self._shortest, now - self._began)))
 
     def over(self) -> None:
-        if self._began is not None:
+        if self._told and self._began is not None:
             self._log.warning("%s: works again after %.1f s", self._who, time.monotonic() - self._began)
-            self._began = None
+        self._began, self._told = None, False

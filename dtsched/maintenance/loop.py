@@ -27,19 +27,20 @@ async def repeat(
     database: Outage | None = None,
 ) -> None:
     """Ends only by being cancelled. Setting `poke` cuts the pause short; it is cleared before the step runs. Steps over
-    one link share `database`, its outage, so that it is told of once; the link knows when it is over."""
+    one link share `database`, its outage, so that it is told of once; the link knows when it is over. How long to wait
+    is each step's own affair: one that breaks the link each time must not go on because others do not."""
     own = Outage(_log, name)
-    database = database or own
     event = poke or asyncio.Event()
     while True:
         event.clear()
         try:
             pause = (await step()).pause_seconds
         except Exception as error:  # a loop that ends on an unforeseen error is a worker that is alive but deaf
-            if is_outage(error):
-                await asyncio.sleep(database.failed(error))
+            if is_outage(error) and database is not None:
+                database.failed(error)
+                await asyncio.sleep(own.failed(error, told=True))
                 continue
-            if not is_busy(error) and not own.ongoing:
+            if not is_outage(error) and not is_busy(error) and not own.ongoing:
                 _log.exception("%s failed", name)
             await asyncio.sleep(own.failed(error))
             continue
