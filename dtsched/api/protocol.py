@@ -134,14 +134,15 @@ class Connection(HttpToolsProtocol):
 
     def look_at_the_clock(self, now: float) -> None:
         """To be called a few times a second with the time of the loop: ends what takes too long."""
+        if self._unread_since is not None and now - self._unread_since > UNREAD_SECONDS:
+            self.transport.abort()  # also one that is closed already, which waits until all of it is taken
+            return
         if self._deaf or self.transport.is_closing():
             return
         if self.flow.read_paused:  # it is not the client that is slow
             self._since = now
         waited = now - self._since
-        if self._unread_since is not None and now - self._unread_since > UNREAD_SECONDS:
-            self.transport.abort()
-        elif self._phase == "head" and waited > HEAD_SECONDS:
+        if self._phase == "head" and waited > HEAD_SECONDS:
             self._refuse(Refused(TOO_SLOW, f"the head of the request did not arrive within {HEAD_SECONDS:g} s"))
         elif self._is_answered() and waited > (IDLE_SECONDS if self._phase == "idle" else LEFTOVER_SECONDS):
             self.transport.close()

@@ -205,6 +205,19 @@ async def test_a12_whoever_does_not_read_the_answer_is_left() -> None:
         writer.close()
 
 
+async def test_a12_whoever_is_refused_and_does_not_read_what_came_before_is_left() -> None:
+    async with serving() as api:
+        _, writer = await api.open(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+        await until(lambda: any(connection.flow.write_paused for connection in connections_of(api.state)))
+        writer.write(b"GARBAGE\r\n\r\n")
+        await until(lambda: all(connection.transport.is_closing() for connection in connections_of(api.state)))
+        await api.later(UNREAD_SECONDS - 1)
+        assert len(connections_of(api.state)) == 1
+        await api.later(UNREAD_SECONDS)
+        await until(lambda: not connections_of(api.state))
+        writer.close()
+
+
 async def test_a12_when_all_connections_are_in_use_a_new_one_is_told_so() -> None:
     async with serving(most=2) as api:
         busy = [await api.open(WAIT) for _ in range(2)]
