@@ -179,10 +179,12 @@ class Polls:
                 group.give_turn()
                 return leases
             worker = seen or worker
+            if _is_full(worker):
+                group.give_turn()  # somebody else may have room
 
     def _queue_up(self, poll: _Poll, group: _Group, worker: WorkerRecord) -> None:
         """One that can take nothing must not have the turns of those that can."""
-        if worker.state == "draining" or worker.running >= worker.slots:
+        if _is_full(worker):
             asyncio.get_running_loop().call_later(jittered(_FULL_SECONDS), poll.take_turn)
         else:
             group.wait(poll)
@@ -282,3 +284,7 @@ class Polls:
         for group in self._groups.values():
             group.look_at, group.pause = 0.0, _SHORTEST_SECONDS
         self._stirred.set()
+
+
+def _is_full(worker: WorkerRecord) -> bool:
+    return worker.state == "draining" or worker.running >= worker.slots
