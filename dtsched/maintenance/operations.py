@@ -10,6 +10,7 @@ from dtsched.outage import jittered
 
 _BETWEEN_CHUNKS_SECONDS = 0.01  # leaves the database, and the other steps, some of the time
 _FORGET_SECONDS = 3600.0
+_FULL = 1000  # as many records as one call forgets: there may be more
 _LARGEST_CHUNK = 500
 
 
@@ -26,8 +27,8 @@ class Operations:
             step = await store.step_operation(chunk)
             self._chunk = min(_LARGEST_CHUNK, 2 * chunk)
             if monotonic() > self._forget_at:
-                await store.prune_records()
-                self._forget_at = monotonic() + jittered(_FORGET_SECONDS)
+                forgotten = await store.prune_records()
+                self._forget_at = monotonic() + (0 if forgotten >= _FULL else jittered(_FORGET_SECONDS))
         if step.next_seconds is None:
             return Round(step.met, jittered(SLOW_SECONDS))
         return Round(step.met, max(step.next_seconds, _BETWEEN_CHUNKS_SECONDS))

@@ -6,9 +6,12 @@ import asyncio
 
 import pytest
 
+from dtsched.maintenance import operations
 from dtsched.maintenance.link import Link
 from dtsched.maintenance.loop import Round, repeat
+from dtsched.maintenance.operations import Operations
 from dtsched.store import open_store
+from tests.conftest import Connect
 
 
 async def test_a_step_that_breaks_its_connection_each_time_is_tried_less_and_less_often(
@@ -43,3 +46,21 @@ async def test_a_step_that_breaks_its_connection_each_time_is_tried_less_and_les
     assert 1 < tries < 9
     assert len(caplog.messages) <= 2 * tries
     assert {message.partition(":")[0] for message in caplog.messages} == {"maintenance"}
+
+
+async def test_records_that_are_old_are_forgotten_however_many_there_are(
+    database: str, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = connect()
+    connection.execute(
+        "insert into dtsched.audit (action, kind, at) select 'pause', 'queue', now() - interval '91 days' "
+        "from generate_series(1, 2500)"
+    )
+    link = Link(lambda: open_store(database, role="maintenance"))
+    monkeypatch.setattr(operations, "_FORGET_SECONDS", 0.0)
+    step = Operations(link)
+    monkeypatch.setattr(operations, "_FORGET_SECONDS", 3600.0)
+    for _ in range(3):
+        await step.run_once()
+    await link.close()
+    assert connection.execute("select count(*) from dtsched.audit").fetchone() == (0,)
