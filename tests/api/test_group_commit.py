@@ -152,8 +152,8 @@ async def test_when_the_connection_breaks_nobody_is_told_that_his_job_was_submit
         holder.execute("lock table dtsched.jobs")
         submitting = asyncio.create_task(submit_all(gatherer, [NewJob(task="echo")] * 3))
         await until_waiting(connection)
-        connection.execute("select pg_terminate_backend(pid) from pg_locks where not granted")
-        answers = await submitting
+        connection.execute("select pg_terminate_backend(pid, 5000) from pg_locks where not granted")
+    answers = await submitting
     assert all(is_outage(answer) for answer in answers)
     assert (await submit_all(gatherer, [NewJob(task="later")]))[0].created
     assert connection.execute("select task from dtsched.jobs").fetchall() == [("later",)]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from psycopg import sql
 
 from dtsched.maintenance import operations
+from dtsched.maintenance.forget import Forget
 from dtsched.maintenance.link import Link
 from dtsched.maintenance.loop import Round, repeat
 from dtsched.maintenance.operations import Operations
@@ -64,3 +66,29 @@ async def test_records_that_are_old_are_forgotten_however_many_there_are(
         await step.run_once()
     await link.close()
     assert connection.execute("select count(*) from dtsched.audit").fetchone() == (0,)
+
+
+async def test_what_is_of_no_use_any_more_is_forgotten_in_one_step(database: str, connect: Connect) -> None:
+    connection = connect()
+    connection.execute("insert into dtsched.keys values ('old', 1, now() - interval '1 s')")
+    connection.execute(
+        "insert into dtsched.idempotency (caller, key, digest, answer, until) "
+        "values ('', 'old', '', '[]', now() - interval '1 s')"
+    )
+    connection.execute(
+        "insert into dtsched.receipts (lease_id, worker_id, secret, body, state, at) "
+        "values (1, gen_random_uuid(), '', '', 'completed', now() - interval '61 minutes')"
+    )
+    connection.execute(
+        "insert into dtsched.feed (event, job_id, queue, task, state, attempt) "
+        "values ('started', 1, 'default', 'echo', 'running', 1)"
+    )
+    link = Link(lambda: open_store(database, role="maintenance"))
+    forget = Forget(link)
+    assert (await forget.run_once()).count == 3
+    connection.execute("update dtsched.feed_watch set marked_at = array[now() - interval '10 minutes']")
+    assert (await forget.run_once()).count == 1
+    await link.close()
+    for table in ("keys", "idempotency", "receipts", "feed"):
+        query = sql.SQL("select count(*) from dtsched.{}").format(sql.Identifier(table))
+        assert connection.execute(query).fetchone() == (0,), table
