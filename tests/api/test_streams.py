@@ -10,6 +10,7 @@ import httpx
 import pytest
 from psycopg.types.json import Jsonb
 
+from dtsched.api.feed_streams import MOST_EVENTS
 from tests.api.conftest import Serve
 from tests.api.problems import problem
 from tests.api.processes import ApiProcess
@@ -135,6 +136,17 @@ def test_everything_is_told_of_every_queue_and_gone_on_from_where_it_was(api: Ap
         assert events.of_jobs(1) == [(third, "submitted")]
         fourth = submit(api)
         assert events.of_jobs(1) == [(fourth, "submitted")]
+
+
+def test_who_has_missed_too_much_is_reset(api: ApiProcess, worker: Worker) -> None:
+    with watching(api, "/v1/events") as events:
+        events.next("reset")
+    worker.insert(MOST_EVENTS + 1)
+    with watching(api, "/v1/events", since=events.last_id) as events:
+        assert events.next_but_figures().kind == "reset"
+    worker.insert(MOST_EVENTS)
+    with watching(api, "/v1/events", since=events.last_id) as events:
+        assert events.next_but_figures().kind == "submitted"
 
 
 @pytest.mark.parametrize("since", ["x", "00000000~1:2:", "\xff", "1" * 20_000])

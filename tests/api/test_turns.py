@@ -48,6 +48,18 @@ def test_a_worker_that_has_no_room_by_now_leaves_its_turn_to_another(api: ApiPro
         assert waiting[0].result(timeout=10) == []
 
 
+def test_a_second_claim_of_a_worker_ends_the_first(api: ApiProcess) -> None:
+    worker = api.request("POST", "/v1/workers", {"name": "test", "queues": [str(uuid4())], "slots": 1}).json()["id"]
+    address = f"{api.url}/v1/workers/{worker}/claim"
+    with ThreadPoolExecutor(1) as callers:
+        first = callers.submit(lambda: httpx.post(address, json={"limit": 1, "wait": 20}, timeout=40).json()["jobs"])
+        until(lambda: waits(api) == 1 + 1)
+        time.sleep(0.2)
+        assert httpx.post(address, json={"limit": 1, "wait": 1}, timeout=40).json()["jobs"] == []
+        assert first.done()
+        assert first.result() == []
+
+
 def waits(api: ApiProcess) -> int:
     """The one that asks is counted too."""
     figures = api.request("GET", "/metrics").text
