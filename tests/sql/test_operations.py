@@ -298,7 +298,10 @@ def test_who_is_for_some_queues_meets_jobs_of_no_others(session: Session):
     seen_by = "select count(*) from dtsched.list_operations(p_queues => %s)"
     create(session, "cancel", FAILED)
     assert [session.value(seen_by, queues) for queues in (["mine", "other"], ["theirs"], None)] == [2, 0, 3]
-    assert session.value("select dtsched.cancel_operation(1, '{theirs}')") == "missing"
+    pending = create(session, "cancel", FAILED, queues=["mine"])
+    assert session.value("select dtsched.cancel_operation(%s, '{theirs}')", pending) == "missing"
+    assert seen(session, pending)["state"] == "pending"
+    assert session.value("select dtsched.cancel_operation(%s, '{mine}')", pending) == "cancelled"
 
 
 @pytest.mark.parametrize(
