@@ -11,7 +11,7 @@ help: ## this list
 demo: $(INSTALLED) ## a database, two workers and a real workload, with a verdict at the end
 	$(BIN)/dtsched demo $(ARGS)
 
-JOBS := 3
+JOBS := 5
 
 test: $(INSTALLED) ## the whole test suite, by JOBS processes; make test ARGS='-k claim' JOBS=0
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)

@@ -165,6 +165,8 @@ HANDLERS = [
 ]
 """In the order in which the documentation shows them, within their tags."""
 
+PAGES = Pages(lambda: describe(HANDLERS))
+
 
 class Api(Litestar):
     """Litestar's own middleware does not see requests that no route takes; the front door has to."""
@@ -196,7 +198,6 @@ def create_app(
     watching = Watching(questions)
     traffic = Traffic()
     figures = Figures(questions, ProcessFigures(traffic, questions, watching).samples)
-    pages = Pages(describe(HANDLERS))
     nudge = Nudge()
 
     @asynccontextmanager
@@ -235,7 +236,7 @@ def create_app(
             "polls": Provide(lambda: polls, sync_to_thread=False),
             "lease_seconds": Provide(lambda: settings.lease, sync_to_thread=False),
             "watching": Provide(lambda: watching, sync_to_thread=False),
-            "pages": Provide(lambda: pages, sync_to_thread=False),
+            "pages": Provide(lambda: PAGES, sync_to_thread=False),
             "nudge": Provide(lambda: nudge, sync_to_thread=False),
         },
         before_request=admit,  # not as guards: for each of them the framework makes a copy of the route

@@ -1,5 +1,6 @@
 """What the server shows of itself: the OpenAPI document, and the page made of it."""
 
+from collections.abc import Callable
 from functools import cached_property
 from importlib.resources import files
 from typing import Any
@@ -19,10 +20,14 @@ PAGE_HEADERS = {"content-security-policy": POLICY, "referrer-policy": "no-referr
 
 
 class Pages:
-    """Written when they are first asked for."""
+    """Written when they are first asked for: the document costs as much time as the rest of a server's start."""
 
-    def __init__(self, document: Document) -> None:
-        self._document = document
+    def __init__(self, describe: Callable[[], Document]) -> None:
+        self._describe = describe
+
+    @cached_property
+    def _document(self) -> Document:
+        return self._describe()
 
     @cached_property
     def openapi(self) -> bytes:
