@@ -25,9 +25,9 @@ async def api(database: str) -> AsyncGenerator[Api]:
         yield api
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def empty_api(refusing_database: str) -> AsyncGenerator[Api]:
-    """For tests that write nothing: quicker, as their module shares a database."""
+    """For tests that write nothing: their module shares one."""
     async with api_over(refusing_database) as api:
         yield api
 
