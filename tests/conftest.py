@@ -27,15 +27,47 @@ Connect = Callable[[], psycopg.Connection]
 
 # What asks for none of these is the same on every server.
 SERVERS = {"server", "empty_cluster"}
+# And so is what stands in front of our SQL: for another server it is enough that each of our statements works there.
+# The functions, workers and clients send nearly all of them, whole folders prove it; of the API and the command line it
+# is where each route is asked once, and where a statement of their own is. What they read, refuse and show is left out.
+DEPENDING = (
+    "tests/sql/",
+    "tests/client/",
+    "tests/cron/",
+    "tests/runtime/",
+    "tests/faults/test_database.py",
+    "tests/faults/test_processes.py",
+    "tests/faults/test_steps.py",
+    "tests/api/test_openapi.py",
+    "tests/api/test_http_workers.py",
+    "tests/api/test_operations.py",
+    "tests/api/test_group_commit.py",
+    "tests/api/test_idempotency.py",
+    "tests/api/test_streams.py",
+    "tests/api/test_metrics.py",
+    "tests/api/test_audit.py",
+    "tests/cli/test_remote.py",
+    "tests/cli/test_migrate.py",
+    "tests/cli/test_psql.py",
+    "tests/cli/test_bench.py",
+    "tests/workers/",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--on-servers", action="store_true", help="only tests that ask for a server: run them on another")
+    parser.addoption("--on-servers", action="store_true", help="only tests whose outcome depends on the server, for a run on another: see DEPENDING")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    if not config.getoption("--on-servers") or collection_path.is_dir():
+        return None
+    place = collection_path.relative_to(config.rootpath).as_posix()
+    return None if place.startswith(DEPENDING) else True
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--on-servers"):
-        asks = [bool(SERVERS & set(getattr(item, "fixturenames", ()))) for item in items]
+        asks = [not SERVERS.isdisjoint(getattr(item, "fixturenames", ())) for item in items]
         config.hook.pytest_deselected(items=[item for item, asked in zip(items, asks, strict=True) if not asked])
         items[:] = [item for item, asked in zip(items, asks, strict=True) if asked]
 

@@ -15,6 +15,7 @@ import pytest
 from tests.conftest import Connect
 
 ROOT = Path(__file__).parent.parent
+PLUGINS = ("anyio", "pytest_timeout", "xdist")
 
 
 def run(folder: Path, test: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -24,7 +25,8 @@ def run(folder: Path, test: str, *arguments: str) -> subprocess.CompletedProcess
     environment = {
         name: value for name, value in os.environ.items() if name != "TMPDIR" and not name.startswith("PYTEST_XDIST")
     }
-    options = ["-p", "tests.conftest", "-p", "no:cacheprovider"]
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # those that nothing here needs take most of the time
+    options = [f"-p{name}" for name in (*PLUGINS, "tests.conftest", "no:cacheprovider")]
     command = [sys.executable, "-m", "pytest", *options, str(folder), *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
