@@ -55,7 +55,11 @@ DEPENDING = (
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--on-servers", action="store_true", help="only tests whose outcome depends on the server, for a run on another: see DEPENDING")
+    parser.addoption(
+        "--on-servers",
+        action="store_true",
+        help="only tests whose outcome depends on the server, for a run on another: see DEPENDING",
+    )
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
