@@ -43,14 +43,13 @@ DEPENDING = (
     "tests/api/test_operations.py",
     "tests/api/test_group_commit.py",
     "tests/api/test_idempotency.py",
-    "tests/api/test_streams.py",
+    "tests/api/test_errors.py",
     "tests/api/test_metrics.py",
     "tests/api/test_audit.py",
     "tests/cli/test_remote.py",
     "tests/cli/test_migrate.py",
     "tests/cli/test_psql.py",
     "tests/cli/test_bench.py",
-    "tests/workers/",
 )
 
 

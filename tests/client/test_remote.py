@@ -193,6 +193,8 @@ async def test_what_is_read_is_the_same_over_both(clients: tuple[Client, Client]
     worker.claim(1, queue=queue)
     for name, read in READS.items():
         expected, found = await answer(read(database, job, queue)), await answer(read(rest, job, queue))
+        if found != expected:  # some tell how long a job has run, by the second
+            expected = await answer(read(database, job, queue))
         assert found == expected, name
     assert (await rest.get(job)).args == HARD
 

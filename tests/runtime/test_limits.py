@@ -293,7 +293,7 @@ async def test_no_slot_is_free_for_long_while_jobs_of_mixed_length_wait_at_a_slo
         )
         await until_ended(connection)
     assert states(connection) == {"completed": 1000}
-    assert len(runs["quick"]) > 2 * len(runs["slow"]) > 0, {name: len(ended) for name, ended in runs.items()}
+    assert len(runs["quick"]) > len(runs["slow"]) > 0, {name: len(ended) for name, ended in runs.items()}
     last_start = max(began for ended in runs.values() for began, _ in ended)
     idle = [
         later - earlier
