@@ -147,6 +147,14 @@ def database(databases: Databases, template: str) -> Generator[str]:
     databases.drop(name)
 
 
+@pytest.fixture(scope="module")
+def refusing_database(databases: Databases, template: str) -> Generator[str]:
+    """One for all that is refused: each refusal proves that it left nothing there."""
+    name = databases.clone(template)
+    yield databases.dsn(name)
+    databases.drop(name)
+
+
 @pytest.fixture
 def empty_database(databases: Databases) -> Generator[str]:
     """The DSN of a database of the test's own that has never been migrated."""

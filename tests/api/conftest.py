@@ -13,7 +13,6 @@ from litestar.testing import AsyncTestClient
 from dtsched.api import create_app
 from dtsched.settings import Rate, Settings
 from tests.api.processes import ApiProcess, served
-from tests.support.servers import Databases
 
 Api = AsyncTestClient[Litestar]
 Serve = Callable[[str], ApiProcess]
@@ -37,14 +36,6 @@ def serve_api(tmp_path: Path) -> Generator[Serve]:
     """Starts servers that end with the test."""
     with contextlib.ExitStack() as running:
         yield lambda dsn: running.enter_context(served(dsn, tmp_path / "api.log"))
-
-
-@pytest.fixture(scope="module")
-def refusing_database(databases: Databases, template: str) -> Generator[str]:
-    """One for all that is refused: each refusal proves that it left nothing there."""
-    name = databases.clone(template)
-    yield databases.dsn(name)
-    databases.drop(name)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import time
+from collections.abc import Generator
 from urllib.parse import urlsplit
 
 import psycopg
@@ -13,6 +14,7 @@ from dtsched import migrations
 from dtsched.embedded import Cluster
 from tests.cli.command import COMMAND, Ended, environment, run, start
 from tests.cli.conftest import Cli
+from tests.support.servers import temporary_cluster
 
 NOBODY = "postgresql://somebody:secret-word@127.0.0.1:1/nowhere"
 SERVING = (["worker", "-A", "dtsched.workers.builtin:app"], ["api", "--port", "0"])
@@ -68,11 +70,20 @@ def test_what_would_serve_a_database_that_does_not_answer_is_6(arguments: list[s
     assert_one_line(ended, "DTSCHED_DSN")
 
 
+@pytest.fixture(scope="module")
+def guarded() -> Generator[str]:
+    """The DSN of a server that is known to ask for passwords: a migrated one, by functions of another version."""
+    with temporary_cluster() as cluster:
+        migrations.up(cluster.dsn)
+        with psycopg.connect(cluster.dsn, autocommit=True) as owner:
+            owner.execute("create role bob login password 'secret-word'")
+            owner.execute("update dtsched.installed set functions_digest = 'of another version'")
+        yield cluster.dsn
+
+
 @pytest.mark.parametrize("arguments", [["list"], ["migrate", "up"], *SERVING], ids=" ".join)
-def test_a_wrong_password_is_6(cluster: Cluster, arguments: list[str]) -> None:
-    """On a server of its own, which is known to ask for passwords."""
-    parts = urlsplit(cluster.dsn)
-    wrong = cluster.dsn.replace(f":{parts.password}@", ":secret-word@")
+def test_a_wrong_password_is_6(guarded: str, arguments: list[str]) -> None:
+    wrong = guarded.replace(f":{urlsplit(guarded).password}@", ":secret-word@")
     ended = run(*arguments, env={"DTSCHED_DSN": wrong})
     assert ended.code == 6
     assert_one_line(ended, "password")
@@ -146,26 +157,26 @@ def test_a_schema_that_is_too_new_is_7(cli: Cli, database: str) -> None:
     ],
     ids=" ".join,
 )
-def test_wrong_usage_is_2(cli: Cli, arguments: list[str]) -> None:
-    ended = cli(*arguments)
+def test_wrong_usage_is_2(refusing_cli: Cli, arguments: list[str]) -> None:
+    ended = refusing_cli(*arguments)
     assert ended.code == 2
     assert_one_line(ended)
 
 
 @pytest.mark.parametrize("arguments", OF_A_JOB, ids=" ".join)
 @pytest.mark.parametrize("job_id", ["x", "-5", "0", "1.5"])
-def test_what_is_no_id_is_2(cli: Cli, arguments: list[str], job_id: str) -> None:
+def test_what_is_no_id_is_2(refusing_cli: Cli, arguments: list[str], job_id: str) -> None:
     name, _, *rest = arguments
-    ended = cli(name, job_id, *rest)
+    ended = refusing_cli(name, job_id, *rest)
     assert ended.code == 2
     assert_one_line(ended)
 
 
 @pytest.mark.parametrize("arguments", OF_A_JOB, ids=" ".join)
 @pytest.mark.parametrize("job_id", ["12345", str(2**63 - 1), str(2**63)])
-def test_an_id_that_no_job_has_is_3(cli: Cli, arguments: list[str], job_id: str) -> None:
+def test_an_id_that_no_job_has_is_3(refusing_cli: Cli, arguments: list[str], job_id: str) -> None:
     name, _, *rest = arguments
-    ended = cli(name, job_id, *rest)
+    ended = refusing_cli(name, job_id, *rest)
     assert ended.code == 3
     assert job_id in ended.out + ended.err
     assert "Traceback" not in ended.err
@@ -183,8 +194,8 @@ def test_an_id_that_no_job_has_is_3(cli: Cli, arguments: list[str], job_id: str)
     ],
     ids=" ".join,
 )
-def test_a_worker_that_cannot_be_meant_is_2(cli: Cli, arguments: list[str]) -> None:
-    ended = cli("worker", *arguments)
+def test_a_worker_that_cannot_be_meant_is_2(refusing_cli: Cli, arguments: list[str]) -> None:
+    ended = refusing_cli("worker", *arguments)
     assert ended.code == 2
     assert_one_line(ended)
 
@@ -271,17 +282,13 @@ def wait_for_a_job(dsn: str) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["list"], ["submit", "echo"], ["migrate", "up"]], ids=" ".join)
-def test_a_user_without_rights_is_6_and_told_which(cluster: Cluster, arguments: list[str]) -> None:
-    migrations.up(cluster.dsn)
-    with psycopg.connect(cluster.dsn, autocommit=True) as owner:
-        owner.execute("create role bob login password 'secret-word'")
-        owner.execute("update dtsched.installed set functions_digest = 'of another version'")
-    ended = run(*arguments, env={"DTSCHED_DSN": make_conninfo(cluster.dsn, user="bob", password="secret-word")})
+def test_a_user_without_rights_is_6_and_told_which(guarded: str, arguments: list[str]) -> None:
+    ended = run(*arguments, env={"DTSCHED_DSN": make_conninfo(guarded, user="bob", password="secret-word")})
     assert ended.code == 6
     assert_one_line(ended, "does not let this user", "permission denied")
 
 
-def test_an_id_that_no_job_can_have_is_3(cli: Cli) -> None:
-    ended = cli("show", "99999999999999999999")
+def test_an_id_that_no_job_can_have_is_3(refusing_cli: Cli) -> None:
+    ended = refusing_cli("show", "99999999999999999999")
     assert ended.code == 3
     assert_one_line(ended, "there is no job 99999999999999999999")

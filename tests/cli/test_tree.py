@@ -1,17 +1,19 @@
 """All commands there are: each that prints data prints it as JSON on request, and talks on stderr alone."""
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import click
 import msgspec
+import psycopg
 import pytest
 
-from dtsched.cli import COMMANDS, load
+from dtsched.cli import COMMANDS, load, main
 from tests.cli.conftest import Cli
 from tests.cli.test_queues import register
-from tests.conftest import Connect
+from tests.support.servers import Databases
 
 TESTS = Path(__file__).parent.parent
 
@@ -118,23 +120,37 @@ def takes_json(command: click.Command) -> bool:
     return any("--json" in parameter.opts for parameter in command.params)
 
 
-@pytest.fixture
-def prepared(cli: Cli, connect: Connect) -> Cli:
+@pytest.fixture(scope="module")
+def filled(databases: Databases, template: str) -> Generator[str]:
     """Job 1 is ready, 2 scheduled, 3 cancelled; there is a worker, the workflow 1, the operation 1, and a
     schedule."""
-    connection = connect()
-    register(connection, "a-worker")
-    connection.execute("select dtsched.create_workflow('etl')")
+    name = databases.clone(template)
+    with contextlib.closing(psycopg.connect(databases.dsn(name), autocommit=True)) as connection:
+        register(connection, "a-worker")
+        connection.execute("select dtsched.create_workflow('etl')")
+        for command in (
+            "submit echo --queue mail",
+            "submit echo --in 1h",
+            "submit echo",
+            "cancel 3",
+            "schedule add nightly @daily echo",
+            "limit set tenant-7 2",
+            "key create old --scope read",
+        ):
+            assert main([*command.split(), "--dsn", databases.dsn(name)]) == 0
+        connection.execute("""select dtsched.create_operation('cancel', '{"queue": "none"}')""")
+    databases.seal(name)
+    yield name
+    databases.drop(name)
+
+
+@pytest.fixture
+def prepared(databases: Databases, filled: str, bare_cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Generator[Cli]:
     Path("jobs.ndjson").write_text('{"task": "echo"}\n')
-    cli("submit", "echo", "--queue", "mail")
-    cli("submit", "echo", "--in", "1h")
-    cli("submit", "echo")
-    cli("cancel", "3")
-    cli("schedule", "add", "nightly", "@daily", "echo")
-    cli("limit", "set", "tenant-7", "2")
-    cli("key", "create", "old", "--scope", "read")
-    connection.execute("""select dtsched.create_operation('cancel', '{"queue": "none"}')""")
-    return cli
+    name = databases.clone(filled)
+    monkeypatch.setenv("DTSCHED_DSN", databases.dsn(name))
+    yield bare_cli
+    databases.drop(name)
 
 
 @pytest.mark.parametrize("path", TREE)
