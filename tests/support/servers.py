@@ -9,6 +9,7 @@ import hmac
 import os
 import secrets
 import socket
+import tempfile
 from collections.abc import Generator
 from pathlib import Path
 from typing import LiteralString
@@ -67,6 +68,10 @@ class Databases:
     def __init__(self, server: str) -> None:
         self._server = server
         self._connection = psycopg.connect(server, autocommit=True)
+        self._clone: LiteralString = "create database {} template {}"
+        if _lies_in_memory(self._connection):
+            # Half the work of writing its pages to the log; elsewhere each of some 600 files would wait for the disk.
+            self._clone += " strategy file_copy"
         self._unwanted: list[str] = []
 
     def close(self) -> None:
@@ -90,7 +95,7 @@ class Databases:
     def clone(self, template: str) -> str:
         self._drop_unwanted()
         name = _new_name()
-        self._run("create database {} template {}", name, template)
+        self._run(self._clone, name, template)
         return name
 
     def drop(self, name: str) -> None:
@@ -103,6 +108,11 @@ class Databases:
 
     def _run(self, statement: LiteralString, *names: str) -> None:
         self._connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+def _lies_in_memory(connection: psycopg.Connection) -> bool:
+    row = connection.execute("select current_setting('cluster_name') = 'dtsched'").fetchone()
+    return row == (True,) and tempfile.gettempdir().startswith("/dev/shm/")
 
 
 def _new_name() -> str:
