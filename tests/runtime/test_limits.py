@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 import psycopg
 import pytest
@@ -293,14 +294,15 @@ async def test_no_slot_is_free_for_long_while_jobs_of_mixed_length_wait_at_a_slo
         )
         await until_ended(connection)
     assert states(connection) == {"completed": 1000}
-    assert len(runs["quick"]) > len(runs["slow"]) > 0, {name: len(ended) for name, ended in runs.items()}
     last_start = max(began for ended in runs.values() for began, _ in ended)
-    idle = [
-        later - earlier
-        for ended in runs.values()
-        for (_, earlier), (later, _) in pairwise([*sorted(ended), (last_start, last_start)])
-    ]
-    assert max(idle) < 0.6, "it was free while others kept jobs waiting"
+    idle = {
+        name: [later - earlier for (_, earlier), (later, _) in pairwise([*sorted(ended), (last_start, last_start)])]
+        for name, ended in runs.items()
+    }
+    # Each gets as much as keeps it at work as long as the other one, at whatever pace the machine lets them go.
+    work = {name: sum(end - began for began, end in runs[name]) + len(runs[name]) * median(idle[name]) for name in runs}
+    assert min(work.values()) > 0.6 * max(work.values()), work
+    assert max(map(max, idle.values())) < 0.6, "it was free while others kept jobs waiting"
 
 
 async def test_room_of_a_limited_queue_that_comes_free_is_taken_at_once_by_whoever_sleeps(
