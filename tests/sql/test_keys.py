@@ -244,6 +244,15 @@ def test_under_repeatable_read_a_key_whose_job_has_ended_since_the_snapshot_goes
     assert worker.states() == {"completed": 1, "ready": 2}
 
 
+def test_of_a_free_key_a_held_one_and_one_that_is_no_longer_held_two_are_taken(session: Session):
+    (held,) = submit_keys(session, "held")
+    session.run("insert into dtsched.keys (key, job_id, until) values ('over', 0, dtsched.now() - interval '1 second')")
+    free, of_held, over = submit_keys(session, "free", "held", "over")
+    assert of_held == held
+    assert len({held, free, over}) == 3
+    assert submit_keys(session, "over", "held", "free") == [over, held, free]
+
+
 def test_a_job_cancelled_while_it_is_submitted_leaves_no_key(session: Session, worker: Worker):
     """With constraints immediate, children are linked before new jobs are routed."""
     (parent,) = worker.insert()
