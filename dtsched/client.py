@@ -68,6 +68,8 @@ class Client:
         else:
             self.pool = Pool(dsn, role=role, size=pool_size, wait_seconds=wait_seconds, statement_ms=statement_ms)
             self._waiting = Waiting(dsn, lambda ids: self.ask(lambda store: store.ended(ids)))
+        # thousands may learn at once that their jobs have ended: they ask in turns, and leave connections to the others
+        self._turns = asyncio.Semaphore(max(1, pool_size // 2))
 
     @property
     def connections(self) -> Pool:
@@ -357,15 +359,20 @@ class Client:
     async def wait(self, job_id: int, *, timeout: float | None = None) -> Job:
         """The job once it has ended. TimeoutError after `timeout` seconds, NotFound when there is none. Waiting holds
         no connection of the pool."""
-        job = await self.get(job_id)
+        job = await self._get_in_turn(job_id)
         if job.state in ENDED:
             return job
         try:
             async with asyncio.timeout(timeout):
                 await self.until_ended(job_id)
         except TimeoutError as error:
-            raise TimeoutError(f"job {job_id} is still {(await self.get(job_id)).state} after {timeout:g} s") from error
-        return await self.get(job_id)
+            job = await self._get_in_turn(job_id)
+            raise TimeoutError(f"job {job_id} is still {job.state} after {timeout:g} s") from error
+        return await self._get_in_turn(job_id)
+
+    async def _get_in_turn(self, job_id: int) -> Job:
+        async with self._turns:
+            return await self.get(job_id)
 
     async def until_ended(self, job_id: int) -> None:
         """Returns when the job has ended, or is not there; for as long as whoever calls cares to wait."""

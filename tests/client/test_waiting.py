@@ -149,3 +149,14 @@ async def test_whoever_waits_when_the_database_goes_away_is_told(cluster: Cluste
         await asyncio.to_thread(cluster.start)
         with pytest.raises(TimeoutError):
             await client.wait(job_id, timeout=0.2)
+
+
+async def test_thousands_who_wait_ask_in_turns(database: str, worker: Worker) -> None:
+    """However long that takes: it is the others of them that hold the connections."""
+    async with Client(database, pool_size=2, wait_seconds=0.05) as client:
+        jobs = await submit(client, 300)
+        waiting = [asyncio.create_task(client.wait(job_id)) for job_id in jobs]
+        await asyncio.sleep(0)
+        for _ in range(3):
+            worker.finish(*worker.claim())
+        assert {job.state for job in await asyncio.gather(*waiting)} == {"completed"}

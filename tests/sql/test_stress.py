@@ -79,7 +79,7 @@ def work_until_killed(run: Run, worker: Worker, choose: random.Random) -> None:
             run.killed_claimers += 1
             return
         worker.run("commit")
-        if fate < 0.05:  # killed with its leases in hand
+        if fate < 0.07:  # killed with its leases in hand
             run.abandoned_leases += len(jobs)
             return
         failing = [job for job in jobs if choose.random() < 0.05] if run.producing else []
