@@ -124,7 +124,9 @@ async def test_a_worker_that_waits_with_a_key_that_is_revoked_claims_nothing(
     worker = await api.post("/v1/workers", json={"name": "w", "queues": ["mail"], "slots": 1}, headers=bearer(key))
     claim = f"/v1/workers/{worker.json()['id']}/claim"
     waiting = asyncio.create_task(api.post(claim, json={"limit": 1, "wait": 20}, headers=bearer(key)))
-    await until(connection, "select count(*) > 0 from pg_locks where locktype = 'advisory' and mode = 'ShareLock'")
+    # the gate of the queue: a claim has a lock of its own while it takes, and the first one is admitted already
+    gate = "select count(*) > 0 from pg_locks where locktype = 'advisory' and classid = dtsched.gate()"
+    await until(connection, gate)
     revoke(connection)
     job = one(connection, "select dtsched.submit('echo', queue => 'mail')")
     async with asyncio.timeout(10):
