@@ -17,16 +17,24 @@ class Promote:
         self._chores = chores
         self._poll_seconds = poll_seconds
         self._done_until = 0.0
+        self._hastened = False
         self.poked = asyncio.Event()
 
     def hasten(self) -> None:
         """Something comes due sooner than was known."""
+        self._hastened = True
         self._done_until = 0.0
         self.poked.set()
 
+    def begun_elsewhere(self) -> None:
+        """The claimer promotes with its own poll, as it does while it has nothing else to do."""
+        self._hastened = False
+
     def done_elsewhere(self, next_seconds: float | None, chores: Sequence[str]) -> None:
-        """The claimer has promoted with its own poll, as it does while it has nothing else to do."""
+        """It has. What hastened this meanwhile may have come too late for it to see."""
         self._chores.tell(chores)
+        if self._hastened:
+            return
         pause = 1.25 * self._poll_seconds
         self._done_until = monotonic() + (pause if next_seconds is None else min(pause, next_seconds))
 

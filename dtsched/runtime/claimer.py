@@ -16,6 +16,7 @@ from dtsched.errors import WorkerLost
 from dtsched.listener import Listener
 from dtsched.maintenance.link import Link
 from dtsched.maintenance.loop import Round, wait
+from dtsched.maintenance.promote import Promote
 from dtsched.runtime.attempt import Attempt
 from dtsched.runtime.drain import Drain
 from dtsched.runtime.finisher import HELD_SECONDS, Finisher
@@ -62,7 +63,7 @@ class Claimer:
         membership: Membership,
         confirm: Callable[[], Awaitable[None]],
         join: Callable[[Store], Awaitable[None]],
-        promoted: Callable[[float | None, Sequence[str]], None],
+        promote: Promote,
         taken_away: Callable[[Sequence[int]], None],
         reconcile_seconds: float,
         stirred: asyncio.Event,
@@ -77,7 +78,7 @@ class Claimer:
         self._membership = membership
         self._confirm = confirm
         self._join = join
-        self._promoted = promoted
+        self._promote = promote
         self._taken_away = taken_away
         self._reconcile_seconds = reconcile_seconds
         self._stirred = stirred
@@ -231,8 +232,9 @@ class Claimer:
             hunger.claiming()
         if self._drain is not None:
             self._drain.polling()
+        self._promote.begun_elsewhere()
         next_seconds, chores, claimed = await store.poll(self._membership.worker_id, rooms, self._tasks)
-        self._promoted(next_seconds, chores)
+        self._promote.done_elsewhere(next_seconds, chores)
         for served in self._served:
             queue = served.slots.queue
             await self._took(served, rooms[queue], claimed[queue], settled=False)

@@ -120,7 +120,7 @@ class Worker:
             membership=self._membership,
             confirm=lambda: self._membership.confirm(self._renewer.poke),
             join=self._join,
-            promoted=self._promote.done_elsewhere,
+            promote=self._promote,
             taken_away=self._taken_away,
             reconcile_seconds=settings.lease / 5,
             stirred=self._stirred,

@@ -8,10 +8,12 @@ import pytest
 from psycopg import sql
 
 from dtsched.maintenance import operations
+from dtsched.maintenance.chores import Chores
 from dtsched.maintenance.forget import Forget
 from dtsched.maintenance.link import Link
 from dtsched.maintenance.loop import Round, repeat
 from dtsched.maintenance.operations import Operations
+from dtsched.maintenance.promote import Promote
 from dtsched.store import open_store
 from tests.conftest import Connect
 
@@ -92,3 +94,22 @@ async def test_what_is_of_no_use_any_more_is_forgotten_in_one_step(database: str
     for table in ("keys", "idempotency", "receipts", "feed"):
         query = sql.SQL("select count(*) from dtsched.{}").format(sql.Identifier(table))
         assert connection.execute(query).fetchone() == (0,), table
+
+
+async def test_what_comes_due_while_a_poll_is_under_way_is_not_forgotten_for_its_answer(
+    database: str, connect: Connect
+) -> None:
+    """The poll, which promotes too, may have read before there was anything, and be answered after that was told."""
+    link = Link(lambda: open_store(database, role="maintenance"))
+    promote = Promote(link, Chores(), poll_seconds=3600)
+    promote.begun_elsewhere()
+    promote.done_elsewhere(None, [])
+    assert (await promote.run_once()).pause_seconds > 3600
+    promote.begun_elsewhere()
+    connect().execute("insert into dtsched.jobs (task, run_at) values ('note', now() + interval '20 s')")
+    promote.hasten()
+    promote.done_elsewhere(None, [])
+    try:
+        assert 0 < (await promote.run_once()).pause_seconds < 21
+    finally:
+        await link.close()
