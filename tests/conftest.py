@@ -36,7 +36,6 @@ DEPENDING = (
     "tests/cron/",
     "tests/runtime/",
     "tests/faults/test_database.py",
-    "tests/faults/test_processes.py",
     "tests/faults/test_steps.py",
     "tests/api/test_openapi.py",
     "tests/api/test_http_workers.py",
