@@ -11,7 +11,7 @@ from dtsched.batches import Refusal, check_each
 from dtsched.checks import check_event, check_name
 from dtsched.correlation import correlate, correlate_part
 from dtsched.edits import checked_changes
-from dtsched.errors import JobFailed, NotFound, ResultExpired
+from dtsched.errors import DatabaseUnreachable, JobFailed, NotFound, ResultExpired
 from dtsched.filters import Filter, parse_filter
 from dtsched.jobs import ENDED, Emitted, Job, NewJob, Submitted, check, check_all
 from dtsched.limits import checked_limit, checked_settings
@@ -37,6 +37,9 @@ from dtsched.store import Pruned, Store
 from dtsched.waiting import Waiting
 
 T = TypeVar("T")
+
+TURN_SECONDS = 30.0
+"""So long at most one of thousands waits for its turn to ask: a database that is frozen takes seconds for each."""
 
 _SHORTEST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 1.0
@@ -371,8 +374,16 @@ class Client:
         return await self._get_in_turn(job_id)
 
     async def _get_in_turn(self, job_id: int) -> Job:
-        async with self._turns:
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                await self._turns.acquire()
+        except TimeoutError as error:
+            late = f"did not answer those who asked before within {TURN_SECONDS:g} s"
+            raise DatabaseUnreachable(f"the database {late}", reason=f"it {late}") from error
+        try:
             return await self.get(job_id)
+        finally:
+            self._turns.release()
 
     async def until_ended(self, job_id: int) -> None:
         """Returns when the job has ended, or is not there; for as long as whoever calls cares to wait."""

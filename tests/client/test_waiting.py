@@ -12,7 +12,7 @@ import pytest
 from dtsched.client import Client
 from dtsched.connections import is_outage
 from dtsched.embedded import Cluster
-from dtsched.errors import DtschedError, NotFound
+from dtsched.errors import DatabaseUnreachable, DtschedError, NotFound
 from dtsched.jobs import NewJob
 from tests.conftest import Connect
 from tests.runtime.workers import one, until
@@ -160,3 +160,17 @@ async def test_thousands_who_wait_ask_in_turns(database: str, worker: Worker) ->
         for _ in range(3):
             worker.finish(*worker.claim())
         assert {job.state for job in await asyncio.gather(*waiting)} == {"completed"}
+
+
+async def test_who_waits_for_a_turn_that_does_not_come_is_told(
+    database: str, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each question may take as long as a statement may: one after the other they would take minutes."""
+    monkeypatch.setattr("dtsched.client.TURN_SECONDS", 0.2)
+    async with Client(database, pool_size=2, statement_ms=1000) as client:
+        jobs = await submit(client, 60)
+        with connect() as holder, holder.transaction():
+            holder.execute("lock table dtsched.jobs in access exclusive mode")
+            async with asyncio.timeout(15):
+                told = await asyncio.gather(*(client.wait(job_id) for job_id in jobs), return_exceptions=True)
+    assert sum(isinstance(error, DatabaseUnreachable) for error in told) >= 50, told
