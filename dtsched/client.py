@@ -11,7 +11,7 @@ from dtsched.batches import Refusal, check_each
 from dtsched.checks import check_event, check_name
 from dtsched.correlation import correlate, correlate_part
 from dtsched.edits import checked_changes
-from dtsched.errors import DatabaseUnreachable, JobFailed, NotFound, ResultExpired
+from dtsched.errors import DatabaseUnreachable, JobFailed, NotFound, ResultExpired, closed_while_waiting
 from dtsched.filters import Filter, parse_filter
 from dtsched.jobs import ENDED, Emitted, Job, NewJob, Submitted, check, check_all
 from dtsched.limits import checked_limit, checked_settings
@@ -73,6 +73,7 @@ class Client:
             self._waiting = Waiting(dsn, lambda ids: self.ask(lambda store: store.ended(ids)))
         # thousands may learn at once that their jobs have ended: they ask in turns, and leave connections to the others
         self._turns = asyncio.Semaphore(max(1, pool_size // 2))
+        self._closed = False
 
     @property
     def connections(self) -> Pool:
@@ -90,10 +91,12 @@ class Client:
 
     async def open(self) -> None:
         """Does not wait for the database: the first call does."""
+        self._closed = False
         await self.pool.open()
 
     async def close(self) -> None:
         """Whoever waits for a job meets an outage."""
+        self._closed = True
         await self._waiting.close()
         await self.pool.close()
 
@@ -387,6 +390,8 @@ class Client:
 
     async def until_ended(self, job_id: int) -> None:
         """Returns when the job has ended, or is not there; for as long as whoever calls cares to wait."""
+        if self._closed:  # between two questions of somebody who waits: nobody would end that wait any more
+            raise closed_while_waiting()
         await self._waiting.until_ended(job_id)
 
     async def logs(

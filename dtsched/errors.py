@@ -76,6 +76,11 @@ class DatabaseUnreachable(DtschedError):
         self.reason = reason
 
 
+def closed_while_waiting() -> DatabaseUnreachable:
+    """For whoever waits for the end of a job, and can learn of it no more."""
+    return DatabaseUnreachable("the client was closed while a job was waited for")
+
+
 class NotAllowed(DatabaseUnreachable):
     """Over REST: there is no API key, or it is not for that."""
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from dtsched.errors import DatabaseUnreachable, NotFound
+from dtsched.errors import NotFound, closed_while_waiting
 from dtsched.remote import RestStore
 from dtsched.rest import Call, Rest
 from dtsched.store import LARGEST_ID
@@ -36,7 +36,7 @@ class Polls:
         try:
             await asyncio.wait({task})
             if task.cancelled():
-                raise DatabaseUnreachable("the client was closed while a job was waited for")
+                raise closed_while_waiting()
             task.result()
         finally:
             task.cancel()

@@ -11,7 +11,7 @@ from heapq import heappop, heappush
 from time import monotonic
 from typing import Any
 
-from dtsched.errors import DatabaseUnreachable
+from dtsched.errors import closed_while_waiting
 from dtsched.listener import BUCKETS, Listener
 from dtsched.patience import Patience
 
@@ -99,7 +99,7 @@ class Waiting:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._watched.clear()
-        self._fail(list(self._awaited), DatabaseUnreachable("the client was closed while a job was waited for"))
+        self._fail(list(self._awaited), closed_while_waiting())
 
     def _start(self) -> None:
         if not self._tasks or any(task.done() for task in self._tasks):

@@ -111,15 +111,27 @@ async def test_a_job_that_is_deleted_while_it_is_waited_for_is_not_found(client:
             await waiting
 
 
-async def test_closing_tells_whoever_waits(database: str) -> None:
+@pytest.mark.parametrize("seconds", [0.0, 0.2], ids=["who asks first", "who waits"])
+async def test_closing_tells_whoever_waits(database: str, seconds: float) -> None:
     client = Client(database)
     await client.open()
     (job_id,) = await submit(client)
     waiting = asyncio.create_task(client.wait(job_id))
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(seconds)
     await client.close()
-    with pytest.raises(DtschedError, match="closed"):
-        await waiting
+    async with asyncio.timeout(10):
+        with pytest.raises(DtschedError, match="closed"):
+            await waiting
+
+
+async def test_a_client_that_is_opened_again_waits_again(client: Client, worker: Worker) -> None:
+    await client.close()
+    await client.open()
+    (job_id,) = await submit(client)
+    waiting = asyncio.create_task(client.wait(job_id))
+    worker.claim()
+    worker.finish(job_id)
+    assert (await waiting).state == "completed"
 
 
 async def test_nonsense_that_somebody_sends_is_ignored(client: Client, worker: Worker, connect: Connect) -> None:
