@@ -1,0 +1,1 @@
+"""The catalogue of faults that can be injected, by group."""
