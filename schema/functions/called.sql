@@ -6,7 +6,7 @@ set search_path = pg_catalog, pg_temp
 as $$
     select line.name[1]
     from regexp_matches(p_stack, '^PL/pgSQL function (?:dtsched\.)?([a-z0-9_]+)\(', 'gn') with ordinality as line (name, number)
-    where line.name[1] not in ('record_leases', 'record_workers')
+    where line.name[1] not in ('record_leases', 'record_transitions', 'record_workers')
     order by line.number desc
     limit 1
 $$;

@@ -10,10 +10,11 @@ declare
 begin
     get diagnostics v_stack = pg_context;
     insert into dtsched.lease_events
-        (kind, lease_id, job_id, worker_id, limit_key, queue, cancel_requested, worker_expires_at, worker_lost_at, who)
+        (kind, lease_id, job_id, worker_id, limit_key, queue, deadline, cancel_requested, gave_up_key,
+        worker_expires_at, worker_lost_at, who)
     select case tg_op when 'INSERT' then 'granted' else 'released' end, lease.id, lease.job_id, lease.worker_id,
-        lease.limit_key, lease.queue, lease.cancel_requested_at is not null, worker.expires_at, worker.lost_at,
-        dtsched.called(v_stack)
+        lease.limit_key, lease.queue, lease.deadline, lease.cancel_requested_at is not null, lease.gave_up_key,
+        worker.expires_at, worker.lost_at, dtsched.called(v_stack)
     from moved_leases lease
     left join dtsched.workers worker on worker.id = lease.worker_id
     order by lease.id;
