@@ -1,0 +1,323 @@
+"""A run as the checkers look at it: what was written down, by submission, by job, by lease and by fault."""
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from math import inf
+from pathlib import Path
+from typing import Any, Protocol
+
+from dtsched.torture.clocks import Clock, Pair
+from dtsched.torture.history import Record, read
+from dtsched.torture.plan import Plan
+from dtsched.torture.state import Event, Job, LeaseEvent, State, load
+
+ENDED = frozenset({"completed", "failed", "cancelled"})
+
+BY_ITS_WORKER = frozenset(
+    {"finish", "work", "complete", "finish_lease", "release", "deregister_worker", "deregister_http_worker"}
+)
+"""Functions by which a worker gives up a lease of its own."""
+AT_ITS_END = frozenset({"finish", "work", "complete", "finish_lease"})
+"""Of these, those that come with an outcome."""
+FORGOTTEN = frozenset({"reconcile", "heartbeat"})
+"""Those by which it gives up leases that it does not know of."""
+
+REWINDS = frozenset({"F23", "F25"})
+"""Faults after which the database may have forgotten what it had said yes to: failover without synchronous replication,
+and a backup that is older."""
+
+
+class Told(Protocol):
+    """What behaviour() returns."""
+
+    @property
+    def act(self) -> str: ...
+
+
+Behaviour = Callable[[int, str, int], Told]
+Digest = Callable[[object], str]
+
+
+@dataclass(slots=True)
+class Submission:
+    """All that was tried to submit the job of one key. `note` is what its first record says of it."""
+
+    key: str
+    note: Mapping[str, Any]
+    invoked: list[Record] = field(default_factory=list[Record])
+    answered: list[Record] = field(default_factory=list[Record])
+
+    @property
+    def accepted(self) -> Record | None:
+        return next((record for record in self.answered if record.phase == "ok"), None)
+
+    @property
+    def ambiguous(self) -> bool:
+        """Nobody knows: some try got no answer, also because who made it was killed, and none a yes."""
+        unanswered = len(self.answered) < len(self.invoked)
+        return self.accepted is None and (unanswered or any(record.phase == "info" for record in self.answered))
+
+    @property
+    def job(self) -> int | None:
+        return None if self.accepted is None else self.accepted.job
+
+
+@dataclass(slots=True)
+class Handler:
+    """One that was started. Without an end it was killed, or still runs; one that returned and whose completion then
+    failed has two."""
+
+    start: Record
+    ends: list[Record] = field(default_factory=list[Record])
+
+    @property
+    def end(self) -> Record | None:
+        return self.ends[-1] if self.ends else None
+
+    @property
+    def outcomes(self) -> set[str]:
+        return {str(end.note.get("outcome")) for end in self.ends}
+
+
+@dataclass(slots=True)
+class Tenure:
+    """A lease from its grant to its release, if it had one."""
+
+    granted: LeaseEvent
+    released: LeaseEvent | None = None
+
+    @property
+    def taken(self) -> bool:
+        """By somebody else than its worker."""
+        return self.released is not None and self.released.who not in BY_ITS_WORKER
+
+
+@dataclass(slots=True)
+class Injection:
+    """A fault's window. `healed` is infinite where nobody wrote that it was."""
+
+    fault: str
+    record: Record
+    healed: float = inf
+    outcome: Record | None = None
+    told: list[Record] = field(default_factory=list[Record])
+
+    @property
+    def jobs(self) -> Sequence[int]:
+        return self.record.note.get("jobs") or (self.outcome.note.get("jobs") if self.outcome else None) or ()
+
+    @property
+    def failed(self) -> bool:
+        return self.outcome is not None and self.outcome.phase == "fail"
+
+
+class Run:
+    def __init__(
+        self,
+        plan: Plan,
+        records: Iterable[Record],
+        state: State,
+        *,
+        behaviour: Behaviour | None = None,
+        digest: Digest | None = None,
+    ) -> None:
+        self.plan = plan
+        self.records = list(records)
+        self.state = state
+        self.behaviour = behaviour
+        self.digest = digest
+
+    @staticmethod
+    def load(folder: Path, *, behaviour: Behaviour | None = None, digest: Digest | None = None) -> "Run":
+        """Raises what reading does: FileNotFoundError without a plan."""
+        return Run(Plan.load(folder), read(folder / "history"), load(folder), behaviour=behaviour, digest=digest)
+
+    def of(self, op: str) -> Sequence[Record]:
+        return self._by_op.get(op, ())
+
+    @cached_property
+    def _by_op(self) -> Mapping[str, list[Record]]:
+        by_op: defaultdict[str, list[Record]] = defaultdict(list)
+        for record in self.records:
+            by_op[record.op].append(record)
+        return by_op
+
+    @cached_property
+    def clock(self) -> Clock:
+        """From what was dumped, and from each pulse."""
+        return Clock([*self.state.pairs, *(pair for pulse in self.of("pulse") if (pair := _pair(pulse)) is not None)])
+
+    @cached_property
+    def submissions(self) -> Mapping[str, Submission]:
+        """By key, in the order of their first invocation."""
+        found: dict[str, Submission] = {}
+        for record in self.of("submit"):
+            if record.key is not None:
+                known = found.setdefault(record.key, Submission(record.key, record.note))
+                (known.invoked if record.phase == "invoke" else known.answered).append(record)
+        return found
+
+    @cached_property
+    def jobs(self) -> Mapping[int, Job]:
+        return {job.id: job for job in self.state.jobs}
+
+    @cached_property
+    def named(self) -> Mapping[str, list[Job]]:
+        """The rows that carry a submitter's name."""
+        named: defaultdict[str, list[Job]] = defaultdict(list)
+        for job in self.state.jobs:
+            if job.name is not None:
+                named[job.name].append(job)
+        return named
+
+    @cached_property
+    def events(self) -> Mapping[int, list[Event]]:
+        """By job, in their order."""
+        events: defaultdict[int, list[Event]] = defaultdict(list)
+        for event in self.state.job_events:
+            events[event.job_id].append(event)
+        return events
+
+    @cached_property
+    def tenures(self) -> Mapping[int, list[Tenure]]:
+        """By job, in the order of their grants."""
+        tenures: defaultdict[int, list[Tenure]] = defaultdict(list)
+        for tenure in self.leases.values():
+            tenures[tenure.granted.job_id].append(tenure)
+        return tenures
+
+    @cached_property
+    def leases(self) -> Mapping[int, Tenure]:
+        """By lease, in the order of their grants."""
+        leases: dict[int, Tenure] = {}
+        for event in self.state.lease_events:
+            if event.kind == "granted":
+                leases.setdefault(event.lease_id, Tenure(event))
+            elif event.lease_id in leases:
+                leases[event.lease_id].released = event
+        return leases
+
+    @cached_property
+    def handlers(self) -> Mapping[int, list[Handler]]:
+        """By job, in the order of their starts."""
+        handlers: defaultdict[int, list[Handler]] = defaultdict(list)
+        running: dict[tuple[int | None, str], Handler] = {}
+        for record in self.records:
+            if record.op == "start" and record.job is not None:
+                handler = Handler(record)
+                handlers[record.job].append(handler)
+                running[record.lease, record.process] = handler
+            elif record.op == "end" and (handler := running.get((record.lease, record.process))) is not None:
+                handler.ends.append(record)
+        return handlers
+
+    def tenure_ended_by(self, event: Event) -> Tenure | None:
+        """The lease of its job that the transaction of this event released."""
+        return self._ended_by.get((event.job_id, event.xid))
+
+    @cached_property
+    def _ended_by(self) -> Mapping[tuple[int, int], Tenure]:
+        return {
+            (tenure.released.job_id, tenure.released.xid): tenure
+            for tenure in self.leases.values()
+            if tenure.released is not None
+        }
+
+    @cached_property
+    def by_lease(self) -> Mapping[int, list[Handler]]:
+        by_lease: defaultdict[int, list[Handler]] = defaultdict(list)
+        for handlers in self.handlers.values():
+            for handler in handlers:
+                if handler.start.lease is not None:
+                    by_lease[handler.start.lease].append(handler)
+        return by_lease
+
+    @cached_property
+    def last_words(self) -> Mapping[str, int]:
+        """When each process wrote its last record: it lived until then at least."""
+        return {record.process: record.ns for record in self.records}
+
+    @cached_property
+    def injections(self) -> Sequence[Injection]:
+        """What was injected, in order; windows that could not be are those of `failed`."""
+        injections: list[Injection] = []
+        for record in self.of("fault"):
+            fault = str(record.note.get("fault", "?"))
+            if record.phase == "invoke":
+                injections.append(Injection(fault, record))
+            elif record.phase == "info":  # what a fault has to tell of itself
+                for injection in reversed(injections):
+                    if injection.fault == fault:
+                        injection.told.append(record)
+                        break
+            else:
+                for injection in injections:
+                    if injection.fault == fault and injection.outcome is None:
+                        injection.outcome, injection.healed = record, record.ns
+                        break
+        return injections
+
+    def faults_at(self, since: float, until: float, *, margin_seconds: float = 0.0) -> list[Injection]:
+        """Those whose windows overlap this time (ns)."""
+        margin = margin_seconds * 1e9
+        return [one for one in self.injections if one.record.ns <= until and one.healed + margin >= since]
+
+    def is_rewound(self, ns: int, *, since_seconds: float = 30.0) -> bool:
+        """Whether what was said yes to then may rightly be forgotten. A restored backup says itself how old it was."""
+        for injection in self.injections:
+            if injection.fault in REWINDS:
+                lost = float(injection.record.note.get("lost_seconds", since_seconds))
+                if injection.record.ns - lost * 1e9 <= ns <= injection.healed:
+                    return True
+        return False
+
+    @cached_property
+    def has_rewinds(self) -> bool:
+        return any(injection.fault in REWINDS for injection in self.injections)
+
+    def phase_began(self, name: str) -> int | None:
+        return next((record.ns for record in self.of("phase") if record.note.get("name") == name), None)
+
+    @cached_property
+    def starts(self) -> Sequence[int]:
+        """When handlers started (ns)."""
+        return [record.ns for record in self.of("start")]
+
+    def starts_between(self, since: int, until: int) -> int:
+        return bisect_right(self.starts, until) - bisect_left(self.starts, since)
+
+    @cached_property
+    def reopened(self) -> frozenset[int]:
+        """Jobs that somebody asked to retry by hand."""
+        return frozenset(record.job for record in self.of("retry") if record.job is not None)
+
+    def max_crashes(self, task: str) -> int:
+        return self._max_crashes.get(task) or 3
+
+    @cached_property
+    def _max_crashes(self) -> Mapping[str, int | None]:
+        return {task.name: task.max_crashes for task in self.state.tasks}
+
+    def limit_of(self, limit_key: str, queue: str | None) -> int:
+        """As dtsched.effective_limits() says."""
+        concurrency = self._limits.get(limit_key)
+        return concurrency if concurrency is not None else self._key_limits.get(queue or "") or 1
+
+    @cached_property
+    def _limits(self) -> Mapping[str, int | None]:
+        return {limit.limit_key: limit.concurrency for limit in self.state.limits}
+
+    @cached_property
+    def _key_limits(self) -> Mapping[str, int | None]:
+        return {queue.name: queue.key_limit for queue in self.state.queues}
+
+
+def _pair(pulse: Record) -> Pair | None:
+    clock, ns = pulse.note.get("clock"), pulse.note.get("clock_ns")
+    if isinstance(clock, str) and isinstance(ns, int):
+        return Pair(ns=ns, at=datetime.fromisoformat(clock).timestamp(), error_seconds=0.05)
+    return None
