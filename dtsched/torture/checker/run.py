@@ -62,6 +62,11 @@ class Submission:
         return self.accepted is None and (unanswered or any(record.phase == "info" for record in self.answered))
 
     @property
+    def unique(self) -> Mapping[str, str | None]:
+        """key, key_for and on_conflict, as it was submitted; all None for a job without a key."""
+        return {"key": None, "key_for": None, "on_conflict": None, **(self.note.get("unique") or {})}
+
+    @property
     def job(self) -> int | None:
         return None if self.accepted is None else self.accepted.job
 

@@ -1,12 +1,19 @@
 """Between what was submitted and what is there: nothing is lost, invented or changed."""
 
 import json
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dtsched.torture.checker.findings import Finding, Notebook
 from dtsched.torture.checker.run import Run, Submission
 from dtsched.torture.state import Job
+
+_REFUSED = re.compile(
+    r"(400|403|404|413|415|422) |InvalidInput|DataError|Unicode|CheckViolation|InvalidTextRepresentation|NumericValue"
+    r"|DatetimeFieldOverflow|ProgramLimitExceeded|StatementTooComplex|UntranslatableCharacter|StringDataRight"
+)
+"""How the error of a submission begins that was refused for what it said."""
 
 
 def no_loss(run: Run) -> Finding:
@@ -57,8 +64,7 @@ def _loss(run: Run, submission: Submission, rows: Sequence[Job]) -> str | None:
 
 def _is_contended(submission: Submission) -> bool:
     """Its key is wanted by others too, so that its job may be somebody else's."""
-    unique: dict[str, object] | None = submission.note.get("unique")
-    return unique is not None and unique.get("key") != submission.key
+    return submission.unique["key"] not in (None, submission.key)
 
 
 def _was_deleted(run: Run, job: int) -> bool:
@@ -150,7 +156,9 @@ def allowed(run: Run) -> Finding:
         if must is None or not submission.answered:
             continue
         book.checked += 1
-        refusal = next((record for record in submission.answered if _is_refusal(record.note)), None)
+        refusal = next(
+            (record for record in submission.answered if record.phase == "fail" and _is_refusal(record.note)), None
+        )
         if must == "refuse" and submission.accepted is not None:
             book.violation("it had to be refused", job=submission.job, key=submission.key,
                            shown=[submission.invoked[0], submission.accepted])  # fmt: skip
@@ -165,6 +173,6 @@ def allowed(run: Run) -> Finding:
     return book.finding()
 
 
-def _is_refusal(note: dict[str, object]) -> bool:
-    status = note.get("status")
-    return note.get("refused") is True or (isinstance(status, int) and 400 <= status < 500 and status not in (408, 429))
+def _is_refusal(note: Mapping[str, object]) -> bool:
+    """As bad input: nothing that an outage may bring about."""
+    return _REFUSED.match(str(note.get("error", ""))) is not None

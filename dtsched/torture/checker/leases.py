@@ -1,0 +1,148 @@
+"""Who held what when: leases of one job, and leases of one limit key."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+
+from dtsched.torture.checker.findings import Finding, Notebook
+from dtsched.torture.checker.run import AT_ITS_END, BY_ITS_WORKER, FORGOTTEN, Handler, Run, Tenure
+from dtsched.torture.state import LeaseEvent
+
+TIMEOUT_GRACE_SECONDS = 4.5
+"""expire() takes a lease five seconds after its deadline at the soonest; the clock was read a little earlier."""
+LATE_SECONDS = 2.0
+"""A claim that began while its worker's lease was valid may be as late as that in granting."""
+AFTERMATH_SECONDS = 20.0
+"""A handler that runs on beside another one has a fault that ended at most so long ago to thank for it."""
+
+
+def exclusion(run: Run) -> Finding:
+    """Of one job there is one lease at a time. It is granted to a worker that has not expired, and released by that
+    worker itself; by rescue() when the worker is lost or has no row; by expire() when its deadline has passed by the
+    grace; nobody else takes one. A worker is declared lost when it has expired, and its leases are renewed for no less
+    than they say.
+
+    So a handler may run beside a later one only where its lease was taken away: all of these are listed with the faults
+    of that time, and there is one. A worker that hands a job back when its grace is over may still be about to end."""
+    book = Notebook("S5", "overlap under valid lease")
+    held: dict[int, LeaseEvent] = {}
+    for event in run.state.lease_events:
+        if event.kind == "granted":
+            book.checked += 1
+            if event.job_id in held:
+                book.violation("two leases at a time", job=event.job_id, shown=[held[event.job_id], event])
+            held[event.job_id] = event
+            if event.worker_expires_at is not None and event.worker_expires_at < event.at - LATE_SECONDS:
+                book.violation("granted to a worker that had expired", job=event.job_id, shown=[event])
+        else:
+            if held.get(event.job_id) is not None and held[event.job_id].lease_id == event.lease_id:
+                del held[event.job_id]
+            if (wrong := _wrongly_taken(event)) is not None:
+                book.violation(wrong, job=event.job_id, shown=[event])
+    _expiries(run, book)
+    _handlers(run, book)
+    return book.finding()
+
+
+def _wrongly_taken(event: LeaseEvent) -> str | None:
+    match event.who:
+        case None:
+            return "a plain statement took the lease"
+        case "rescue":
+            lost = event.worker_expires_at is None or event.worker_lost_at is not None
+            return None if lost else "rescued from a worker that was not lost"
+        case "expire":
+            due = event.deadline is not None and event.deadline + TIMEOUT_GRACE_SECONDS <= event.at
+            return None if due else "taken before its deadline"
+        case who if who in BY_ITS_WORKER or who in FORGOTTEN:
+            return None
+        case who:
+            return f"{who}() took the lease"
+
+
+def _expiries(run: Run, book: Notebook) -> None:
+    for event in run.state.worker_events:
+        book.checked += 1
+        if event.kind == "lost" and event.lost_at is not None and event.expires_at > event.lost_at:
+            book.violation("a worker was declared lost before it had expired", shown=[event])
+        elif event.kind in ("registered", "renewed") and event.expires_at < event.at + 0.8 * event.lease:
+            book.violation("a lease was renewed for less than it says", shown=[event])
+
+
+def _handlers(run: Run, book: Notebook) -> None:
+    blamed = Counter[str]()
+    handed_back = unknown = 0
+    for job, handlers in run.handlers.items():
+        for earlier, later in pairwise(handlers):
+            if earlier.start.lease == later.start.lease or not _overlaps(run, earlier, later):
+                continue
+            tenure = run.leases.get(earlier.start.lease or 0)
+            if tenure is None or tenure.released is None:
+                unknown += run.has_rewinds
+                if not run.has_rewinds:
+                    book.violation("two handlers, and the lease of the first was not over", job=job,
+                                   shown=[earlier.start, later.start])  # fmt: skip
+            elif tenure.taken:
+                faults = run.faults_at(earlier.start.ns, later.start.ns, margin_seconds=AFTERMATH_SECONDS)
+                for fault in {one.fault for one in faults}:
+                    blamed[fault] += 1
+                if not faults and tenure.released.who != "expire":
+                    book.violation("two handlers at a time, and no fault that would explain it", job=job,
+                                   shown=[earlier.start, tenure.released, later.start])  # fmt: skip
+            elif tenure.released.who in AT_ITS_END and earlier.end is not None and "return" not in earlier.outcomes:
+                blamed["stubborn"] += 1
+            elif tenure.released.who in AT_ITS_END and earlier.end is not None:
+                book.violation("its lease was finished while its handler still ran", job=job,
+                               shown=[earlier.start, tenure.released, later.start, *earlier.ends])  # fmt: skip
+            else:
+                handed_back += 1
+    if blamed:
+        said = ", ".join(f"{fault} {count}" for fault, count in sorted(blamed.items()))
+        book.note(f"legal zombie overlaps, by the faults of their time: {said}")
+    if handed_back:
+        book.note(f"{handed_back} handlers still ran when their worker had handed their job back")
+    if unknown:
+        book.note(f"{unknown} overlaps of leases that the database has forgotten")
+
+
+def _overlaps(run: Run, earlier: Handler, later: Handler) -> bool:
+    """Who wrote no end is taken to have run for as long as its process wrote anything."""
+    end = run.last_words[earlier.start.process] if earlier.end is None else earlier.end.ns
+    return end > later.start.ns
+
+
+def limits(run: Run) -> Finding:
+    """Of one limit key there are never more leases than its limit, of one queue never more than the queue's."""
+    book = Notebook("S9", "leases over a limit")
+    for what, allowed, events in _limited(run):
+        book.checked += 1
+        held: set[int] = set()
+        most = 0
+        for event in events:
+            (held.add if event.kind == "granted" else held.discard)(event.lease_id)
+            if len(held) > allowed and event.kind == "granted":
+                book.violation(f"{len(held)} leases of {what}, which has {allowed}", job=event.job_id, shown=[event])
+            most = max(most, len(held))
+        if allowed > 1:
+            book.note(f"{what}: at most {most} of {allowed}")
+    return book.finding()
+
+
+def _limited(run: Run) -> Iterator[tuple[str, int, list[LeaseEvent]]]:
+    by_key: defaultdict[str, list[LeaseEvent]] = defaultdict(list)
+    by_queue: defaultdict[str, list[LeaseEvent]] = defaultdict(list)
+    queues: Mapping[str, int] = {queue.name: queue.limit for queue in run.state.queues if queue.limit is not None}
+    for event in run.state.lease_events:
+        if event.limit_key is not None:
+            by_key[event.limit_key].append(event)
+        if event.queue in queues:
+            by_queue[event.queue].append(event)
+    for key, events in by_key.items():
+        yield f"limit key {key}", run.limit_of(key, events[0].queue), events
+    for queue, events in by_queue.items():
+        yield f"queue {queue}", queues[queue], events
+
+
+def rescued(run: Run) -> list[Tenure]:
+    """Leases that were taken from a worker because it was lost."""
+    return [one for one in run.leases.values() if one.released is not None and one.released.who == "rescue"]

@@ -1,0 +1,231 @@
+"""What has to happen in time, once the faults are over; and figures of how long it took while they were not."""
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from dtsched.torture.checker.findings import Finding, Notebook
+from dtsched.torture.checker.order import waits
+from dtsched.torture.checker.run import ENDED, Injection, Run
+from dtsched.torture.checker.sums import in_words, percentile
+from dtsched.torture.history import Record
+
+RESCUE_MARGIN_SECONDS = 3.0
+"""B, in which an orphan runs again, is the lease and this."""
+RATE_SECONDS = 5.0
+"""In which nine tenths of the rate are back after a restart of the database."""
+DEAF_SECONDS = 15.0
+RESTARTS = frozenset({"F19", "F20", "F21", "F22", "F23", "F25", "F26"})
+WITHOUT_NOTIFY = frozenset({"F18", "F27", "F29"})
+NO_DATABASE = 6
+"""The exit code of a program that found no database."""
+_WINDOW_SECONDS = 1.0
+
+
+def drained(run: Run) -> Finding:
+    """When the time to drain is over, no job is left that is due, each has ended as its submitter expected, and
+    dtsched.check() finds nothing wrong."""
+    book = Notebook("L1", "jobs that did not end as expected")
+    end, _ = run.clock.at(run.records[-1].ns) if run.records else (0.0, 0.0)
+    for job in run.state.jobs:
+        book.checked += 1
+        submission = run.submissions.get(job.name or "")
+        expected: Sequence[str] = (submission.note.get("expect") if submission is not None else None) or tuple(ENDED)
+        waiting = job.state == "scheduled" and (job.run_at or 0) > end
+        if job.state not in expected and not waiting:
+            shown = [job, *run.events.get(job.id, [])[-5:]]
+            book.violation(f"{job.state} instead of {' or '.join(expected)}", job=job.id, key=job.name, shown=shown)
+    for problem in run.state.problems:
+        book.violation(f"{problem.invariant}: {problem.detail}", job=problem.job_id, shown=[problem])
+    return book.finding()
+
+
+def restart_rate(run: Run) -> Finding:
+    """Nine tenths of the baseline's rate, or an empty queue, within five seconds of the first answer of a database that
+    was restarted; where no other fault begins before that."""
+    book = Notebook("L2", "slow after a restart of the database")
+    pulses = [pulse for pulse in run.of("pulse") if pulse.phase == "ok"]
+    baseline = _baseline_rate(run, pulses)
+    took: list[float] = []
+    for injection in run.injections:
+        if injection.fault not in RESTARTS or injection.failed:
+            continue
+        back = _first_answer(run, injection)
+        if back is None or baseline is None:
+            continue
+        recovered = _recovered(pulses, back, 0.9 * baseline)
+        until = back + RATE_SECONDS * 1e9 if recovered is None else recovered
+        if any(other is not injection for other in run.faults_at(back, until)):
+            continue
+        book.checked += 1
+        took.append((until - back) / 1e9)
+        if recovered is None or took[-1] > RATE_SECONDS:
+            said = "never again" if recovered is None else f"after {took[-1]:.1f} s"
+            book.violation(f"the rate was back {said}", shown=[injection.record])
+    if took:
+        book.note(f"p50/p99/max {in_words(took)} s")
+    if baseline is not None:
+        book.note(f"baseline {baseline:.0f} jobs/s")
+    return book.finding()
+
+
+def _baseline_rate(run: Run, pulses: Sequence[Record]) -> float | None:
+    """Jobs that ended a second, from a second after the beginning of the baseline to its end."""
+    since, until = run.phase_began("baseline"), run.phase_began("storm")
+    if since is None or until is None:
+        return None
+    inside = [pulse for pulse in pulses if since + 1e9 <= pulse.ns <= until]
+    return _rate(inside[0], inside[-1]) if len(inside) > 1 else None
+
+
+def _rate(first: Record, last: Record) -> float:
+    seconds = (last.ns - first.ns) / 1e9
+    return (_finished(last) - _finished(first)) / seconds if seconds > 0 else 0.0
+
+
+def _finished(pulse: Record) -> int:
+    return int(pulse.note.get("finished", 0))
+
+
+def _first_answer(run: Run, injection: Injection) -> int | None:
+    """When the database first answered again: after the last pulse of its window that failed, else after it healed."""
+    failures = [pulse.ns for pulse in run.of("pulse")
+                if pulse.phase == "fail" and injection.record.ns <= pulse.ns <= injection.healed + 30e9]  # fmt: skip
+    since = max([int(min(injection.healed, 2**62)), *failures[-1:]])
+    return next((pulse.ns for pulse in run.of("pulse") if pulse.phase == "ok" and pulse.ns >= since), None)
+
+
+def _recovered(pulses: Sequence[Record], since: int, wanted: float) -> int | None:
+    """The first pulse after which so many jobs a second have ended for a second, or where nothing is due."""
+    times = [pulse.ns for pulse in pulses]
+    for number in range(bisect_left(times, since), len(pulses)):
+        pulse = pulses[number]
+        before = pulses[max(0, bisect_right(times, pulse.ns - _WINDOW_SECONDS * 1e9) - 1)]
+        if before.ns >= since and _rate(before, pulse) >= wanted:
+            return before.ns
+        if pulse.ns > since and not pulse.note.get("due", 1):
+            return pulse.ns
+    return None
+
+
+def orphans(run: Run) -> Finding:
+    """A job whose worker was killed runs again within B, the lease and three seconds, of the kill; where no other fault
+    is at work from the kill to then. This looks at faults that kill a worker, and at the jobs that they say it had."""
+    book = Notebook("L3", "orphans that waited")
+    bound = run.plan.lease_seconds + RESCUE_MARGIN_SECONDS
+    took: list[float] = []
+    beside = 0
+    for injection in run.injections:
+        if injection.fault not in KILLS or injection.failed:
+            continue
+        for job in injection.jobs:
+            orphaned = orphaned_by(run, injection, job)
+            if orphaned is None:
+                continue
+            start = next((one.start for one in run.handlers.get(job, []) if one.start.ns > injection.record.ns
+                          and one.start.lease != orphaned), None)  # fmt: skip
+            until = start.ns if start is not None else injection.record.ns + bound * 1e9
+            if any(other is not injection for other in run.faults_at(injection.record.ns, until)):
+                beside += 1
+                continue
+            if start is None:
+                row = run.jobs.get(job)
+                if row is not None and row.state in ENDED:
+                    continue  # its crashes, or its attempts, were used up
+            book.checked += 1
+            seconds = (until - injection.record.ns) / 1e9
+            took.append(seconds)
+            if start is None or seconds > bound:
+                shown = [injection.record, *([start] if start else []), *run.events.get(job, [])[-4:]]
+                said = f"after {seconds:.1f} s" if start else "never"
+                book.violation(f"it ran again {said}, the bound is {bound:g} s", job=job, shown=shown)
+    if took:
+        book.note(f"p50/p99/max {in_words(took)} s")
+    if beside:
+        book.note(f"{beside} more beside other faults")
+    return book.finding()
+
+
+KILLS = frozenset({"F01", "F02", "F03", "F08", "F09"})
+
+
+def orphaned_by(run: Run, injection: Injection, job: int) -> int | None:
+    """The lease of this job that was held when the fault struck, and then taken by rescue()."""
+    at, error = run.clock.at(injection.record.ns)
+    for tenure in run.tenures.get(job, []):
+        released = tenure.released
+        if released is None or released.who != "rescue":
+            continue
+        if tenure.granted.at <= at + error and at - error <= released.at:
+            return tenure.granted.lease_id
+    return None
+
+
+def pick_up(run: Run) -> Finding:
+    """How long jobs wait while nobody hears a NOTIFY: a figure, since workers may be busy besides."""
+    book = Notebook("L4", "pick-up without NOTIFY")
+    for fault in sorted(WITHOUT_NOTIFY):
+        found: list[float] = []
+        for injection in run.injections:
+            if injection.fault == fault and injection.healed < float("inf"):
+                found += waits(run, run.clock.at(injection.record.ns)[0], run.clock.at(int(injection.healed))[0])
+        if found:
+            book.checked += len(found)
+            book.note(f"{fault}: p50/p99/max {in_words(found)} s")
+    return book.finding()
+
+
+def ages(run: Run) -> Finding:
+    """How old the oldest ready job of each queue became: a figure."""
+    book = Notebook("L6", "age of the oldest job")
+    ages: defaultdict[str, list[float]] = defaultdict(list)
+    for pulse in run.of("pulse"):
+        lanes: Mapping[str, Mapping[str, float]] = pulse.note.get("queues") or {}
+        for queue, lane in lanes.items():
+            book.checked += 1
+            ages[queue].append(lane["age"])
+    for queue, found in sorted(ages.items()):
+        book.note(f"{queue}: p99 {percentile(found, 0.99):.1f} s, max {max(found):.1f} s")
+    return book.finding()
+
+
+def exits(run: Run) -> Finding:
+    """No process ends that no fault, nor the end of the run, wanted to; but one that found no database when it started.
+    And nobody is deaf for over fifteen seconds: with the database answering, no fault at work and jobs ready all the
+    while, handlers start."""
+    book = Notebook("L8", "unexpected exits, deaf time")
+    for record in run.of("exit"):
+        if record.phase != "ok":
+            continue
+        book.checked += 1
+        homeless = record.note.get("code") == NO_DATABASE and record.note.get("at_work") is False
+        if not record.note.get("expected") and not homeless:
+            book.violation(f"{record.note.get('name')} ended with {record.note.get('code')}", shown=[record])
+    longest = 0.0
+    for since, until in _busy_times(run):
+        book.checked += 1
+        starts = [since, *run.starts[bisect_left(run.starts, since) : bisect_right(run.starts, until)], until]
+        silence = max(after - before for before, after in pairwise(starts)) / 1e9
+        longest = max(longest, silence)
+        if silence > DEAF_SECONDS:
+            book.violation(f"nothing started for {silence:.1f} s")
+    book.note(f"longest time without a start though jobs were ready: {longest:.1f} s")
+    return book.finding()
+
+
+def _busy_times(run: Run) -> list[tuple[int, int]]:
+    """From the first to the last of the pulses in a row that were answered and saw ready jobs, outside of faults."""
+    times: list[tuple[int, int]] = []
+    since: int | None = None
+    last, over = 0, run.phase_began("check") or 2**63
+    for pulse in run.of("pulse"):
+        if pulse.ns > over:
+            break
+        busy = pulse.phase == "ok" and bool(pulse.note.get("queues")) and not run.faults_at(pulse.ns, pulse.ns)
+        if busy:
+            since, last = (pulse.ns if since is None else since), pulse.ns
+        elif since is not None:
+            times.append((since, last))
+            since = None
+    return [*times, (since, last)] if since is not None else times
