@@ -229,3 +229,18 @@ def _busy_times(run: Run) -> list[tuple[int, int]]:
             times.append((since, last))
             since = None
     return [*times, (since, last)] if since is not None else times
+
+
+def idle_load(run: Run) -> Finding:
+    """What processes cost while they could do nothing, as the faults that measured it say: a figure."""
+    book = Notebook("L5", "idle load under faults")
+    shares: defaultdict[str, list[float]] = defaultdict(list)
+    for injection in run.injections:
+        for record in (*injection.told, *([injection.outcome] if injection.outcome is not None else [])):
+            for name in ("cpu_share", "queries_per_second"):
+                if isinstance(value := record.note.get(name), (int, float)):
+                    book.checked += 1
+                    shares[f"{injection.fault} {name}"].append(float(value))
+    for what, found in sorted(shares.items()):
+        book.note(f"{what} at most {max(found):.2f}")
+    return book.finding()

@@ -98,8 +98,9 @@ def stale_outcomes(run: Run) -> int:
 
 def starts(run: Run) -> Finding:
     """Each claim counts an attempt, none goes beyond max_attempts, and one is given back only by a handler that snoozed
-    or never started; so a crash costs one. No lease starts two handlers, no job crashes more workers than its task
-    may."""
+    or never started; so a crash costs one. A handler is told the attempt that its claim counted, and what it was to do
+    in that it does: none returns that was to fail. No lease starts two handlers, no job crashes more workers than its
+    task may."""
     book = Notebook("S6", "attempts not counted")
     for job, events in run.events.items():
         row = run.jobs.get(job)
@@ -116,11 +117,32 @@ def starts(run: Run) -> Finding:
             known = event.attempt
         if row is not None and row.crash_count > run.max_crashes(row.task):
             book.violation(f"it has crashed {row.crash_count} workers", job=job, key=row.name, shown=[row])
+    _as_told(run, book)
     for lease, handlers in run.by_lease.items():
         if len(handlers) > 1 and not run.has_rewinds:
             shown = [handler.start for handler in handlers]
             book.violation(f"lease {lease} has started {len(handlers)} handlers", job=shown[0].job, shown=shown)
     return book.finding()
+
+
+def _as_told(run: Run, book: Notebook) -> None:
+    counted = {
+        (event.job_id, event.xid): event.attempt for event in run.state.job_events if event.to_state == "running"
+    }
+    for lease, handlers in run.by_lease.items():
+        tenure = run.leases.get(lease)
+        for handler in handlers:
+            start = handler.start
+            attempt = None if tenure is None else counted.get((tenure.granted.job_id, tenure.granted.xid))
+            if attempt is not None and start.attempt not in (None, attempt) and not run.has_rewinds:
+                book.violation(f"attempt {attempt} was told that it is {start.attempt}", job=start.job, key=start.key,
+                               shown=[start])  # fmt: skip
+            if run.behaviour is None or start.key is None or start.attempt is None:
+                continue
+            act = run.behaviour(run.plan.seed, start.key, start.attempt).act
+            if act in ("raise", "retry", "fail") and "return" in handler.outcomes:
+                book.violation(f"it was to {act}, and has returned", job=start.job, key=start.key,
+                               shown=[start, *handler.ends])  # fmt: skip
 
 
 def _given_back(run: Run, book: Notebook, event: Event, known: int) -> None:
