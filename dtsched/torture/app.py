@@ -127,10 +127,10 @@ def poison_in_process(context: Context, name: str, payload: Any) -> None:
 
 @app.schedule("* * * * * *", name=SCHEDULE, args={"name": "cron", "payload": None}, catchup="all", catchup_limit=1000)
 @app.task(retry=AGAIN, max_crashes=MOST_CRASHES)
-async def tick(context: Context, name: str, payload: Any) -> None:
+async def tick(context: Context, name: str, payload: Any) -> Args:
     """Which tick it is of, says dtsched.ticks by the job's id."""
     with attempt(context, name, payload) as told:
-        conclude(context, name, payload, told)
+        return conclude(context, name, payload, told)
 
 
 @contextmanager

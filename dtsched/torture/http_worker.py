@@ -69,7 +69,7 @@ class Gone(Exception):
 
 
 @click.command()
-@click.option("--name", default="http", show_default=True)
+@click.option("--name", envvar="DTSCHED_TORTURE_NAME", default="http", show_default=True)
 @click.option("--slots", type=click.IntRange(1, 1000), default=SLOTS, show_default=True)
 def main(name: str, slots: int) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -249,7 +249,7 @@ class HttpWorker:
         until = time.monotonic() + FINISH_SECONDS
         again = False
         while time.monotonic() < until:
-            said = {"outcome": outcome["outcome"], "again": again}
+            said: dict[str, Any] = {"outcome": outcome["outcome"], "again": again}
             self._note("finish", "invoke", key, job, **said)
             try:
                 response = await self._servers.ask("POST", path, {"secret": job.secret, **outcome})

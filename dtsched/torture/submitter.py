@@ -17,13 +17,14 @@ import sys
 import time
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import click
 
 from dtsched.connections import connect
 from dtsched.outage import Outage
 from dtsched.settings import load
+from dtsched.torture.app import app
 from dtsched.torture.doors import Doors
 from dtsched.torture.fates import Fate, NotWritten, Unknown, Written, is_expected
 from dtsched.torture.history import Op, Recorder, recording
@@ -45,13 +46,31 @@ MOST_WAITING = 400
 BEHIND_SECONDS = 0.5
 GRACE_SECONDS = 15.0
 AGAIN_SECONDS = 60.0
+DECLARED_SECONDS = 0.1
+
+_UNDECLARED: LiteralString = """
+    select name from unnest(%s::text[]) name where name not in (select known.name from dtsched.tasks known)
+"""
 
 log = logging.getLogger(__name__)
 
 
 @click.command()
-@click.option("--rate", type=click.FloatRange(0.1, 100_000), default=RATE, show_default=True, help="Jobs a second.")
-@click.option("--name", default="a", show_default=True, help="Of this submitter among several: a letter or two.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0.1, 100_000),
+    envvar="DTSCHED_TORTURE_RATE",
+    default=RATE,
+    show_default=True,
+    help="Jobs a second.",
+)
+@click.option(
+    "--name",
+    envvar="DTSCHED_TORTURE_NAME",
+    default="a",
+    show_default=True,
+    help="Of this submitter among several; the names of its jobs are made of it.",
+)
 @click.option("--kinds", help="Only these, as plain,unique.")
 def main(rate: float, name: str, kinds: str | None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -89,13 +108,19 @@ async def run(submitter: "Submitter", dsn: str, drawn: Iterator[Submission], rat
 
 
 async def prepared(dsn: str, doors: Doors, stopping: asyncio.Event) -> bool:
-    """Lays what the workload needs, as soon as there is a database; False when it is stopped before."""
+    """Lays what the workload needs, as soon as there is a database, and waits for a worker that has declared its tasks;
+    False when it is stopped before."""
     outage = Outage(log, "preparing", longest_seconds=1.0)
     while not stopping.is_set():
         try:
             connection = await connect(dsn, role="torture submitter", timeout_ms=10_000)
             async with connection:
                 await connection.execute(LAY)
+                cursor = await connection.execute(_UNDECLARED, [list(app.registry)])
+                undeclared = await cursor.fetchall()
+            if undeclared:  # it would be told that nobody knows them
+                await asyncio.sleep(DECLARED_SECONDS)
+                continue
             for key in LIMIT_KEYS:
                 await doors.client.set_limit(key, LIMIT)
         except Exception as error:

@@ -45,6 +45,9 @@ FIFO_KEYS = tuple(f"fifo-{number}" for number in range(6))
 UNIQUE_KEYS = 10
 FOREVER = "kept"
 
+_TAKING: Mapping[int, OnConflict] = {0: "supersede", 1: "replace"}
+_POLICIES: Sequence[OnConflict | None] = (None, None, "keep", "reject")
+
 MIX: Mapping[str, float] = {
     "plain": 40,
     "retrying": 8,
@@ -252,14 +255,13 @@ def _overrunning(draft: Draft, kind: str) -> Submission:
 
 
 def _unique(draft: Draft, kind: str) -> Submission:
-    """Of a few keys, which many want at once."""
+    """Of a few keys, which many want at once. Who takes a key from its holder has it cancelled, or replaced."""
     number = draft.dice.randrange(UNIQUE_KEYS)
-    policy: OnConflict | None = "supersede" if number == 0 else draft.dice.choice((None, None, "keep", "reject"))
-    ways: Sequence[Way] = ALONE if policy is None else UNINSERTED
+    policy: OnConflict | None = _TAKING.get(number) or draft.dice.choice(_POLICIES)
     return draft.one(
         kind,
-        ways,
-        *(("completed", "cancelled") if number == 0 else ("completed",)),
+        ALONE if policy is None else UNINSERTED,
+        *(("completed", "cancelled") if number in _TAKING else ("completed",)),
         key=f"unique-{number}",
         on_conflict=policy,
         delay=round(draft.dice.uniform(0.1, 1), 3) if draft.dice.random() < 0.5 else None,
