@@ -65,13 +65,14 @@ class Problem(msgspec.Struct):
 
 
 class Doors:
-    """For one event loop. `urls` may be none: then nothing goes over REST, but by the client of the database."""
+    """For one event loop. `urls` may be none: then nothing goes over REST, but by the client of the database. What is
+    not answered in time is unknown."""
 
-    def __init__(self, dsn: str, urls: Sequence[str]) -> None:
-        self._dsn = dsn
+    def __init__(self, dsn: str, urls: Sequence[str], *, answer_seconds: float = ANSWER_SECONDS) -> None:
         self.client = Client(dsn, role="torture submitter", statement_ms=STATEMENT_MS)
-        self._own = Connections(dsn)
-        self._apis = Apis(urls) if urls else None
+        self._own = Connections(dsn, answer_seconds)
+        self._apis = Apis(urls, answer_seconds) if urls else None
+        self._answer_seconds = answer_seconds
         self._patience = Patience()
         self._ways: Mapping[Way, Callable[[Submission], Coroutine[Any, Any, list[Fate]]]] = {
             "client": self._by_client,
@@ -101,14 +102,14 @@ class Doors:
     async def ask(self, question: Coroutine[Any, Any, Mapping[int, str]]) -> Mapping[int, str] | NotWritten | Unknown:
         """What came of an action on jobs."""
         try:
-            return await self._patience.ask(question, ANSWER_SECONDS)
+            return await self._patience.ask(question, self._answer_seconds)
         except Exception as error:
             return _fate(error)
 
     async def _by_client(self, submission: Submission) -> list[Fate]:
         jobs = [item.job for item in submission.items]
         try:
-            answers = await self._patience.ask(self.client.submit_many(jobs), ANSWER_SECONDS)
+            answers = await self._patience.ask(self.client.submit_many(jobs), self._answer_seconds)
         except Exception as error:
             return [_fate(error)] * len(jobs)
         return [_written(answer) for answer in answers]
@@ -182,8 +183,9 @@ class Doors:
 class Connections:
     """A few of one's own, in autocommit: one that failed is not used again, one that says nothing is shut down."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, answer_seconds: float) -> None:
         self._dsn = dsn
+        self._answer_seconds = answer_seconds
         self._seats = asyncio.Semaphore(CONNECTIONS)
         self._idle: list[Connection] = []
 
@@ -191,7 +193,7 @@ class Connections:
     async def connection(self) -> AsyncGenerator[Connection]:
         async with self._seats:
             connection = self._idle.pop() if self._idle else await self._new()
-            impatience = asyncio.get_running_loop().call_later(ANSWER_SECONDS, shut_down, connection)
+            impatience = asyncio.get_running_loop().call_later(self._answer_seconds, shut_down, connection)
             try:
                 yield connection
             except BaseException:
@@ -213,8 +215,8 @@ class Connections:
 class Apis:
     """The servers of the API, one after the other: after an error the next one is asked."""
 
-    def __init__(self, urls: Sequence[str]) -> None:
-        timeout = httpx.Timeout(ANSWER_SECONDS, connect=5.0)
+    def __init__(self, urls: Sequence[str], answer_seconds: float) -> None:
+        timeout = httpx.Timeout(answer_seconds, connect=5.0)
         self._clients = [httpx.AsyncClient(base_url=url, timeout=timeout, trust_env=False) for url in urls]
         self._turn = 0
 

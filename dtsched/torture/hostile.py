@@ -32,7 +32,7 @@ def cases() -> Sequence[Case]:
 def _legal() -> Sequence[Case]:
     return (
         Case(name="huge", payload=lambda: "x" * (MAX_ARGS_BYTES - _ROOM)),
-        Case(name="deep", payload=lambda: nested(MAX_DEPTH - 1)),
+        Case(name="deep", payload=lambda: nested(MAX_DEPTH - 2)),  # a body of REST has a level of its own around args
         Case(name="unicode", payload=unicode),
         Case(name="numbers", payload=numbers),
         Case(name="members", payload=lambda: {f"{number}": number for number in range(5000)}),
