@@ -1,0 +1,409 @@
+"""The proxy between the processes of a run and their database, in a process of its own:
+
+    python -P -m dtsched.torture.proxy
+
+It listens on a free port of 127.0.0.1 and says which on its standard output. What it is to do it is told on its
+standard input, a JSON document a line; it ends when that is closed. `wire.py` is the other end of this conversation.
+
+    {"port": 40001}
+    > {"id": 1, "do": "to", "host": "127.0.0.1", "port": 5432}
+    < {"id": 1, "answer": null}
+    > {"id": 2, "do": "cut", "role": "claimer"}
+    < {"id": 2, "answer": 3}
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+from typing import Any, Literal, NamedTuple, cast
+
+import psutil
+import uvloop
+
+from dtsched.torture.pgwire import Conversation, Opening, opening
+from dtsched.torture.ways import Pace, Way, reset
+
+Direction = Literal["both", "asked", "answered"]
+"""`asked`: what clients say is lost, `answered`: what they are told."""
+
+
+class Whom(NamedTuple):
+    """A word of the connection's application_name, and the process that has opened it."""
+
+    role: str = ""
+    pid: int | None = None
+
+
+class _Silence(NamedTuple):
+    whom: Whom
+    direction: Direction
+
+
+class _CommitCut(NamedTuple):
+    share: float
+    whom: Whom
+    calls: frozenset[str]
+
+
+class Link:
+    """One client's connection."""
+
+    def __init__(self, port: int) -> None:
+        self.application = ""
+        self.asked, self.answered = Way(), Way()
+        self.talk = Conversation()
+        self._port = port
+        self._pids: dict[int, bool] = {}
+
+    def begin(self, application: str) -> None:
+        self.application = application
+        self._words = frozenset(application.split())
+
+    def concerns(self, whom: Whom) -> bool:
+        return (not whom.role or whom.role in self._words) and (whom.pid is None or self._is_of(whom.pid))
+
+    def _is_of(self, pid: int) -> bool:
+        if pid not in self._pids:
+            self._pids[pid] = self._port in _ports(pid)
+        return self._pids[pid]
+
+    def silence(self, direction: Direction) -> None:
+        for way in self._ways(direction):
+            way.hold("silent")
+
+    def unsilence(self) -> None:
+        for way in self._ways("both"):
+            way.release("silent")
+
+    def reset(self) -> None:
+        for way in self._ways("both"):
+            way.drop()
+            reset(way.source)
+
+    @property
+    def silent(self) -> bool:
+        return self.asked.silent or self.answered.silent
+
+    def set_pace(self, pace: Pace) -> None:
+        for way in self._ways("both"):
+            way.set_pace(pace)
+
+    def _ways(self, direction: Direction) -> list[Way]:
+        return {"both": [self.asked, self.answered], "asked": [self.asked], "answered": [self.answered]}[direction]
+
+
+class Proxy:
+    """Its public methods are what it can be told; they know nothing of how it is told."""
+
+    def __init__(self) -> None:
+        self._links: set[Link] = set()
+        self._server: tuple[str, int] = ("127.0.0.1", 0)
+        self._silences: list[_Silence] = []
+        self._refusing = False
+        self._pace = Pace()
+        self._paced = Whom()
+        self._commit_cut: _CommitCut | None = None
+        self._dice = Random(0)
+        self._flapping: asyncio.Task[None] | None = None
+        self._counts: Counter[str] = Counter()
+        self._totals: Counter[str] = Counter()
+        self._openings: set[asyncio.Task[None]] = set()
+
+    def to(self, host: str, port: int) -> None:
+        """Where new connections lead; what is open stays where it is."""
+        self._server = host, port
+
+    def silence(
+        self, role: str = "", pid: int | None = None, direction: Direction = "both", new_ones_too: bool = False
+    ) -> int:
+        whom = Whom(role, pid)
+        concerned = [link for link in self._links if link.concerns(whom)]
+        for link in concerned:
+            link.silence(direction)
+        if new_ones_too:
+            self._silences.append(_Silence(whom, direction))
+        self._counts["silenced"] += len(concerned)
+        return len(concerned)
+
+    def refuse(self) -> None:
+        self._refusing = True
+
+    def cut(self, role: str = "", pid: int | None = None) -> int:
+        concerned = [link for link in self._links if link.concerns(Whom(role, pid))]
+        for link in concerned:
+            self._cut(link)
+        return len(concerned)
+
+    def slow(
+        self,
+        seconds: float,
+        piece_bytes: int | None = None,
+        bytes_per_second: float | None = None,
+        role: str = "",
+        pid: int | None = None,
+    ) -> None:
+        self._pace, self._paced = Pace(seconds, piece_bytes, bytes_per_second), Whom(role, pid)
+        for link in self._links:
+            if link.concerns(self._paced):
+                link.set_pace(self._pace)
+
+    def cut_on_commit(
+        self, share: float, calls: list[str], role: str = "", pid: int | None = None, seed: int = 0
+    ) -> None:
+        """Of the commits in which one of these was done; see pgwire.py for what a commit is."""
+        self._dice = Random(seed)
+        self._commit_cut = _CommitCut(share, Whom(role, pid), frozenset(calls))
+
+    def flap(self, on: float, off: float, how: Literal["cut", "silence"] = "cut") -> None:
+        """So many seconds everything passes, so many nothing, and so on."""
+        self._stop_flapping()
+        self._flapping = asyncio.create_task(self._flap(on, off, how))
+
+    def heal(self) -> dict[str, int]:
+        self._stop_flapping()
+        self._restore()
+        self._commit_cut = None
+        self._pace, self._paced = Pace(), Whom()
+        for link in self._links:
+            link.set_pace(self._pace)
+        counts, self._counts = dict(+self._counts), Counter()
+        return counts
+
+    def figures(self) -> dict[str, Any]:
+        """Since the beginning; `open` is by application_name."""
+        return {
+            **self._totals,
+            "round_trips": self._totals["round_trips"] + sum(link.talk.round_trips for link in self._links),
+            "cpu_seconds": time.process_time(),
+            "open": dict(Counter(link.application for link in self._links)),
+        }
+
+    async def _flap(self, on: float, off: float, how: Literal["cut", "silence"]) -> None:
+        while True:
+            if how == "cut":
+                self.refuse()
+                self.cut()
+            else:
+                self.silence(new_ones_too=True)
+            self._counts["flaps"] += 1
+            await asyncio.sleep(off)
+            self._restore()
+            await asyncio.sleep(on)
+
+    def _restore(self) -> None:
+        self._silences.clear()
+        self._refusing = False
+        for link in list(self._links):
+            link.unsilence()
+
+    def _stop_flapping(self) -> None:
+        if self._flapping is not None:
+            self._flapping.cancel()
+            self._flapping = None
+
+    def _cut(self, link: Link) -> None:
+        if link in self._links:
+            self._counts["cut"] += 1
+            self.ended(link)
+            link.reset()
+
+    # What its connections tell it.
+
+    def accepts(self) -> bool:
+        self._counts["refused"] += self._refusing
+        return not self._refusing
+
+    def begun(self, link: Link, first: Opening, data: bytes) -> None:
+        """The client has said who it is."""
+        link.begin(first.application)
+        self._links.add(link)
+        self._totals["opened"] += 1
+        for silence in self._silences:
+            if link.concerns(silence.whom):
+                link.silence(silence.direction)
+                self._counts["silenced"] += 1
+        if link.concerns(self._paced):
+            link.set_pace(self._pace)
+        self._dial(link, data)
+
+    def cancels(self, link: Link, data: bytes) -> None:
+        """A connection that only asks for a statement to be cancelled."""
+        link.begin("")
+        self._dial(link, data)
+
+    def _dial(self, link: Link, data: bytes) -> None:
+        link.asked.hold("opening")
+        link.asked.pass_on(data)
+        task = asyncio.create_task(self._open(link))
+        self._openings.add(task)
+        task.add_done_callback(self._openings.discard)
+
+    async def _open(self, link: Link) -> None:
+        host, port = self._server
+        loop = asyncio.get_running_loop()
+        try:
+            if host.startswith("/"):
+                await loop.create_unix_connection(lambda: _Server(self, link), f"{host}/.s.PGSQL.{port}")
+            else:
+                await loop.create_connection(lambda: _Server(self, link), host, port)
+        except OSError:
+            self._counts["unanswered"] += 1
+            self.ended(link)
+            link.reset()
+        else:
+            link.asked.release("opening")
+
+    def asked(self, link: Link, data: bytes) -> None:
+        self._totals["bytes"] += len(data)
+        link.talk.asked(data)
+        link.asked.pass_on(data)
+
+    def answered(self, link: Link, data: bytes) -> None:
+        self._totals["bytes"] += len(data)
+        commits = link.talk.answered(data)
+        if commits and self._commit_cut is not None and self._is_lost(link, commits, self._commit_cut):
+            self._counts["commits_cut"] += 1
+            self._cut(link)
+        else:
+            link.answered.pass_on(data)
+
+    def _is_lost(self, link: Link, commits: list[set[str]], cut: _CommitCut) -> bool:
+        concerned = sum(not cut.calls.isdisjoint(done) for done in commits) if link.concerns(cut.whom) else 0
+        self._counts["commits"] += concerned
+        return any(self._dice.random() < cut.share for _ in range(concerned))
+
+    def ended(self, link: Link) -> None:
+        if link in self._links:
+            self._links.discard(link)
+            self._totals["round_trips"] += link.talk.round_trips
+
+
+class _End(asyncio.Protocol):
+    """What both ends of a link have in common. `_told` is the way that leads here, `_telling` the one from here."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self._proxy = proxy
+        self.link: Link | None = None
+
+    def _joins(self, link: Link, transport: asyncio.Transport, telling: Way, told: Way) -> None:
+        self.link, self._told, self._telling = link, told, telling
+        telling.source = told.target = transport
+
+    def pause_writing(self) -> None:
+        self._told.hold("ahead")
+
+    def resume_writing(self) -> None:
+        self._told.release("ahead")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.link is not None:
+            self._proxy.ended(self.link)
+            self._told.drop()
+            if exc is not None:
+                reset(self._telling.target)
+            elif self._telling.target is not None:
+                self._telling.end()
+            elif self._told.source is not None:
+                self._told.source.close()
+
+
+class _Client(_End):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass
+        if not self._proxy.accepts():
+            reset(transport)
+            return
+        self._opening: bytes | None = b""
+        link = Link(transport.get_extra_info("peername")[1])
+        self._joins(link, transport, link.asked, link.answered)
+
+    def data_received(self, data: bytes) -> None:
+        if self.link is None:
+            return
+        if self._opening is None:
+            self._proxy.asked(self.link, data)
+            return
+        self._opening += data
+        try:
+            self._open(self.link)
+        except ValueError:
+            reset(self._transport)
+
+    def _open(self, link: Link) -> None:
+        assert self._opening is not None
+        while (first := opening(self._opening)) is not None:
+            if first.kind == "encryption":
+                self._opening = self._opening[first.size :]
+                self._transport.write(b"N")
+                continue
+            start, rest = self._opening[: first.size], self._opening[first.size :]
+            self._opening = None
+            if first.kind == "cancel":
+                self._proxy.cancels(link, start)
+            else:
+                self._proxy.begun(link, first, start)
+            if rest:
+                self._proxy.asked(link, rest)
+            return
+
+
+class _Server(_End):
+    def __init__(self, proxy: Proxy, link: Link) -> None:
+        super().__init__(proxy)
+        self._of = link
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._joins(self._of, cast("asyncio.Transport", transport), self._of.answered, self._of.asked)
+        client = self._of.asked.source
+        if client is None or client.is_closing():
+            reset(self._of.answered.source)
+
+    def data_received(self, data: bytes) -> None:
+        self._proxy.answered(self._of, data)
+
+
+def _ports(pid: int) -> set[int]:
+    """Of a process' own TCP connections."""
+    try:
+        return {one.laddr.port for one in psutil.Process(pid).net_connections("tcp") if one.laddr}
+    except psutil.Error:
+        return set()
+
+
+_ACTS = ("to", "silence", "refuse", "cut", "slow", "cut_on_commit", "flap", "heal", "figures")
+
+
+async def serve() -> None:
+    loop = asyncio.get_running_loop()
+    proxy = Proxy()
+    server = await loop.create_server(lambda: _Client(proxy), "127.0.0.1", 0, backlog=1000)
+    _tell({"port": server.sockets[0].getsockname()[1]})
+    orders = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
+    acts: dict[str, Callable[..., object]] = {name: getattr(proxy, name) for name in _ACTS}
+    while line := await orders.readline():
+        order: dict[str, Any] = json.loads(line)
+        number, act = order.pop("id"), order.pop("do")
+        try:
+            _tell({"id": number, "answer": acts[act](**order)})
+        except Exception as error:  # whoever has told us wants to know
+            _tell({"id": number, "error": repr(error)})
+
+
+def _tell(message: dict[str, object]) -> None:
+    os.write(1, json.dumps(message).encode() + b"\n")
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever has started us ends us, by closing our standard input
+    uvloop.run(serve())
+
+
+if __name__ == "__main__":
+    main()
