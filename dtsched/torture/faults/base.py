@@ -1,7 +1,7 @@
 """What a fault is to the runner, and the stage to a fault."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import ClassVar, Literal, Protocol
@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, Protocol
 import psycopg
 
 from dtsched.embedded import Cluster
+from dtsched.torture.history import Recorder
 
 Group = Literal["processes", "postgres", "network", "semantics"]
 MemberRole = Literal["worker", "api", "submitter", "http_worker"]
@@ -63,6 +64,8 @@ class Stage(Protocol):
     wire: Wire
     folder: Path
     lease_seconds: float
+    record: Recorder
+    """The runner's own history: a fault that submits jobs notes them there, as submitters do in theirs."""
 
     def members(self, role: MemberRole | None = None) -> Sequence[Member]:
         """Those that live."""
@@ -70,6 +73,17 @@ class Stage(Protocol):
 
     def expect_exit(self, member: Member) -> None:
         """Its end is the fault's doing."""
+        ...
+
+    async def add(
+        self,
+        role: MemberRole,
+        name: str,
+        *,
+        arguments: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> Member:
+        """One more, whose end nobody minds and nobody makes up for; `arguments` follow those of its role."""
         ...
 
     def connect(self, *, application: str = "torture") -> psycopg.Connection:
