@@ -140,7 +140,8 @@ class LocalStage:
         self.folder = folder
         self.cast = cast
         self.record = record
-        self.wire: MemberWire = wire
+        self.wire: Wire = wire
+        self._way_in = wire
         self.lease_seconds = cast.lease_seconds
         self.run_id = str(uuid4())
         self.api_urls: list[str] = []
@@ -158,10 +159,10 @@ class LocalStage:
     def members(self, role: MemberRole | None = None) -> list[Member]:
         return [*self._children(role)]
 
-    def expect_exit(self, member: Member) -> None:
+    def expect_exit(self, member: Member, *, expected: bool = True) -> None:
         for child in self._children():
             if child.pid == member.pid:
-                child.expected = True
+                child.expected = expected
 
     def connect(self, *, application: str = "torture") -> psycopg.Connection:
         return psycopg.connect(
@@ -362,7 +363,7 @@ class LocalStage:
 
     def _way_to_the_database(self, role: MemberRole) -> dict[str, str]:
         """Asked at each start: it may have changed with a restart of the server."""
-        return {} if role == "http_worker" else {"DTSCHED_DSN": self.wire.dsn}
+        return {} if role == "http_worker" else {"DTSCHED_DSN": self._way_in.dsn}
 
     def _workers_are_at_work(self) -> bool:
         workers = [place.child for place in self._places if place.role == "worker" and place.kept]
@@ -389,7 +390,7 @@ async def open_stage(
 ) -> AsyncGenerator[LocalStage]:
     """A server of the programs in `bin_dir` under `base`, migrated and traced, with the cast at work on it. `open_wire`
     is given the DSN of the server; `prepare` lays what else is to be there before the first member starts."""
-    for name in ("history", "logs", "state"):
+    for name in ("history", "logs", "state", "sabotage"):
         (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         cluster = stack.enter_context(temporary(settings=settings, bin_dir=bin_dir, base=base))

@@ -71,8 +71,8 @@ class Stage(Protocol):
         """Those that live."""
         ...
 
-    def expect_exit(self, member: Member) -> None:
-        """Its end is the fault's doing."""
+    def expect_exit(self, member: Member, *, expected: bool = True) -> None:
+        """Its end is the fault's doing; or, of one that has got over it, no longer."""
         ...
 
     async def add(

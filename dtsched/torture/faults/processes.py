@@ -1,0 +1,364 @@
+"""Group A, from outside: worker processes are killed, frozen, starved and told to end, whatever they are at."""
+
+import asyncio
+import os
+import re
+import resource
+import signal
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from random import Random
+from time import monotonic
+from typing import ClassVar, LiteralString
+from uuid import UUID
+
+import psutil
+import psycopg
+
+from dtsched.torture.faults.base import Fault, Group, Member, Stage
+from dtsched.torture.faults.handlers import (
+    BlockedLoop,
+    DeafHandlers,
+    ForkedHandlers,
+    HeldInterpreter,
+    KilledAtTheEnd,
+    OutlivingChildren,
+    PoisonPills,
+    UnknownTasks,
+)
+from dtsched.torture.faults.striking import busy_workers, freeze, kill, send, some, thaw, until_gone
+
+_STARTED = re.compile(rb'"op":"start","phase":"ok"[^\n]*?"lease":([0-9]+)')
+_LEASES: LiteralString = """
+    select lease.id, lease.job_id
+    from dtsched.leases lease
+    join dtsched.workers worker on worker.id = lease.worker_id
+    where worker.name = %s and (worker.info ->> 'pid')::int = %s"""
+_IDENTITIES: LiteralString = "select id from dtsched.workers where name = %s and (info ->> 'pid')::int = %s"
+_TERMINATE: LiteralString = """
+    select count(pg_terminate_backend(pid)) from pg_stat_activity
+    where datname = current_database() and application_name like %s"""
+
+
+class KilledWorkers(Fault):
+    """F01. Their jobs run again elsewhere, once their leases have run out."""
+
+    number = "F01"
+    title = "workers killed with jobs in flight"
+    group: ClassVar[Group] = "processes"
+
+    async def inject(self, stage: Stage) -> Sequence[int]:
+        return kill(stage, await busy_workers(stage, self.random, most=some(stage, self.random)))
+
+
+class KilledBetweenClaimAndStart(Fault):
+    """F03. Exposed are leases that were committed, and whose handlers have written nothing."""
+
+    number = "F03"
+    title = "worker killed between the commit of its claim and the start of the handlers"
+    group: ClassVar[Group] = "processes"
+
+    seconds: ClassVar[float] = 10.0
+
+    async def inject(self, stage: Stage) -> Sequence[int]:
+        deadline = monotonic() + self.seconds
+        while monotonic() < deadline:
+            for worker in await busy_workers(stage, self.random):
+                freeze(stage, [worker])
+                unstarted = _unstarted(stage, worker)
+                if unstarted:
+                    stage.expect_exit(worker)
+                    send(worker, signal.SIGKILL)
+                    return unstarted
+                thaw([worker])
+            await asyncio.sleep(self.random.uniform(0.005, 0.05))
+        return []
+
+    async def heal(self, stage: Stage) -> None:
+        thaw(stage.members("worker"))
+
+
+def _unstarted(stage: Stage, worker: Member) -> list[int]:
+    """Of a frozen worker. Whoever starts writes that down before anything else."""
+    started: set[int] = set()
+    for file in (stage.folder / "history").glob("worker-*.ndjson"):
+        started.update(map(int, _STARTED.findall(file.read_bytes())))
+    with suppress(psycopg.Error), stage.connect(application="torture look") as connection:
+        leases = connection.execute(_LEASES, (worker.name, worker.pid)).fetchall()
+        return [job for lease, job in leases if lease not in started]
+    return []
+
+
+class AllWorkersKilled(Fault):
+    """F04. Three times, and more often than leases run out: nobody is left to take anything back meanwhile."""
+
+    number = "F04"
+    title = "all workers killed at once, again and again"
+    group: ClassVar[Group] = "processes"
+    heavy = True
+
+    times: ClassVar[int] = 3
+
+    async def inject(self, stage: Stage) -> Sequence[int]:
+        held: set[int] = set()
+        for _ in range(self.times):
+            await busy_workers(stage, self.random, seconds=stage.lease_seconds)
+            held.update(kill(stage, stage.members("worker")))
+            await asyncio.sleep(0.6 * stage.lease_seconds)
+        return sorted(held)
+
+
+class FrozenWorkers(Fault):
+    """F05. They come back as zombies: what they finish then is refused."""
+
+    number = "F05"
+    title = "workers stopped for three leases, then resumed"
+    group: ClassVar[Group] = "processes"
+    lasts: ClassVar[tuple[float, float]] = (15.0, 18.0)
+    overlaps = True
+
+    def __init__(self, random: Random) -> None:
+        super().__init__(random)
+        self._frozen: list[Member] = []
+        self._since = monotonic()
+
+    async def inject(self, stage: Stage) -> Sequence[int]:
+        self._frozen = await busy_workers(stage, self.random, most=some(stage, self.random))
+        self._since = monotonic()
+        return freeze(stage, self._frozen)
+
+    async def heal(self, stage: Stage) -> None:
+        if self._frozen:
+            await asyncio.sleep(max(0.0, self._since + 3 * stage.lease_seconds - monotonic()))
+        thaw(self._frozen)
+
+
+class BrieflyFrozenWorkers(Fault):
+    """F06. A thread of our own wakes them: our event loop may be late."""
+
+    number = "F06"
+    title = "workers stopped for 0.6 of a lease"
+    group: ClassVar[Group] = "processes"
+
+    async def inject(self, stage: Stage) -> Sequence[int]:
+        workers = await busy_workers(stage, self.random, most=some(stage, self.random))
+        since = monotonic()
+        alarm = threading.Timer(0.6 * stage.lease_seconds, thaw, [workers])
+        alarm.daemon = True
+        alarm.start()
+        held = freeze(stage, workers)
+        await asyncio.to_thread(alarm.join)
+        return held if monotonic() - since < 0.9 * stage.lease_seconds else []
+
+    async def heal(self, stage: Stage) -> None:
+        thaw(stage.members("worker"))
+
+
+class StarvedWorker(Fault):
+    """F09. Of file descriptors, of memory or of threads; its connections end, so that it needs new ones. It may end."""
+
+    number = "F09"
+    title = "worker out of file descriptors, of memory or of threads"
+    group: ClassVar[Group] = "processes"
+    lasts: ClassVar[tuple[float, float]] = (3.0, 6.0)
+
+    headroom_bytes: ClassVar[int] = 4 << 20
+    limits: ClassVar[Sequence[int]] = ()
+    """Of the resource module; none: any."""
+
+    def __init__(self, random: Random) -> None:
+        super().__init__(random)
+        self._worker: Member | None = None
+        self._before: tuple[int, tuple[int, int]] | None = None
+        self._spent_seconds, self._since = 0.0, 0.0
+
+    async def inject(self, stage: Stage) -> Sequence[int]:
+        for worker in await busy_workers(stage, self.random):
+            self._worker = worker
+            stage.expect_exit(worker)
+            self._starve(psutil.Process(worker.pid))
+            held = stage.in_flight(worker)
+            with stage.connect() as connection:
+                connection.execute(_TERMINATE, ("dtsched %",))
+            return held
+        return []
+
+    def _starve(self, process: psutil.Process) -> None:
+        """Root may have as many threads as it likes."""
+        most = {
+            resource.RLIMIT_NOFILE: 3,
+            resource.RLIMIT_AS: process.memory_info().vms + self.headroom_bytes,
+            **({} if os.geteuid() == 0 else {resource.RLIMIT_NPROC: 1}),
+        }
+        limit = self.random.choice(self.limits or sorted(most))
+        self._before = limit, process.rlimit(limit)
+        self._spent_seconds, self._since = _spent(process), monotonic()
+        process.rlimit(limit, (most[limit], self._before[1][1]))
+
+    async def heal(self, stage: Stage) -> None:
+        """Notes how much of a core it has used meanwhile: who cannot do anything is not to be busy with that."""
+        if self._worker is None or self._before is None:
+            return
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(self._worker.pid)
+            process.rlimit(*self._before)
+            spent = _spent(process) - self._spent_seconds
+            share = round(spent / max(monotonic() - self._since, 0.001), 3)
+            stage.record("fault", "info", fault=self.number, cpu_share=share)
+            stage.expect_exit(self._worker, expected=not self._worker.alive)
+        self._worker = None
+
+
+def _spent(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
+
+
+class ToldToEnd(Fault):
+    """F10. Once, twice, or while the worker has lost its listener. What does not end in its grace is handed back."""
+
+    number = "F10"
+    title = "SIGTERM with jobs in flight, and a second one"
+    group: ClassVar[Group] = "processes"
+
+    async def inject(self, stage: Stage) -> Sequence[int]:
+        for worker in await busy_workers(stage, self.random):
+            stage.expect_exit(worker)
+            if self.random.random() < 0.3:
+                with stage.connect() as connection:
+                    connection.execute(_TERMINATE, ("dtsched listener",))
+            held = stage.in_flight(worker)
+            identities = _identities(stage, worker)
+            began = monotonic()
+            send(worker, signal.SIGTERM)
+            if self.random.random() < 0.5:
+                await asyncio.sleep(self.random.uniform(0, 1))
+                send(worker, signal.SIGTERM)
+            ended = await until_gone(worker, 60)
+            took = round(monotonic() - began, 3)
+            left = _held_by(stage, identities)
+            stage.record("fault", "info", fault=self.number, ended=ended, exit_seconds=took, left_leased=left)
+            return held
+        return []
+
+
+def _identities(stage: Stage, worker: Member) -> list[UUID]:
+    """Those of a process: one that was declared lost has registered anew."""
+    with stage.connect(application="torture look") as connection:
+        return [identity for (identity,) in connection.execute(_IDENTITIES, (worker.name, worker.pid)).fetchall()]
+
+
+def _held_by(stage: Stage, identities: Sequence[UUID]) -> list[int]:
+    """Also when their workers have taken their leave."""
+    with stage.connect(application="torture look") as connection:
+        rows = connection.execute(
+            "select job_id from dtsched.leases where worker_id = any (%s) order by job_id", (list(identities),)
+        )
+        return [job for (job,) in rows.fetchall()]
+
+
+class Namesakes(Fault):
+    """F14. Another worker of the same name comes and goes, twice: once by itself, once killed. A number of a process
+    that is given out again cannot be forced."""
+
+    number = "F14"
+    title = "two workers of the same name on the same host"
+    group: ClassVar[Group] = "processes"
+
+    seconds: ClassVar[float] = 30.0
+
+    async def inject(self, stage: Stage) -> Sequence[int]:
+        for worker in await busy_workers(stage, self.random):
+            held = set(stage.in_flight(worker))
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                namesake = await stage.add("worker", worker.name)
+                try:
+                    await self._at_work(stage, namesake)
+                    held.update(stage.in_flight(worker))
+                finally:
+                    send(namesake, number)
+                    if not await until_gone(namesake, 60):
+                        send(namesake, signal.SIGKILL)
+            return sorted(held)
+        return []
+
+    async def _at_work(self, stage: Stage, namesake: Member) -> None:
+        deadline = monotonic() + self.seconds
+        while not _identities(stage, namesake) and namesake.alive and monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+class KilledRescue(Fault):
+    """F15. A worker is killed, and then the rescue of what it held, in the midst of it: what rescue writes to the trace
+    is held up, its backend is seen to wait there, and terminated."""
+
+    number = "F15"
+    title = "rescue killed in the midst of a batch"
+    group: ClassVar[Group] = "processes"
+
+    hold_seconds: ClassVar[float] = 0.45
+
+    async def inject(self, stage: Stage) -> Sequence[int]:
+        for worker in await busy_workers(stage, self.random):
+            orphans = kill(stage, [worker])
+            with stage.connect() as looking, stage.connect() as holding:
+                left = _seconds_left(looking, worker)
+                await asyncio.sleep(max(0.0, left - 0.02))
+                deadline = monotonic() + 2 * stage.lease_seconds
+                while orphans and monotonic() < deadline and _leased(looking, orphans):
+                    with suppress(psycopg.errors.LockNotAvailable), holding.transaction():
+                        holding.execute("set local lock_timeout = '1s'")
+                        holding.execute("lock table dtsched.job_events in share mode")
+                        if await self._strike(looking):
+                            return orphans
+                    await asyncio.sleep(0.05)
+        return []
+
+    async def _strike(self, looking: psycopg.Connection) -> bool:
+        deadline = monotonic() + self.hold_seconds  # less than the lock_timeout of who waits
+        while monotonic() < deadline:
+            row = looking.execute(
+                """select count(pg_terminate_backend(pid)) from pg_stat_activity
+                where wait_event_type = 'Lock' and query like '%%dtsched.rescue(%%' and pid <> pg_backend_pid()"""
+            ).fetchone()
+            if row is not None and row[0]:
+                return True
+            await asyncio.sleep(0.005)
+        return False
+
+
+def _seconds_left(connection: psycopg.Connection, worker: Member) -> float:
+    row = connection.execute(
+        """select max(extract(epoch from expires_at - dtsched.now()))::double precision from dtsched.workers
+        where name = %s and (info ->> 'pid')::int = %s""",
+        (worker.name, worker.pid),
+    ).fetchone()
+    return row[0] if row is not None and row[0] is not None else 0.0
+
+
+def _leased(connection: psycopg.Connection, jobs: Sequence[int]) -> bool:
+    row = connection.execute("select exists (select from dtsched.leases where job_id = any (%s))", (list(jobs),))
+    return bool((row.fetchone() or (False,))[0])
+
+
+FAULTS: Sequence[type[Fault]] = (
+    KilledWorkers,
+    KilledAtTheEnd,
+    KilledBetweenClaimAndStart,
+    AllWorkersKilled,
+    FrozenWorkers,
+    BrieflyFrozenWorkers,
+    BlockedLoop,
+    HeldInterpreter,
+    PoisonPills,
+    StarvedWorker,
+    ToldToEnd,
+    DeafHandlers,
+    OutlivingChildren,
+    ForkedHandlers,
+    Namesakes,
+    KilledRescue,
+    UnknownTasks,
+)
+"""Group A. Left out is the mixed versions of F16: there is no released version that is older."""

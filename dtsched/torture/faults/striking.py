@@ -1,0 +1,67 @@
+"""How a fault hits a worker: it is frozen first, so that what it holds can be read while it cannot change."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from random import Random
+from time import monotonic
+
+from dtsched.torture.faults.base import Member, Stage
+
+_LOOK_SECONDS = 0.02
+
+
+def send(member: Member, number: signal.Signals) -> None:
+    if member.alive:  # not reaped: the number is still its own
+        with suppress(ProcessLookupError):
+            os.kill(member.pid, number)
+
+
+def freeze(stage: Stage, members: Sequence[Member]) -> list[int]:
+    """Returns what they hold."""
+    for member in members:
+        send(member, signal.SIGSTOP)
+    return sorted({job for member in members for job in stage.in_flight(member)})
+
+
+def thaw(members: Sequence[Member]) -> None:
+    for member in members:
+        send(member, signal.SIGCONT)
+
+
+def kill(stage: Stage, members: Sequence[Member]) -> list[int]:
+    """Returns what they held."""
+    held = freeze(stage, members)
+    for member in members:
+        stage.expect_exit(member)
+        send(member, signal.SIGKILL)
+    return held
+
+
+async def busy_workers(stage: Stage, random: Random, *, most: int = 1, seconds: float = 3.0) -> list[Member]:
+    """At most so many of those that hold jobs; fewer, even none, when the time is over."""
+    deadline = monotonic() + seconds
+    while True:
+        workers = list(stage.members("worker"))
+        random.shuffle(workers)
+        busy = [worker for worker in workers if stage.in_flight(worker)]
+        if len(busy) >= most or monotonic() > deadline:
+            return busy[:most]
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+def some(stage: Stage, random: Random) -> int:
+    """How many workers to hit: one or more, and never all where there are several."""
+    return random.randint(1, max(1, len(stage.members("worker")) // 2))
+
+
+async def until_gone(member: Member, seconds: float) -> bool:
+    """Whether it ended in that time."""
+    deadline = monotonic() + seconds
+    while member.alive:
+        if monotonic() > deadline:
+            return False
+        await asyncio.sleep(_LOOK_SECONDS)
+    return True

@@ -1,0 +1,243 @@
+"""Each fault of group A once, on a stage of two workers: it strikes, and the jobs come right afterwards. Numbers are
+those of the catalogue."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from dtsched.torture.faults.base import Fault, Stage
+from dtsched.torture.faults.handlers import (
+    BlockedLoop,
+    DeafHandlers,
+    ForkedHandlers,
+    HeldInterpreter,
+    KilledAtTheEnd,
+    OutlivingChildren,
+    PoisonPills,
+    UnknownTasks,
+)
+from dtsched.torture.faults.jobs import orders, submit, until_ended
+from dtsched.torture.faults.processes import (
+    FAULTS,
+    AllWorkersKilled,
+    BrieflyFrozenWorkers,
+    FrozenWorkers,
+    KilledBetweenClaimAndStart,
+    KilledRescue,
+    KilledWorkers,
+    Namesakes,
+    StarvedWorker,
+    ToldToEnd,
+)
+from dtsched.torture.history import Record, read
+from dtsched.torture.sabotage import Poison
+from dtsched.torture.stage import Cast, LocalStage, open_stage
+
+CAST = Cast(
+    workers=2,
+    app="dtsched.torture.sabotage:app",
+    queues=["default:4"],
+    lease_seconds=1.0,
+    poll_seconds=0.2,
+    grace_seconds=0.5,
+)
+
+
+@pytest.fixture(scope="module")
+async def everything(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[LocalStage]:
+    async with open_stage(tmp_path_factory.mktemp("stage"), CAST) as stage:
+        yield stage
+    assert stage.left_behind() == []
+    unexpected = [end for end in records(stage.folder, "exit") if not end.note["expected"]]
+    assert unexpected == []
+
+
+@pytest.fixture
+async def stage(everything: LocalStage) -> LocalStage:
+    """With all its workers at work and nothing to do."""
+    await everything.workers_at_work()
+    return everything
+
+
+def records(folder: Path, op: str) -> list[Record]:
+    return [record for record in read(folder / "history") if record.op == op]
+
+
+def noted(stage: LocalStage, number: str) -> Record:
+    """What the fault has written down last."""
+    return [one for one in records(stage.folder, "fault") if one.note["fault"] == number][-1]
+
+
+def busy(stage: LocalStage, *, jobs: int = 12, seconds: float = 0.4) -> list[int]:
+    return submit(stage, orders(Random(), jobs, "take_time", {"seconds": seconds}))
+
+
+async def struck(stage: LocalStage, fault: Fault, *, seconds: float = 40.0) -> list[int]:
+    """Once: its exposures, when it is healed and all that was submitted has come right."""
+    assert fault.missing(stage) is None
+    exposed = await fault.inject(stage)
+    try:
+        assert len(exposed) == len(set(exposed)) >= 1
+    finally:
+        await fault.heal(stage)
+        await fault.heal(stage)  # healed already
+    await all_come_right(stage, seconds=seconds)
+    return [*exposed]
+
+
+async def all_come_right(stage: LocalStage, *, seconds: float) -> None:
+    submissions = [one for one in records(stage.folder, "submit") if one.phase == "ok"]
+    jobs = {one.job: one.note["expect"] for one in submissions if one.job is not None}
+    assert await until_ended(stage, [*jobs], seconds=seconds)
+    with stage.connect() as connection:
+        states = dict(
+            connection.execute("select id, state from dtsched.jobs where id = any (%s)", ([*jobs],)).fetchall()
+        )
+        assert {job: state for job, state in states.items() if state not in jobs[job]} == {}
+        assert states.keys() == jobs.keys()
+        assert connection.execute("select * from dtsched.check()").fetchall() == []
+
+
+def attempts_of(stage: LocalStage, jobs: Sequence[int], outcome: str) -> list[int]:
+    with stage.connect() as connection:
+        rows = connection.execute(
+            "select job_id from dtsched.attempts where job_id = any (%s) and outcome = %s", ([*jobs], outcome)
+        )
+        return [job for (job,) in rows.fetchall()]
+
+
+async def test_f01_killed_workers(stage: LocalStage) -> None:
+    busy(stage)
+    exposed = await struck(stage, KilledWorkers(Random(1)))
+    assert set(attempts_of(stage, exposed, "crash")) == set(exposed)
+
+
+async def test_f02_killed_between_a_handlers_end_and_its_completion(stage: LocalStage) -> None:
+    exposed = await struck(stage, KilledAtTheEnd(Random(1)))
+    assert set(attempts_of(stage, exposed, "crash")) == set(exposed)
+    ends = [end.job for end in records(stage.folder, "end") if end.note["outcome"] == "return"]
+    assert all(ends.count(job) == 2 for job in exposed)
+
+
+async def test_f03_killed_between_claim_and_start(stage: LocalStage) -> None:
+    submit(stage, orders(Random(), 3000, "do_nothing"))
+    exposed = await struck(stage, KilledBetweenClaimAndStart(Random(1)))
+    starts = [start.job for start in records(stage.folder, "start")]
+    assert all(starts.count(job) == 1 for job in exposed)
+
+
+async def test_f04_all_killed_again_and_again(stage: LocalStage) -> None:
+    busy(stage, jobs=30)
+
+    class Twice(AllWorkersKilled):
+        times = 2
+
+    exposed = await struck(stage, Twice(Random(1)))
+    assert len(attempts_of(stage, exposed, "crash")) >= len(exposed)
+
+
+async def test_f05_frozen_for_three_leases(stage: LocalStage) -> None:
+    busy(stage)
+    exposed = await struck(stage, FrozenWorkers(Random(1)))
+    assert set(attempts_of(stage, exposed, "crash")) == set(exposed)
+
+
+async def test_f06_frozen_for_less_than_a_lease(stage: LocalStage) -> None:
+    busy(stage)
+    exposed = await struck(stage, BrieflyFrozenWorkers(Random(1)))
+    assert attempts_of(stage, exposed, "crash") == []
+
+
+async def test_f07_a_blocked_loop(stage: LocalStage) -> None:
+    exposed = await struck(stage, BlockedLoop(Random(1)))
+    assert attempts_of(stage, exposed, "crash") == []
+
+
+async def test_f07_a_held_interpreter(stage: LocalStage) -> None:
+    exposed = await struck(stage, HeldInterpreter(Random(1)))
+    assert set(attempts_of(stage, exposed, "crash")) == set(exposed)
+
+
+class Pill(PoisonPills):
+    attempts = 2
+
+
+@pytest.mark.parametrize("poison", ["kill", "exit", "segfault", "recursion", "memory"])
+async def test_f08_poison(stage: LocalStage, poison: Poison) -> None:
+    class OneWay(Pill):
+        ways = (poison,)
+
+    [pill] = await struck(stage, OneWay(Random(1)))
+    died = poison in ("kill", "exit", "segfault")
+    assert len(attempts_of(stage, [pill], "crash")) == (2 if died else 0)
+
+
+@pytest.mark.parametrize("limit", [resource.RLIMIT_NOFILE, resource.RLIMIT_AS])
+async def test_f09_starved(stage: LocalStage, limit: int) -> None:
+    class Limited(StarvedWorker):
+        limits = (limit,)
+
+        async def heal(self, stage: Stage) -> None:
+            await asyncio.sleep(0.5)
+            await super().heal(stage)
+
+    busy(stage)
+    await struck(stage, Limited(Random(1)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_f10_told_to_end(stage: LocalStage, seed: int) -> None:
+    busy(stage)
+    await struck(stage, ToldToEnd(Random(seed)))
+    said = noted(stage, "F10").note
+    assert said["ended"] is True
+    assert said["left_leased"] == []
+
+
+async def test_f11_deaf_handlers(stage: LocalStage) -> None:
+    class Few(DeafHandlers):
+        each = 2
+        seconds = 2.5
+
+    assert len(await struck(stage, Few(Random(1)))) == 4
+
+
+async def test_f12_children_of_a_killed_worker(stage: LocalStage) -> None:
+    await struck(stage, OutlivingChildren(Random(1)))
+    assert noted(stage, "F12").note["late_effects"] == []
+
+
+async def test_f13_a_fork_in_a_handler(stage: LocalStage) -> None:
+    busy(stage)
+    exposed = await struck(stage, ForkedHandlers(Random(1)))
+    assert attempts_of(stage, exposed, "crash") == []
+
+
+async def test_f14_namesakes(stage: LocalStage) -> None:
+    busy(stage, jobs=40, seconds=0.6)
+    await struck(stage, Namesakes(Random(1)))
+
+
+async def test_f15_a_killed_rescue(stage: LocalStage) -> None:
+    busy(stage)
+    exposed = await struck(stage, KilledRescue(Random(1)))
+    assert set(attempts_of(stage, exposed, "crash")) == set(exposed)
+
+
+async def test_f16_unknown_tasks(stage: LocalStage) -> None:
+    exposed = await struck(stage, UnknownTasks(Random(1)))
+    assert len(exposed) == UnknownTasks.count
+
+
+def test_every_fault_of_the_group_is_listed_once() -> None:
+    assert [fault.number for fault in FAULTS] == [
+        *(f"F{number:02}" for number in range(1, 8)),
+        "F07G",
+        *(f"F{number:02}" for number in range(8, 17)),
+    ]
