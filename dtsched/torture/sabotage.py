@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from dtsched import App, Context, Retry
+from dtsched import App, Context, Fail, Retry
 from dtsched.torture.digests import digest
 from dtsched.torture.history import Recorder
 from dtsched.torture.surroundings import folder_of_run, history_of_run
@@ -57,6 +57,12 @@ async def take_time(context: Context, name: str, payload: Payload) -> Result:
     with attempt(context, name, payload):
         await asyncio.sleep(payload["seconds"])
         return conclude(context, name)
+
+
+async def fail_at_once(context: Context, name: str, payload: Payload) -> Result:
+    """For good."""
+    with attempt(context, name, payload):
+        raise Fail("told to")
 
 
 async def stand_by(context: Context, name: str, payload: Payload) -> Result:
@@ -135,7 +141,7 @@ async def fork_and_go_on(context: Context, name: str, payload: Payload) -> Resul
 
 def add_to(app: App) -> None:
     """Registers these tasks, by the names of their functions."""
-    for function in (do_nothing, take_time, stand_by, return_and_die, block_the_loop, fork_and_go_on):
+    for function in (do_nothing, take_time, fail_at_once, stand_by, return_and_die, block_the_loop, fork_and_go_on):
         app.task(retry=_AGAIN, max_crashes=_MANY)(function)
     app.task(retry=_AGAIN, max_crashes=_MANY)(ignore_cancellation)
     for in_process in (ignore_timeout, leave_a_child):

@@ -1,5 +1,5 @@
-"""Each fault of group A once, on a stage of two workers: it strikes, and the jobs come right afterwards. Numbers are
-those of the catalogue."""
+"""Each fault of groups A and D once, on a stage of two workers: it strikes, and the jobs come right afterwards.
+Numbers are those of the catalogue."""
 
 from __future__ import annotations
 
@@ -35,6 +35,18 @@ from dtsched.torture.faults.processes import (
     StarvedWorker,
     ToldToEnd,
 )
+from dtsched.torture.faults.semantics import (
+    ABUSES,
+    ROLES,
+    CancelRaces,
+    GraphsInTheMaking,
+    KeyStorm,
+    LimitUnderKills,
+    SameTime,
+    SqlAbuse,
+    Starvation,
+)
+from dtsched.torture.faults.semantics import FAULTS as SEMANTICS
 from dtsched.torture.history import Record, read
 from dtsched.torture.sabotage import Poison
 from dtsched.torture.stage import Cast, LocalStage, open_stage
@@ -235,7 +247,58 @@ async def test_f16_unknown_tasks(stage: LocalStage) -> None:
     assert len(exposed) == UnknownTasks.count
 
 
-def test_every_fault_of_the_group_is_listed_once() -> None:
+async def test_f52_a_storm_of_keys(stage: LocalStage) -> None:
+    class Smaller(KeyStorm):
+        submitters = 8
+
+    await struck(stage, Smaller(Random(1)))
+    assert {one.note["unique"]["on_conflict"] for one in records(stage.folder, "submit") if "unique" in one.note} == {
+        "keep",
+        "supersede",
+        "reject",
+    }
+
+
+async def test_f53_a_limit_under_kills(stage: LocalStage) -> None:
+    class Fewer(LimitUnderKills):
+        jobs = 12
+
+    await struck(stage, Fewer(Random(1)))
+
+
+async def test_f54_graphs_in_the_making(stage: LocalStage) -> None:
+    await struck(stage, GraphsInTheMaking(Random(1)))
+
+
+async def test_f55_cancel_races(stage: LocalStage) -> None:
+    exposed = await struck(stage, CancelRaces(Random(1)))
+    cancelled = [one for one in records(stage.folder, "cancel") if one.phase == "ok" and one.job in exposed]
+    assert len(exposed) == len([one for one in cancelled if one.note["outcome"] != "busy"])
+
+
+async def test_f56_starvation(stage: LocalStage) -> None:
+    class Fewer(Starvation):
+        few = 20
+
+    assert len(await struck(stage, Fewer(Random(1)))) == 20
+
+
+async def test_f57_abuse_by_sql(stage: LocalStage) -> None:
+    await struck(stage, SqlAbuse(Random(1)))
+    said = noted(stage, "F57").note
+    assert (said["tried"], said["accepted"]) == (len(ROLES) * len(ABUSES), [])
+
+
+async def test_f58_a_backlog_that_comes_due_at_once(stage: LocalStage) -> None:
+    class Fewer(SameTime):
+        count = 500
+        piece = 300
+
+    assert len(await struck(stage, Fewer(Random(1)))) == 500
+
+
+def test_every_fault_of_the_groups_is_listed_once() -> None:
+    assert [fault.number for fault in SEMANTICS] == [f"F{number}" for number in range(52, 59)]
     assert [fault.number for fault in FAULTS] == [
         *(f"F{number:02}" for number in range(1, 8)),
         "F07G",
