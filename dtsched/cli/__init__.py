@@ -55,6 +55,7 @@ COMMANDS = {
     "psql": Entry("psql", "More", "Open psql on the database."),
     "key": Entry("keys", "More", "Make the API keys of the REST API, list and revoke them."),
     "openapi": Entry("openapi", "More", "Print the OpenAPI document of the REST API, as JSON."),
+    "torture": Entry("torture", "More", "Prove it under fire: real processes, faults by a plan, and a verdict."),
     "bench": Entry("bench", "More", "Measure how many jobs a second this machine finishes."),
     "config": Entry("config", "More", "Show the settings in force."),
     "completion": Entry("completion", "More", "Print the script that completes commands and options in a shell."),

@@ -47,7 +47,7 @@ class Notebook:
     ) -> None:
         self._violated += 1
         if len(self._violations) < SHOWN:
-            evidence = [msgspec.to_builtins({type(part).__name__.lower(): part}) for part in shown]
+            evidence = [msgspec.json.decode(msgspec.json.encode({type(part).__name__.lower(): part})) for part in shown]
             self._violations.append(Violation(what=what, job=job, key=key, shown=evidence))
 
     def note(self, what: str) -> None:

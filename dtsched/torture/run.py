@@ -1,0 +1,172 @@
+"""One run: a plan is carried out on a stage, phase by phase. What became of it is for the checker to say, from what was
+written down."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from time import monotonic, monotonic_ns
+from typing import LiteralString
+
+import psycopg
+
+from dtsched.outage import first_line
+from dtsched.torture.faults.base import Fault
+from dtsched.torture.plan import Mode, Plan, Window, baseline_of, draw
+from dtsched.torture.stage import Cast, LocalStage, open_stage
+from dtsched.torture.state import dump
+from dtsched.torture.wire import open_wire
+
+Show = Callable[[str, float, float], None]
+"""What is going on, how many seconds of it are over, and how many there are."""
+
+SUBMITTERS = 2
+LEASE_SECONDS = 5.0
+LONGEST_BACKOFF_SECONDS = 5.0
+HEAL_SECONDS = 60.0
+_LOOK_SECONDS = 0.25
+
+# What is there to be done and nobody does. A job of a task that no worker knows waits for one, and a schedule goes on
+# making new ones.
+_LEFT: LiteralString = """
+    select count(*) from dtsched.jobs job
+    where job.state in ('blocked', 'scheduled', 'ready', 'running') and job.created_at < %(since)s
+        and coalesce(job.run_at, job.created_at) <= dtsched.now()
+        and not exists (select from dtsched.parked where parked.job_id = job.id and parked.reason = 'task')"""
+
+
+def drain_seconds(plan: Plan) -> float:
+    """In which every job that is due has ended: a lease to run out, a backoff, a rescue, a poll, and 10 s."""
+    return plan.lease_seconds + LONGEST_BACKOFF_SECONDS + 1.0 + 1.0 + 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What the user asked for. `bin_dir`: the programs of another PostgreSQL than the embedded one."""
+
+    seed: int
+    minutes: float
+    mode: Mode
+    faults: Sequence[type[Fault]]
+    workers: int
+    apis: int
+    folder: Path
+    bin_dir: Path | None = None
+
+
+async def carry_out(order: Order, show: Show) -> None:
+    """Returns when everything has ended and is written down in the order's folder."""
+    cast = Cast(
+        workers=order.workers,
+        apis=order.apis,
+        submitters=2,
+        http_workers=1,
+        lease_seconds=LEASE_SECONDS,
+        seed=order.seed,
+    )
+    async with open_stage(order.folder, cast, bin_dir=order.bin_dir, open_wire=open_wire) as stage:
+        plan = _plan(order, stage)
+        plan.save(order.folder)
+        await Run(plan, stage, {fault.number: fault for fault in order.faults}, show).run()
+        await asyncio.to_thread(dump, stage.cluster.dsn, order.folder)
+
+
+def _plan(order: Order, stage: LocalStage) -> Plan:
+    missing = {fault.number: why for fault in order.faults if (why := fault.missing(stage)) is not None}
+    possible = [fault for fault in order.faults if fault.number not in missing]
+    windows, left_out = draw(possible, seed=order.seed, minutes=order.minutes, mode=order.mode)
+    return Plan(
+        seed=order.seed,
+        minutes=order.minutes,
+        mode=order.mode,
+        workers=order.workers,
+        apis=order.apis,
+        lease_seconds=LEASE_SECONDS,
+        baseline_seconds=baseline_of(order.minutes),
+        windows=windows,
+        left_out={**missing, **left_out},
+    )
+
+
+class Run:
+    def __init__(self, plan: Plan, stage: LocalStage, faults: Mapping[str, type[Fault]], show: Show) -> None:
+        self._plan = plan
+        self._stage = stage
+        self._faults = faults
+        self._show = show
+        self._began = monotonic()
+
+    async def run(self) -> None:
+        """Returns when all members have ended; the server still runs, for its tables to be read."""
+        storm_ends = 60 * self._plan.minutes
+        self._enter("baseline")
+        await self._until(self._plan.baseline_seconds, "baseline")
+        self._enter("storm")
+        async with asyncio.TaskGroup() as group:
+            for number, window in enumerate(self._plan.windows, 1):
+                group.create_task(self._strike(number, window), name=f"torture-{window.fault}-{number}")
+            group.create_task(self._until(storm_ends, "storm"))
+        self._enter("heal")
+        await self._stage.wire.heal()
+        await asyncio.to_thread(self._stage.cluster.start)
+        self._enter("drain")
+        await self._stage.stop("submitter")
+        await self._drain()
+        self._enter("check")
+        await self._stage.stop()
+
+    async def _strike(self, number: int, window: Window) -> None:
+        await self._sleep_until(window.at)
+        fault = self._faults[window.fault](Random(window.seed))
+        note = self._stage.record
+        began = monotonic_ns()
+        try:
+            jobs = await fault.inject(self._stage)
+            note("fault", "invoke", fault=window.fault, window=number, began=began, jobs=list(jobs))
+            await asyncio.sleep(window.lasts)
+        except Exception as error:  # one that could not be injected makes its verdict inconclusive, not the run
+            note("fault", "fail", fault=window.fault, window=number, began=began, error=_said(error))
+        try:
+            async with asyncio.timeout(HEAL_SECONDS):
+                await fault.heal(self._stage)
+        except Exception as error:
+            note("fault", "fail", fault=window.fault, window=number, error=f"not healed: {_said(error)}")
+        else:
+            note("fault", "ok", fault=window.fault, window=number)
+
+    async def _drain(self) -> None:
+        """Ends early when nothing is left. What is left when it is over is for the checker to find."""
+        seconds = drain_seconds(self._plan)
+        began = monotonic()
+        since = None
+        while (spent := monotonic() - began) < seconds:
+            self._show("drain", spent, seconds)
+            with suppress(psycopg.OperationalError), self._stage.connect(application="torture drain") as connection:
+                since = since or _value(connection, "select dtsched.now()")
+                if _value(connection, _LEFT, since=since) == 0:
+                    return
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _until(self, seconds: float, name: str) -> None:
+        began = monotonic() - self._began
+        while (now := monotonic() - self._began) < seconds:
+            self._show(name, now - began, seconds - began)
+            await asyncio.sleep(min(_LOOK_SECONDS, seconds - now))
+
+    async def _sleep_until(self, seconds: float) -> None:
+        await asyncio.sleep(max(0.0, self._began + seconds - monotonic()))
+
+    def _enter(self, name: str) -> None:
+        self._stage.record("phase", "ok", name=name)
+
+
+def _value(connection: psycopg.Connection, statement: LiteralString, **parameters: object) -> object:
+    row = connection.execute(statement, parameters).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {first_line(error)}"
