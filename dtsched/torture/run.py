@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from time import monotonic, monotonic_ns
@@ -14,6 +15,7 @@ import psycopg
 
 from dtsched.outage import first_line
 from dtsched.torture.faults.base import Fault
+from dtsched.torture.mutants import Mutant, plant
 from dtsched.torture.plan import Mode, Plan, Window, baseline_of, draw
 from dtsched.torture.stage import Cast, LocalStage, open_stage
 from dtsched.torture.state import dump
@@ -24,6 +26,8 @@ Show = Callable[[str, float, float], None]
 
 SUBMITTERS = 2
 LEASE_SECONDS = 5.0
+POLL_SECONDS = 1.0
+RESCUE_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 5.0
 HEAL_SECONDS = 60.0
 _LOOK_SECONDS = 0.25
@@ -39,7 +43,7 @@ _LEFT: LiteralString = """
 
 def drain_seconds(plan: Plan) -> float:
     """In which every job that is due has ended: a lease to run out, a backoff, a rescue, a poll, and 10 s."""
-    return plan.lease_seconds + LONGEST_BACKOFF_SECONDS + 1.0 + 1.0 + 10.0
+    return plan.lease_seconds + LONGEST_BACKOFF_SECONDS + RESCUE_SECONDS + POLL_SECONDS + 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,19 +58,23 @@ class Order:
     apis: int
     folder: Path
     bin_dir: Path | None = None
+    mutant: Mutant | None = None
 
 
 async def carry_out(order: Order, show: Show) -> None:
     """Returns when everything has ended and is written down in the order's folder."""
+    mutant = order.mutant
     cast = Cast(
         workers=order.workers,
         apis=order.apis,
         submitters=2,
         http_workers=1,
         lease_seconds=LEASE_SECONDS,
+        poll_seconds=POLL_SECONDS if mutant is None or mutant.poll_seconds is None else mutant.poll_seconds,
         seed=order.seed,
     )
-    async with open_stage(order.folder, cast, bin_dir=order.bin_dir, open_wire=open_wire) as stage:
+    prepare = None if mutant is None else partial(plant, mutant=mutant)
+    async with open_stage(order.folder, cast, bin_dir=order.bin_dir, open_wire=open_wire, prepare=prepare) as stage:
         plan = _plan(order, stage)
         plan.save(order.folder)
         await Run(plan, stage, {fault.number: fault for fault in order.faults}, show).run()

@@ -1,0 +1,212 @@
+"""Bugs to be planted, each one that a queue has had, to prove that the checker notices it. They are planted in the
+server that a run has started for itself, and nowhere else."""
+
+from collections.abc import Mapping, Sequence
+from typing import LiteralString
+
+import psycopg
+from msgspec import Struct
+
+from dtsched.errors import DtschedError
+
+
+class Change(Struct, frozen=True):
+    """In the source of a function of the schema, `before` becomes `after`, wherever it stands."""
+
+    function: str
+    before: str
+    after: str
+
+
+class Mutant(Struct, frozen=True, kw_only=True):
+    """`faults` are those of its run, `caught_by` the invariants of which one has to notice it. `poll_seconds`, where it
+    is given, takes the place of the workers' own."""
+
+    number: str
+    title: str
+    faults: Sequence[str]
+    caught_by: Sequence[str]
+    changes: Sequence[Change] = ()
+    statements: Sequence[LiteralString] = ()
+    poll_seconds: float | None = None
+
+
+_ASYNC = """perform set_config('synchronous_commit', 'on', true);"""
+
+MUTANTS: Mapping[str, Mutant] = {
+    mutant.number: mutant
+    for mutant in (
+        Mutant(
+            number="M1",
+            title="no fence: who was taken for dead may still finish",
+            faults=["F05"],
+            caught_by=["S4", "S3", "S5"],
+            changes=[
+                Change(
+                    "finish",
+                    "perform dtsched.require_read_committed();",
+                    """perform dtsched.require_read_committed();
+    insert into dtsched.leases (id, job_id, worker_id, queue)
+    select attempt.lease_id, attempt.job_id, p_worker, 'default'
+    from dtsched.attempts attempt
+    where attempt.lease_id = any (p_done) and attempt.outcome = 'crash'
+    on conflict do nothing;""",
+                )
+            ],
+        ),
+        Mutant(
+            number="M2",
+            title="a claim takes more than it was asked for",
+            faults=["F01"],
+            caught_by=["S9"],
+            changes=[
+                Change(
+                    "claim",
+                    "v_limit := case when v_scarce then v_slots else p_limit end;",
+                    "v_limit := 3 * case when v_scarce then v_slots else p_limit end;",
+                ),
+            ],
+        ),
+        Mutant(
+            number="M3",
+            title="what was acknowledged is not on the disk yet",
+            faults=["F20"],
+            caught_by=["S1", "S3", "S15"],
+            changes=[
+                Change(function, _ASYNC, "null;") for function in ("emit", "finish", "record_step", "submit_many")
+            ],
+            statements=[
+                "alter system set wal_writer_delay = '10s'",
+                "alter system set wal_writer_flush_after = '1GB'",
+                "alter system set synchronous_commit = off",
+                "select pg_reload_conf()",
+            ],
+        ),
+        Mutant(
+            number="M4",
+            title="leases begin when their transaction did, however long it has waited since",
+            faults=["F32"],
+            caught_by=["S5"],
+            statements=[
+                """create or replace function dtsched.now() returns timestamptz language sql stable parallel safe
+                as $$ select pg_catalog.transaction_timestamp() $$"""
+            ],
+        ),
+        Mutant(
+            number="M5",
+            title="nobody polls: what no notification told of waits",
+            faults=["F18", "F29"],
+            caught_by=["L4", "L8", "L1"],
+            poll_seconds=3600.0,
+        ),
+        Mutant(
+            number="M7",
+            title="a schedule is fired by everybody who finds it due",
+            faults=["F01"],
+            caught_by=["S13"],
+            changes=[
+                Change("fire", "for no key update skip locked", ""),
+                Change("fire", "and schedule.next_at is not distinct from p_due", ""),
+                Change(
+                    "fire",
+                    "where not exists (select from dtsched.ticks known "
+                    "where known.schedule = p_name and known.tick = given.tick)",
+                    "",
+                ),
+            ],
+            statements=["alter table dtsched.ticks drop constraint ticks_pkey"],
+        ),
+        Mutant(
+            number="M8",
+            title="an attempt is counted when it fails: one that kills its worker never is",
+            faults=["F01"],
+            caught_by=["S6", "S4"],
+            changes=[
+                Change("claim", "attempt = job.attempt + 1,", ""),
+                Change(
+                    "finish_others",
+                    "attempt = job.attempt - (decided.outcome = 'snooze')::integer,",
+                    "attempt = job.attempt + (decided.outcome <> 'snooze')::integer,",
+                ),
+            ],
+        ),
+        Mutant(
+            number="M9",
+            title="free seats of a limit are counted without a lock",
+            faults=["F53"],
+            caught_by=["S9"],
+            changes=[
+                Change(
+                    "take_limited",
+                    """where limited.limit_key = any (p_turns)
+        order by limited.limit_key
+        for no key update skip locked);""",
+                    """where limited.limit_key = any (p_turns)
+        order by limited.limit_key);""",
+                )
+            ],
+        ),
+        Mutant(
+            number="M10",
+            title="one row that cannot be rescued keeps all others from it",
+            faults=["F31", "F01"],
+            caught_by=["L1", "L3"],
+            changes=[
+                Change(
+                    "rescue",
+                    "order by lease.id for update skip locked);",
+                    "order by lease.id for update skip locked);\n"
+                    "    perform from dtsched.jobs job where job.id in (select lease.job_id from dtsched.leases lease "
+                    "where lease.id = any (v_orphans)) for update nowait;",
+                )
+            ],
+        ),
+        Mutant(
+            number="M11",
+            title="a lost worker's row is deleted first, and its jobs are looked for by it",
+            faults=["F01"],
+            caught_by=["L1", "L3"],
+            changes=[
+                Change("rescue", "where gone.lost_at < v_now - interval '1 day'", "where gone.lost_at <= v_now"),
+                Change(
+                    "rescue",
+                    "v_orphans := array(select lease.id from dtsched.leases lease where lease.id = any (v_orphans)",
+                    "v_orphans := array(select lease.id from dtsched.leases lease where lease.id = any (v_orphans) "
+                    "and exists (select from dtsched.workers lost "
+                    "where lost.id = lease.worker_id and lost.lost_at is not null)",
+                ),
+            ],
+        ),
+        Mutant(
+            number="M12",
+            title="a request that is repeated is submitted again",
+            faults=["F42", "F47"],
+            caught_by=["S1"],
+            changes=[Change("submit_once", "elsif replayed then", "elsif false then")],
+        ),
+    )
+}
+
+
+def plant(connection: psycopg.Connection, mutant: Mutant) -> None:
+    """As the schema's owner, in autocommit. Raises DtschedError where the source is not what the bug was made for."""
+    for change in mutant.changes:
+        for source in _sources(connection, change.function):
+            if change.before not in source:
+                raise DtschedError(
+                    f"{mutant.number} cannot be planted: {change.function}() does not hold {change.before!r}"
+                )
+            connection.execute(source.replace(change.before, change.after).encode())
+    for statement in mutant.statements:
+        connection.execute(statement)
+
+
+def _sources(connection: psycopg.Connection, function: str) -> list[str]:
+    rows = connection.execute(
+        """select pg_get_functiondef(oid) from pg_catalog.pg_proc
+        where pronamespace = 'dtsched'::regnamespace and proname = %s""",
+        [function],
+    ).fetchall()
+    if not rows:
+        raise DtschedError(f"there is no function {function}()")
+    return [row[0] for row in rows]

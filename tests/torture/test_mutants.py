@@ -1,0 +1,35 @@
+"""Bugs that are planted to see whether the checker notices them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from dtsched.errors import DtschedError
+from dtsched.torture.mutants import MUTANTS, Change, Mutant, plant
+
+SOURCES = """select md5(string_agg(pg_get_functiondef(oid), '' order by oid)) from pg_catalog.pg_proc
+    where pronamespace = 'dtsched'::regnamespace"""
+
+
+@pytest.mark.parametrize("number", MUTANTS)
+def test_a_mutant_can_be_planted(number: str, connect: Callable[[], psycopg.Connection]) -> None:
+    """What it changes is still there. Settings of the whole server, which other tests use, are left alone."""
+    connection, mutant = connect(), MUTANTS[number]
+    mutant = Mutant(
+        number=number, title=mutant.title, faults=mutant.faults, caught_by=mutant.caught_by, changes=mutant.changes,
+        statements=[one for one in mutant.statements if "system" not in one], poll_seconds=mutant.poll_seconds,
+    )  # fmt: skip
+    before = connection.execute(SOURCES).fetchone()
+    plant(connection, mutant)
+    changes = bool(mutant.changes or mutant.statements)
+    assert (connection.execute(SOURCES).fetchone() != before) == changes
+    assert changes or mutant.poll_seconds is not None
+
+
+def test_a_mutant_that_fits_no_more_is_refused(connect: Callable[[], psycopg.Connection]) -> None:
+    old = Mutant(number="M0", title="", faults=[], caught_by=[], changes=[Change("finish", "goto 10", "goto 20")])
+    with pytest.raises(DtschedError, match=r"M0 cannot be planted: finish\(\) does not hold 'goto 10'"):
+        plant(connect(), old)
