@@ -52,7 +52,7 @@ class Story:
         self.windows = [Window(fault=fault, at=1.0, lasts=0.0, seed=0) for fault in faults]
         self._counter = 0
         self._xid = 1000
-        self._lease = 0
+        self.last_lease = 0
         self._held: dict[int, tuple[int, str]] = {}
         self._workers: dict[str, float] = {}
         self._lost: dict[str, float] = {}
@@ -88,39 +88,38 @@ class Story:
         self.records.append(record)
         return record
 
-    def invoke(self, key: str, **note: object) -> None:
-        kind = key.partition("-")[0]
+    def invoke(self, key: str, **note: Any) -> None:
         args = {"name": key, "payload": None}
+        given: dict[str, Any] = {"kind": key.partition("-")[0], "door": "python", "expect": ["completed"], **note}
         self.record("submit", "invoke", role="submitter", process="submitter", key=key, digest=digest(args),
-                    **{"kind": kind, "door": "python", "expect": ["completed"], **note})  # fmt: skip
+                    **given)  # fmt: skip
 
-    def answer(self, key: str, phase: Phase, job: int | None = None, **note: object) -> None:
+    def answer(self, key: str, phase: Phase, job: int | None = None, **note: Any) -> None:
         self.record("submit", phase, role="submitter", process="submitter", key=key, job=job, **note)
 
-    def submit(self, key: str, *, note: dict[str, object] | None = None, to: str = "ready", **columns: object) -> int:
+    def submit(self, name: str, /, *, note: dict[str, Any] | None = None, to: str = "ready", **columns: Any) -> int:
         """Asked for, written and answered."""
-        self.invoke(key, **(note or {}))
-        job = self.row(key, state=to, **columns)
+        self.invoke(name, **(note or {}))
+        job = self.row(name, state=to, **columns)
         self.event(job, None, to, who=None)
-        self.answer(key, "ok", job, created=True)
+        self.answer(name, "ok", job, created=True)
         return job
 
-    def start(self, lease: int, *, process: str | None = None, **fields: object) -> None:
+    def start(self, lease: int, *, process: str | None = None, **fields: Any) -> None:
         job, worker = self._held[lease]
         row = self.jobs[job]
         args = {"name": row["name"], "payload": None}
         given: dict[str, Any] = {"attempt": row["attempt"], "digest": digest(args), **fields}
-        self.record(
-            "start", "ok", role="worker", process=process or worker, key=row["name"], job=job, lease=lease, **given
-        )
+        who = process or worker
+        self.record("start", "ok", role="worker", process=who, key=row["name"], job=job, lease=lease, **given)
 
-    def end(self, lease: int, outcome: str = "return", *, process: str | None = None, **note: object) -> None:
+    def end(self, lease: int, outcome: str = "return", *, process: str | None = None, **note: Any) -> None:
         job, worker = self._held[lease]
         row = self.jobs[job]
         self.record("end", "ok", role="worker", process=process or worker, key=row["name"], job=job, lease=lease,
                     attempt=row["attempt"], outcome=outcome, **note)  # fmt: skip
 
-    def fault(self, fault: str, *jobs: int, lasts: float = 0.0, **note: object) -> None:
+    def fault(self, fault: str, *jobs: int, lasts: float = 0.0, **note: Any) -> None:
         self.record("fault", "invoke", fault=fault, jobs=list(jobs), targets=[])
         self.wait(lasts)
         self.record("fault", "ok", fault=fault, **note)
@@ -131,12 +130,13 @@ class Story:
 
     # what the database writes
 
-    def row(self, key: str | None, **columns: object) -> int:
+    def row(self, name: str | None, /, **columns: Any) -> int:
         job = len(self.jobs) + 1
         self.jobs[job] = {
-            "id": job, "name": key, "task": "work", "queue": "default", "state": "ready", "priority": 5, "run_at": None,
-            "attempt": 0, "max_attempts": 5, "key": None, "limit_key": None, "depends_on": None, "policies": None,
-            "skipped": None, "error": None, "created_at": self.at, "crash_count": 0, "deadline": None, "result": None,
+            "id": job, "name": name, "task": "work", "queue": "default", "state": "ready", "priority": 5,
+            "run_at": None, "attempt": 0, "max_attempts": 5, "key": None, "limit_key": None, "depends_on": None,
+            "policies": None, "skipped": None, "error": None, "created_at": self.at, "crash_count": 0, "deadline": None,
+            "result": None,
             **columns,
         }  # fmt: skip
         return job
@@ -160,13 +160,13 @@ class Story:
                 who=who,
                 at=self.at,
                 xid=self._transaction(same=same),
-            )  # fmt: skip
+            )
         )
 
     def move(self, job: int, to_state: str, who: str, *, same: bool = False) -> None:
         self.event(job, self.jobs[job]["state"], to_state, who=who, same=same)
 
-    def lease_event(self, kind: str, lease: int, job: int, worker: str, who: str | None, **columns: object) -> None:
+    def lease_event(self, kind: str, lease: int, job: int, worker: str, who: str | None, **columns: Any) -> None:
         self.ns += MILLISECOND
         row = self.jobs[job]
         given: dict[str, Any] = {
@@ -186,7 +186,7 @@ class Story:
                 at=self.at,
                 xid=self._transaction(same=False),
                 **given,
-            )  # fmt: skip
+            )
         )
 
     def worker_event(self, kind: str, worker: str, expires_at: float, *, lost_at: float | None = None) -> None:
@@ -203,7 +203,7 @@ class Story:
                 lost_at=lost_at,
                 who="renew",
                 at=self.at,
-            )  # fmt: skip
+            )
         )
 
     def renew(self, worker: str = "w1") -> None:
@@ -212,14 +212,14 @@ class Story:
 
     def claim(self, job: int, worker: str = "w1") -> int:
         self.renew(worker)
-        self._lease += 1
-        self._held[self._lease] = (job, worker)
+        self.last_lease += 1
+        self._held[self.last_lease] = (job, worker)
         self.jobs[job]["attempt"] += 1
-        self.lease_event("granted", self._lease, job, worker, "claim")
+        self.lease_event("granted", self.last_lease, job, worker, "claim")
         self.move(job, "running", "claim", same=True)
-        return self._lease
+        return self.last_lease
 
-    def release(self, lease: int, to: str, who: str = "work", *, restored: bool = False, **columns: object) -> None:
+    def release(self, lease: int, to: str, who: str = "work", *, restored: bool = False, **columns: Any) -> None:
         """The lease goes, and the job with it."""
         job, worker = self._held[lease]
         self.lease_event("released", lease, job, worker, who, **columns)
@@ -243,8 +243,8 @@ class Story:
         self.release(lease, "completed")
         return lease
 
-    def done(self, key: str, **more: Any) -> int:
-        job = self.submit(key, **more)
+    def done(self, name: str, /, **more: Any) -> int:
+        job = self.submit(name, **more)
         self.work(job)
         return job
 
@@ -264,7 +264,7 @@ class Story:
                 since=EPOCH,
                 next_at=None,
                 **given,
-            )  # fmt: skip
+            )
         )
 
     # what comes of it
@@ -272,7 +272,10 @@ class Story:
     def run(self) -> Run:
         kept = state.State(Path("/nowhere"))
         encode = msgspec.json.encode
-        kept.jobs = [state.Job(**{**row, "result": msgspec.Raw(encode(row["result"]))}) for row in self.jobs.values()]
+        rows: list[dict[str, Any]] = [
+            {**row, "result": msgspec.Raw(encode(row["result"]))} for row in self.jobs.values()
+        ]
+        kept.jobs = [state.Job(**row) for row in rows]
         kept.job_events = self.job_events
         kept.lease_events = self.lease_events
         kept.worker_events = self.worker_events

@@ -47,7 +47,7 @@ class Notebook:
     ) -> None:
         self._violated += 1
         if len(self._violations) < SHOWN:
-            evidence = [msgspec.json.decode(msgspec.json.encode({type(part).__name__.lower(): part})) for part in shown]
+            evidence = [{type(part).__name__.lower(): _plain(part)} for part in shown]
             self._violations.append(Violation(what=what, job=job, key=key, shown=evidence))
 
     def note(self, what: str) -> None:
@@ -62,3 +62,10 @@ class Notebook:
             violations=self._violations,
             notes=self._notes,
         )
+
+
+def _plain(part: Struct) -> dict[str, Any]:
+    """As JSON has it, but for a result, which may be of any size."""
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(part))
+    plain.pop("result", None)
+    return plain

@@ -32,7 +32,7 @@ class _Wanted(Struct, frozen=True):
 
 
 def sometimes(run: Run) -> list[Sometimes]:
-    """Those that the plan's faults ask for, then those of the kinds of jobs that were submitted, then those of any run."""
+    """What the plan's faults ask for, then what the kinds of jobs that were submitted do, then what any run does."""
     planned = {window.fault for window in run.plan.windows}
     found: list[Sometimes] = []
     for wanted in _OF_FAULTS:

@@ -1,0 +1,205 @@
+"""S5 and S9: what the checker makes of leases that overlap, that are taken wrongly, and that are too many."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from dtsched.torture.state import Limit, Queue
+from tests.torture.story import LEASE_SECONDS, Story, finding, violated
+
+
+def test_two_leases_of_a_job_at_a_time_violate_s5() -> None:
+    story = Story("F05")
+    job = story.submit("plain-a-1")
+    first = story.claim(job, "w1")
+    story.start(first)
+    story.fault("F05", job)
+    story.lease_event("granted", first + 1, job, "w2", "claim")
+    story.end(first)
+    story.release(first, "completed")
+
+    assert violated(story) == ["S4", "S5"]  # what is accepted then is of the older lease
+
+
+def test_a_lease_that_is_taken_from_a_living_worker_violates_s5() -> None:
+    story = Story()
+    job = story.submit("plain-a-1")
+    lease = story.claim(job)
+    story.release(lease, "ready", "rescue")
+    story.work(job, "w2")
+
+    assert violated(story) == ["S5"]
+
+
+def test_a_lease_that_a_plain_statement_takes_violates_s5() -> None:
+    story = Story()
+    job = story.submit("plain-a-1")
+    lease = story.claim(job)
+    story.release(lease, "ready", "delete")
+    story.work(job, "w2")
+
+    assert violated(story) == ["S5"]
+
+
+def test_a_lease_without_a_worker_may_be_rescued() -> None:
+    story = Story()
+    job = story.submit("plain-a-1")
+    lease = story.claim(job)
+    story.release(lease, "ready", "rescue", worker_expires_at=None)
+    story.work(job, "w2")
+
+    assert violated(story) == []
+
+
+def test_a_lease_is_taken_by_its_deadline_after_the_grace_and_not_before() -> None:
+    for seconds, expected in ((5.1, []), (1.0, ["S5"])):
+        story = Story()
+        job = story.submit("plain-a-1")
+        lease = story.claim(job)
+        story.wait(seconds)
+        story.renew()
+        story.release(lease, "ready", "expire", deadline=story.at - seconds)
+        story.work(job)
+
+        assert violated(story) == expected
+
+
+def test_a_lease_that_is_granted_to_a_worker_that_has_expired_violates_s5() -> None:
+    story = Story()
+    job = story.submit("plain-a-1")
+    lease = story.claim(job)
+    story.start(lease)
+    story.end(lease)
+    story.release(lease, "completed")
+    event = story.lease_events[0]
+    story.lease_events[0] = replace(event, worker_expires_at=event.at - 3)
+
+    assert violated(story) == ["S5"]
+
+
+def test_a_renewal_that_is_shorter_than_it_says_violates_s5() -> None:
+    story = Story()
+    story.worker_event("renewed", "w1", story.at + LEASE_SECONDS / 2)
+
+    assert violated(story) == ["S5"]
+
+
+def test_a_worker_that_is_declared_lost_before_it_has_expired_violates_s5() -> None:
+    story = Story()
+    story.renew()
+    story.worker_event("lost", "w1", story.at + 1, lost_at=story.at)
+
+    assert violated(story) == ["S5"]
+
+
+def test_a_zombie_beside_its_successor_is_put_down_to_the_fault_of_that_time() -> None:
+    story = Story("F05")
+    job = story.submit("plain-a-1")
+    zombie = story.claim(job, "w1")
+    story.start(zombie)
+    story.fault("F05", job, lasts=1)
+    story.lose(zombie)
+    lease = story.claim(job, "w2")
+    story.start(lease)
+    story.end(zombie)
+    story.end(lease)
+    story.release(lease, "completed")
+
+    assert violated(story) == []
+    assert finding(story, "S5").notes == ["legal zombie overlaps, by the faults of their time: F05 1"]
+
+
+def test_a_zombie_without_a_fault_violates_s5() -> None:
+    story = Story()
+    job = story.submit("plain-a-1")
+    zombie = story.claim(job, "w1")
+    story.start(zombie)
+    story.lose(zombie)
+    lease = story.claim(job, "w2")
+    story.start(lease)
+    story.end(zombie)
+    story.end(lease)
+    story.release(lease, "completed")
+
+    assert violated(story) == ["S5"]
+
+
+def test_a_handler_that_ends_before_its_successor_starts_is_none() -> None:
+    story = Story()
+    job = story.submit("plain-a-1")
+    lease = story.claim(job, "w1")
+    story.start(lease)
+    story.end(lease)  # and its worker is killed before it can deliver that
+    story.lose(lease)
+    story.work(job, "w2")
+
+    assert violated(story) == []
+    assert finding(story, "S5").notes == []
+
+
+def test_a_killed_handler_has_run_until_the_last_word_of_its_process() -> None:
+    story = Story("F01")
+    job, other = story.submit("plain-a-1"), story.submit("plain-a-2")
+    lease = story.claim(job, "w1")
+    story.start(lease)
+    story.fault("F01", job)
+    story.lose(lease)
+    story.work(job, "w2")
+    assert finding(story, "S5").notes == []
+
+    story.work(other, "w1")  # so w1 has not been killed
+    assert violated(story) == []
+    assert finding(story, "S5").notes == ["legal zombie overlaps, by the faults of their time: F01 1"]
+
+
+def test_a_lease_that_is_finished_while_its_handler_goes_on_violates_s5() -> None:
+    story = Story()
+    job = story.submit("plain-a-1")
+    lease = story.claim(job)
+    story.start(lease)
+    story.release(lease, "ready")
+    again = story.claim(job)
+    story.start(again)
+    story.end(lease)
+    story.end(again)
+    story.release(again, "completed")
+
+    assert violated(story) == ["S5"]
+
+
+def test_a_limit_that_is_kept_violates_nothing_and_one_that_is_not_violates_s9() -> None:
+    story = Story()
+    story.tables["limits"] = [Limit(limit_key="a", concurrency=2)]
+    jobs = [story.submit(f"limited-a-{number}", limit_key="a") for number in range(3)]
+    first, second = (story.claim(job) for job in jobs[:2])
+    for lease in (first, second):
+        story.start(lease)
+        story.end(lease)
+    story.release(first, "completed")
+    third = story.claim(jobs[2])
+    story.start(third)
+    story.end(third)
+    story.release(second, "completed")
+    story.release(third, "completed")
+    assert violated(story) == []
+    assert finding(story, "S9").notes == ["limit key a: at most 2 of 2"]
+
+    story.tables["limits"] = [Limit(limit_key="a", concurrency=1)]
+    assert violated(story) == ["S9"]
+    assert finding(story, "S9").violated == 2
+
+
+def test_the_limit_of_a_key_that_says_nothing_is_its_queue_s_or_one() -> None:
+    story = Story()
+    jobs = [story.submit(f"limited-a-{number}", limit_key="a") for number in range(2)]
+    leases = [story.claim(job) for job in jobs]
+    for lease in leases:
+        story.start(lease)
+        story.end(lease)
+        story.release(lease, "completed")
+    assert violated(story) == ["S9"]
+
+    story.tables["queues"] = [Queue(name="default", paused=False, limit=None, key_limit=2)]
+    assert violated(story) == []
+    story.tables["queues"] = [Queue(name="default", paused=False, limit=1, key_limit=2)]
+    assert violated(story) == ["S9"]

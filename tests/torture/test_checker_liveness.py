@@ -1,0 +1,173 @@
+"""L1 to L8: what the checker makes of jobs that hang, databases that are slow to come back, and processes that end."""
+
+from __future__ import annotations
+
+import pytest
+
+from dtsched.torture.state import Problem
+from tests.torture.story import LEASE_SECONDS, Story, finding, violated
+
+
+def test_a_job_that_is_left_over_violates_l1() -> None:
+    story = Story()
+    story.submit("plain-a-1")
+
+    assert violated(story) == ["L1"]
+
+
+def test_a_job_that_ends_otherwise_than_expected_violates_l1() -> None:
+    story = Story()
+    story.done("plain-a-1", note={"expect": ["failed"]})
+
+    assert violated(story) == ["L1"]
+
+
+def test_a_job_that_is_expected_to_wait_may() -> None:
+    story = Story()
+    story.submit("hostile-a-1", note={"expect": ["ready"]})
+    story.submit("plain-a-1", to="scheduled", run_at=story.at + 3600)
+
+    assert violated(story) == []
+
+
+def test_a_problem_that_dtsched_check_found_violates_l1() -> None:
+    story = Story()
+    story.done("plain-a-1")
+    story.tables["problems"] = [Problem(invariant="a ready job can be claimed", job_id=1, detail="in neither")]
+
+    assert violated(story) == ["L1"]
+
+
+def restart(story: Story, *, slow_seconds: float) -> None:
+    """A hundred jobs a second, an outage of two seconds, ten a second for a while, and as many as before again."""
+    finished = 0
+
+    def go_on(seconds: float, rate: int) -> None:
+        nonlocal finished
+        for _ in range(round(seconds / 0.25)):
+            story.wait(0.249)
+            finished += rate // 4
+            story.pulse(finished=finished, ready=50)
+            story.start(lease)
+
+    job = story.submit("long-a-1", note={"expect": ["running"]})
+    lease = story.claim(job)
+    story.record("phase", "ok", name="baseline")
+    go_on(5, 100)
+    story.record("phase", "ok", name="storm")
+    story.record("fault", "invoke", fault="F19", jobs=[])
+    for _ in range(8):
+        story.wait(0.25)
+        story.pulse(ok=False)
+    story.record("fault", "ok", fault="F19")
+    go_on(slow_seconds, 8)
+    go_on(5, 100)
+
+
+@pytest.mark.parametrize(("slow_seconds", "expected"), [(1.0, False), (7.0, True)])
+def test_a_database_that_is_slow_after_its_restart_violates_l2(slow_seconds: float, expected: bool) -> None:
+    story = Story("F19")
+    restart(story, slow_seconds=slow_seconds)
+
+    assert ("L2" in violated(story)) is expected
+    assert finding(story, "L2").checked == 1
+    assert finding(story, "L2").notes[-1] == "baseline 100 jobs/s"
+
+
+def test_a_restart_beside_another_fault_says_nothing_of_l2() -> None:
+    story = Story("F19", "F43")
+    story.record("fault", "invoke", fault="F43", jobs=[])
+    restart(story, slow_seconds=7)
+
+    assert finding(story, "L2").checked == 0
+
+
+def orphan(story: Story, *, wait_seconds: float) -> int:
+    job = story.submit("plain-a-1")
+    lease = story.claim(job)
+    story.start(lease)
+    story.fault("F01", job)
+    story.lose(lease)
+    story.wait(wait_seconds)
+    story.work(job, "w2")
+    return job
+
+
+@pytest.mark.parametrize(("wait_seconds", "expected"), [(2.9, []), (3.1, ["L3"])])
+def test_an_orphan_that_runs_again_later_than_a_lease_and_three_seconds_violates_l3(
+    wait_seconds: float, expected: list[str]
+) -> None:
+    story = Story("F01")
+    orphan(story, wait_seconds=wait_seconds)
+
+    assert violated(story) == expected
+    assert finding(story, "L3").checked == 1
+
+
+def test_an_orphan_that_never_runs_again_violates_l3() -> None:
+    story = Story("F01")
+    job = story.submit("plain-a-1", note={"expect": ["ready"]})
+    lease = story.claim(job)
+    story.start(lease)
+    story.fault("F01", job)
+    story.lose(lease)
+    story.wait(LEASE_SECONDS)
+
+    assert violated(story) == ["L3"]
+
+
+def test_an_orphan_of_an_outage_is_no_measure_of_rescue() -> None:
+    story = Story("F01", "F19")
+    story.record("fault", "invoke", fault="F19", jobs=[])
+    orphan(story, wait_seconds=20)
+
+    assert violated(story) == []
+    assert finding(story, "L3").notes == ["1 more beside other faults"]
+
+
+def test_an_exit_that_nobody_wanted_violates_l8() -> None:
+    story = Story()
+    story.record("exit", "ok", name="worker-1", code=-9, expected=True)
+    story.record("exit", "ok", name="worker-1", code=6, expected=False, at_work=False)
+    assert violated(story) == []
+
+    story.record("exit", "ok", name="worker-1", code=1, expected=False, at_work=True)
+    assert violated(story) == ["L8"]
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(16, []), (17, ["L8"])])
+def test_ready_jobs_that_nobody_starts_violate_l8(seconds: int, expected: list[str]) -> None:
+    story = Story()
+    for _ in range(seconds):
+        story.pulse(ready=3)
+        story.wait(0.999)
+    story.pulse(ready=0)
+
+    assert violated(story) == expected
+
+
+def test_nobody_is_deaf_who_is_silenced_by_a_fault() -> None:
+    story = Story("F41")
+    story.record("fault", "invoke", fault="F41", jobs=[])
+    for _ in range(20):
+        story.pulse(ready=3)
+        story.wait(0.999)
+    story.record("fault", "ok", fault="F41")
+
+    assert violated(story) == []
+
+
+def test_figures_are_no_judgements() -> None:
+    story = Story("F18", "F45")
+    story.record("fault", "invoke", fault="F18", jobs=[])
+    job = story.submit("plain-a-1")
+    story.wait(30)
+    story.work(job)
+    story.pulse(ready=1)
+    story.record("fault", "ok", fault="F18")
+    story.fault("F45", queries_per_second=3.5)
+
+    assert violated(story) == []
+    assert finding(story, "L4").notes == ["F18: p50/p99/max 30.0/30.0/30.0 s"]
+    assert finding(story, "L5").notes == ["F45 queries_per_second at most 3.50"]
+    assert finding(story, "L6").notes == ["default: p99 0.1 s, max 0.1 s"]
