@@ -11,8 +11,22 @@ from tests.torture.story import LEASE_SECONDS, Story, finding, violated
 def test_a_job_that_is_left_over_violates_l1() -> None:
     story = Story()
     story.submit("plain-a-1")
+    story.wait(3.1)
+    story.record("phase", "ok", name="check")
 
     assert violated(story) == ["L1"]
+
+
+def test_a_job_that_came_in_the_last_seconds_may_be_left_over() -> None:
+    story = Story()
+    story.submit("plain-a-1")
+    story.wait(2.9)
+    story.record("phase", "ok", name="check")
+    story.wait(60)
+    story.record("phase", "ok", name="end")
+
+    assert violated(story) == []
+    assert finding(story, "L1").notes == ["1 came due in the last 3 s"]
 
 
 def test_a_job_that_ends_otherwise_than_expected_violates_l1() -> None:
@@ -112,6 +126,37 @@ def test_an_orphan_that_never_runs_again_violates_l3() -> None:
     story.fault("F01", job)
     story.lose(lease)
     story.wait(LEASE_SECONDS)
+
+    assert violated(story) == ["L3"]
+
+
+def test_an_orphan_that_waits_behind_others_is_to_be_rescued_in_time() -> None:
+    for others, expected in ((20, []), (19, ["L3"])):
+        story = Story("F01")
+        orphaned = story.submit("plain-a-1")
+        lease = story.claim(orphaned)
+        story.start(lease)
+        story.fault("F01", orphaned)
+        story.lose(lease)
+        for number in range(others):
+            story.done(f"plain-b-{number}")
+        story.wait(5)
+        story.work(orphaned, "w2")
+
+        assert violated(story) == expected
+
+
+def test_an_orphan_that_is_rescued_late_violates_l3_whatever_is_before_it() -> None:
+    story = Story("F01")
+    orphaned = story.submit("plain-a-1")
+    lease = story.claim(orphaned)
+    story.start(lease)
+    story.fault("F01", orphaned)
+    story.wait(8.1)
+    story.lose(lease)
+    for number in range(20):
+        story.done(f"plain-b-{number}")
+    story.work(orphaned, "w2")
 
     assert violated(story) == ["L3"]
 

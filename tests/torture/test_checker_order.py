@@ -124,6 +124,7 @@ def test_a_child_that_still_waits_for_a_failed_parent_violates_s10_and_l1() -> N
     story = Story()
     parent, _child = family(story)
     fail(story, parent)
+    story.drain()
 
     assert violated(story) == ["S10", "L1"]
 

@@ -71,6 +71,7 @@ def test_a_planned_fault_that_was_not_injected_is_inconclusive() -> None:
 def test_a_violation_is_one_whatever_is_missing_besides() -> None:
     story = Story("F01")
     story.submit("plain-a-1")
+    story.drain()
     verdict = judge(story.run())
 
     assert (verdict.result, verdict.exit_code) == ("VIOLATION", 1)
@@ -109,6 +110,7 @@ def test_a_job_that_a_fault_lost_is_a_violation_of_that_fault() -> None:
     story.start(lease)
     story.fault("F01", job)
     story.lose(lease)
+    story.drain()
     verdict = judge(story.run())
 
     assert verdict.faults[0].lost == 1

@@ -7,12 +7,16 @@ from itertools import pairwise
 
 from dtsched.torture.checker.findings import Finding, Notebook
 from dtsched.torture.checker.order import waits
-from dtsched.torture.checker.run import ENDED, Injection, Run
+from dtsched.torture.checker.run import ENDED, Injection, Run, Tenure
 from dtsched.torture.checker.sums import in_words, percentile
 from dtsched.torture.history import Record
+from dtsched.torture.state import Job
 
 RESCUE_MARGIN_SECONDS = 3.0
 """B, in which an orphan runs again, is the lease and this."""
+LAST_SECONDS = 3.0
+BACKLOG = 20
+"""So many claims of others after an orphan was rescued: it waits in its lane, and not for its rescue."""
 RATE_SECONDS = 5.0
 """In which nine tenths of the rate are back after a restart of the database."""
 DEAF_SECONDS = 15.0
@@ -25,20 +29,32 @@ _WINDOW_SECONDS = 1.0
 
 def drained(run: Run) -> Finding:
     """When the time to drain is over, no job is left that is due, each has ended as its submitter expected, and
-    dtsched.check() finds nothing wrong."""
+    dtsched.check() finds nothing wrong. What came due in the last few seconds is only counted: schedules go on."""
     book = Notebook("L1", "jobs that did not end as expected")
-    end, _ = run.clock.at(run.records[-1].ns) if run.records else (0.0, 0.0)
+    over = run.phase_began("check") or (run.records[-1].ns if run.records else 0)
+    end, _ = run.clock.at(over)
+    late = 0
     for job in run.state.jobs:
         book.checked += 1
         submission = run.submissions.get(job.name or "")
         expected: Sequence[str] = (submission.note.get("expect") if submission is not None else None) or tuple(ENDED)
-        waiting = job.state == "scheduled" and (job.run_at or 0) > end
-        if job.state not in expected and not waiting:
+        if job.state in expected or (job.state == "scheduled" and (job.run_at or 0) > end):
+            continue
+        if job.state not in ENDED and _came(run, job) > end - LAST_SECONDS:
+            late += 1
+        else:
             shown = [job, *run.events.get(job.id, [])[-5:]]
             book.violation(f"{job.state} instead of {' or '.join(expected)}", job=job.id, key=job.name, shown=shown)
+    if late:
+        book.note(f"{late} came due in the last {LAST_SECONDS:g} s")
     for problem in run.state.problems:
         book.violation(f"{problem.invariant}: {problem.detail}", job=problem.job_id, shown=[problem])
     return book.finding()
+
+
+def _came(run: Run, job: Job) -> float:
+    """When it came due for the first time."""
+    return next((event.at for event in run.events.get(job.id, []) if event.to_state == "ready"), job.created_at)
 
 
 def restart_rate(run: Run) -> Finding:
@@ -110,47 +126,61 @@ def _recovered(pulses: Sequence[Record], since: int, wanted: float) -> int | Non
 
 
 def orphans(run: Run) -> Finding:
-    """A job whose worker was killed runs again within B, the lease and three seconds, of the kill; where no other fault
-    is at work from the kill to then. This looks at faults that kill a worker, and at the jobs that they say it had."""
+    """A job whose worker was killed runs again within B, the lease and three seconds, of the kill; one that others are
+    claimed before, because its lane has a backlog, is rescued within B. This looks at faults that kill a worker and the
+    jobs that they say it had, where no other fault is at work from the kill to then."""
     book = Notebook("L3", "orphans that waited")
     bound = run.plan.lease_seconds + RESCUE_MARGIN_SECONDS
     took: list[float] = []
-    beside = 0
-    for injection in run.injections:
-        if injection.fault not in KILLS or injection.failed:
+    beside = behind = 0
+    for injection, job in ((one, job) for one in run.injections if one.fault in KILLS for job in one.jobs):
+        orphaned = None if injection.failed else orphaned_by(run, injection, job)
+        if orphaned is None or orphaned.released is None:
             continue
-        for job in injection.jobs:
-            orphaned = orphaned_by(run, injection, job)
-            if orphaned is None:
-                continue
-            start = next((one.start for one in run.handlers.get(job, []) if one.start.ns > injection.record.ns
-                          and one.start.lease != orphaned), None)  # fmt: skip
-            until = start.ns if start is not None else injection.record.ns + bound * 1e9
-            if any(other is not injection for other in run.faults_at(injection.record.ns, until)):
-                beside += 1
-                continue
-            if start is None:
-                row = run.jobs.get(job)
-                if row is not None and row.state in ENDED:
-                    continue  # its crashes, or its attempts, were used up
-            book.checked += 1
-            seconds = (until - injection.record.ns) / 1e9
+        struck = injection.record.ns
+        handlers = run.handlers.get(job, [])
+        anew = (one.start for one in handlers if one.start.lease != orphaned.granted.lease_id)
+        start = next((start for start in anew if start.ns > struck), None)
+        until = start.ns if start is not None else struck + bound * 1e9
+        if any(other is not injection for other in run.faults_at(struck, until)):
+            beside += 1
+            continue
+        if start is None and (row := run.jobs.get(job)) is not None and row.state in ENDED:
+            continue  # its crashes, or its attempts, were used up
+        book.checked += 1
+        seconds = (until - struck) / 1e9
+        if seconds > bound and _claims_before(run, orphaned) >= BACKLOG:
+            at, error = run.clock.at(struck)
+            seconds = max(0.0, orphaned.released.at - at - error)
+            behind += 1
+        else:
             took.append(seconds)
-            if start is None or seconds > bound:
-                shown = [injection.record, *([start] if start else []), *run.events.get(job, [])[-4:]]
-                said = f"after {seconds:.1f} s" if start else "never"
-                book.violation(f"it ran again {said}, the bound is {bound:g} s", job=job, shown=shown)
+        if (start is None and _claims_before(run, orphaned) < BACKLOG) or seconds > bound:
+            shown = [injection.record, *([start] if start else []), *run.events.get(job, [])[-4:]]
+            said = f"after {seconds:.1f} s" if start else "never"
+            book.violation(f"it ran again {said}, the bound is {bound:g} s", job=job, shown=shown)
     if took:
         book.note(f"p50/p99/max {in_words(took)} s")
     if beside:
         book.note(f"{beside} more beside other faults")
+    if behind:
+        book.note(f"{behind} were rescued in time, and waited behind others")
     return book.finding()
+
+
+def _claims_before(run: Run, orphaned: Tenure) -> int:
+    """Of other jobs, between its rescue and its next claim, or the end."""
+    assert orphaned.released is not None
+    since = orphaned.released.id
+    grants = [tenure.granted for tenure in run.tenures.get(orphaned.granted.job_id, [])]
+    until = next((granted.id for granted in grants if granted.id > since), 2**63)
+    return bisect_left(run.grants, until) - bisect_right(run.grants, since)
 
 
 KILLS = frozenset({"F01", "F02", "F03", "F08", "F09"})
 
 
-def orphaned_by(run: Run, injection: Injection, job: int) -> int | None:
+def orphaned_by(run: Run, injection: Injection, job: int) -> Tenure | None:
     """The lease of this job that was held when the fault struck, and then taken by rescue()."""
     at, error = run.clock.at(injection.record.ns)
     for tenure in run.tenures.get(job, []):
@@ -158,7 +188,7 @@ def orphaned_by(run: Run, injection: Injection, job: int) -> int | None:
         if released is None or released.who != "rescue":
             continue
         if tenure.granted.at <= at + error and at - error <= released.at:
-            return tenure.granted.lease_id
+            return tenure
     return None
 
 

@@ -103,13 +103,18 @@ class Tenure:
 
 @dataclass(slots=True)
 class Injection:
-    """A fault's window. `healed` is infinite where nobody wrote that it was."""
+    """A fault's window. Its record is written when it has struck, and says by note.began_ns when that began, where it
+    took a while. `healed` is infinite where nobody wrote that it was."""
 
     fault: str
     record: Record
     healed: float = inf
     outcome: Record | None = None
     told: list[Record] = field(default_factory=list[Record])
+
+    @property
+    def began(self) -> int:
+        return int(self.record.note.get("began_ns", self.record.ns))
 
     @property
     def jobs(self) -> Sequence[int]:
@@ -207,6 +212,11 @@ class Run:
         return leases
 
     @cached_property
+    def grants(self) -> Sequence[int]:
+        """The events of all grants, in order."""
+        return [event.id for event in self.state.lease_events if event.kind == "granted"]
+
+    @cached_property
     def handlers(self) -> Mapping[int, list[Handler]]:
         """By job, in the order of their starts."""
         handlers: defaultdict[int, list[Handler]] = defaultdict(list)
@@ -269,14 +279,14 @@ class Run:
     def faults_at(self, since: float, until: float, *, margin_seconds: float = 0.0) -> list[Injection]:
         """Those whose windows overlap this time (ns)."""
         margin = margin_seconds * 1e9
-        return [one for one in self.injections if one.record.ns <= until and one.healed + margin >= since]
+        return [one for one in self.injections if one.began <= until and one.healed + margin >= since]
 
     def is_rewound(self, ns: int, *, since_seconds: float = 30.0) -> bool:
         """Whether what was said yes to then may rightly be forgotten. A restored backup says itself how old it was."""
         for injection in self.injections:
             if injection.fault in REWINDS:
                 lost = float(injection.record.note.get("lost_seconds", since_seconds))
-                if injection.record.ns - lost * 1e9 <= ns <= injection.healed:
+                if injection.began - lost * 1e9 <= ns <= injection.healed:
                     return True
         return False
 
