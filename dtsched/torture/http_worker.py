@@ -33,6 +33,7 @@ ANSWER_SECONDS = 10.0
 GRACE_SECONDS = 10.0
 FINISH_SECONDS = 30.0
 PAUSE_SECONDS = 0.2
+CANCELLED: Mapping[str, Any] = {"outcome": "cancel", "error": "cancelled while it ran"}
 
 log = logging.getLogger(__name__)
 
@@ -83,14 +84,13 @@ async def work(worker: "HttpWorker") -> None:
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stopping.set)
-    working = asyncio.create_task(worker.run())
-    stopped = asyncio.create_task(stopping.wait())
+    working, stopped = asyncio.create_task(worker.run()), asyncio.create_task(stopping.wait())
     await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if working.done():
         working.result()
+    await worker.leave()
     await cancel(working)
     await cancel(stopped)
-    await worker.leave()
 
 
 class Servers:
@@ -129,29 +129,41 @@ class HttpWorker:
         self._slots = slots
         self._id = ""
         self._held: dict[int, asyncio.Task[None]] = {}
+        self._performing: dict[int, asyncio.Task[None]] = {}
+        """Those of the held that have not come to their end yet."""
+        self._claiming: asyncio.Task[None] | None = None
+        self._draining = False
+        self._leaving = False
         self._outage = Outage(log, "asking the API", longest_seconds=1.0)
 
     async def run(self) -> None:
-        """One identity after the other: whoever is lost begins anew."""
+        """One identity after the other, until it is cancelled: whoever is lost begins anew."""
         while True:
             registered = await self._register()
-            self._id = registered.id
+            self._id, self._draining = registered.id, False
             beating = asyncio.create_task(self._beat(registered.lease_seconds / 5))
-            claiming = asyncio.create_task(self._claim())
+            claiming = self._claiming = asyncio.create_task(self._claim())
             try:
                 await asyncio.wait({beating, claiming}, return_when=asyncio.FIRST_COMPLETED)
-                lost = [task.exception() for task in (beating, claiming) if task.done()]
+                if self._leaving:  # what runs is renewed to its end
+                    await asyncio.wait({beating})
+                errors = [task.exception() for task in (beating, claiming) if task.done() and not task.cancelled()]
             finally:
                 await cancel(beating)
                 await cancel(claiming)
-            if not all(isinstance(error, Gone) for error in lost):
-                raise RuntimeError("a loop has ended") from lost[0]
+            if not all(isinstance(error, Gone) for error in errors):
+                raise RuntimeError("a loop has ended") from errors[0]
             log.warning("this worker is lost: it registers anew")
             for running in list(self._held.values()):
                 running.cancel()
             self._held.clear()
+            self._performing.clear()
 
     async def leave(self) -> None:
+        """Claims nothing more, lets what runs end for a while, and says good-bye."""
+        self._leaving = True
+        if self._claiming is not None:
+            await cancel(self._claiming)
         if self._held:
             await asyncio.wait(set(self._held.values()), timeout=GRACE_SECONDS)
         for running in list(self._held.values()):
@@ -171,14 +183,18 @@ class HttpWorker:
             body = {"leases": list(self._held)}
             answer = await self._surely("PUT", f"/v1/workers/{self._id}/heartbeat", body)
             told = msgspec.json.decode(answer, type=Beat)
+            self._draining = told.draining
             for lease in (*told.cancelled, *told.lost):
-                if lease in self._held:
-                    self._held[lease].cancel("lost" if lease in told.lost else "cancelled")
+                if lease in self._performing:  # else its end is being told: the answer says what it was worth
+                    self._performing[lease].cancel("lost" if lease in told.lost else "cancelled")
             await asyncio.sleep(seconds)
 
     async def _claim(self) -> None:
         while True:
             room = self._slots - len(self._held)
+            if self._draining:
+                await asyncio.sleep(PAUSE_SECONDS)
+                continue
             if room <= 0:
                 await asyncio.wait(set(self._held.values()), return_when=asyncio.FIRST_COMPLETED)
                 continue
@@ -186,7 +202,7 @@ class HttpWorker:
             answer = await self._surely("POST", f"/v1/workers/{self._id}/claim", body)
             for job in msgspec.json.decode(answer, type=Claimed).jobs:
                 running = asyncio.create_task(self._attempt(job))
-                self._held[job.lease_id] = running
+                self._held[job.lease_id] = self._performing[job.lease_id] = running
                 running.add_done_callback(lambda _, lease=job.lease_id: self._held.pop(lease, None))
 
     async def _surely(self, method: str, path: str, body: Mapping[str, object]) -> bytes:
@@ -214,15 +230,18 @@ class HttpWorker:
             self._note("end", "ok", key, job, outcome="cancelled")
             if error.args != ("cancelled",):
                 raise
-            outcome = {"outcome": "cancel", "error": "cancelled while it ran"}
+            outcome = CANCELLED
+        finally:
+            self._performing.pop(job.lease_id, None)
         await self._finish(key, job, outcome)
 
-    async def _perform(self, key: str, job: Job, told: Behaviour) -> dict[str, Any]:
+    async def _perform(self, key: str, job: Job, told: Behaviour) -> Mapping[str, Any]:
         """Works, writes down how it ends, and says what is to be told."""
         for done in range(max(1, told.progress)):
             await asyncio.sleep(told.ms / 1000 / max(1, told.progress))
-            if told.ms >= 100:
-                await self._report(job, 100 * (done + 1) / max(1, told.progress))
+            if told.ms >= 100 and await self._is_cancelled(job, 100 * (done + 1) / max(1, told.progress)):
+                self._note("end", "ok", key, job, outcome="cancelled")
+                return CANCELLED
         delay = told.delay_ms / 1000
         if told.act == "retry":
             self._note("end", "ok", key, job, outcome="retry")
@@ -235,13 +254,15 @@ class HttpWorker:
         self._note("end", "ok", key, job, outcome="return", result=digest(result))
         return {"outcome": "complete", "result": result}
 
-    async def _report(self, job: Job, percent: float) -> None:
-        """Nobody waits for a report that fails."""
+    async def _is_cancelled(self, job: Job, percent: float) -> bool:
+        """Says how far it is, and is told whether to stop. Nobody waits for a report that fails."""
         path = f"/v1/workers/{self._id}/leases/{job.lease_id}/progress"
         try:
-            await self._servers.ask("POST", path, {"secret": job.secret, "progress": percent})
+            response = await self._servers.ask("POST", path, {"secret": job.secret, "progress": percent})
         except httpx.HTTPError as error:
             log.info("a report was lost: %r", error)
+            return False
+        return response.is_success and response.json()["cancelled"]
 
     async def _finish(self, key: str, job: Job, outcome: Mapping[str, Any]) -> None:
         """Told until it is answered, each time with the same body: what it does, it does once."""
