@@ -74,6 +74,7 @@ log = logging.getLogger(__name__)
 @click.option("--kinds", help="Only these, as plain,unique.")
 def main(rate: float, name: str, kinds: str | None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     mix = {kind: MIX[kind] for kind in kinds.split(",")} if kinds else dict(MIX)
     if poison_is_wanted() and kinds is None:
         mix["poison"] = POISON

@@ -17,6 +17,7 @@ from dtsched.torture.app import app
 from dtsched.torture.digests import digest
 from dtsched.torture.doors import Doors
 from dtsched.torture.fates import Fate, NotWritten, Unknown, Written
+from dtsched.torture.hostile import Case
 from dtsched.torture.outbox import LAY
 from dtsched.torture.workload import HOSTILE, Item, Submission, Way
 from tests.faults.proxy import Proxy, proxy_before
@@ -114,7 +115,7 @@ async def test_what_is_hostile_is_accepted_or_refused_as_it_must_be_by_every_doo
         async with doors_of(prepared, url) as doors:
             for case in HOSTILE:
                 for way in case.ways:
-                    key = f"hostile-{case.name}-{way}"
+                    key = name_of(case, way)
                     payload = case.payload() if case.payload is not None else None
                     job = job_of(args={"name": key, "payload": payload}, **case.fields)
                     item = Item(key=key, job=job, expect=case.expect, must=case.must, case=case.name)
@@ -126,8 +127,12 @@ async def test_what_is_hostile_is_accepted_or_refused_as_it_must_be_by_every_doo
                         if digest(stored) != item.digest:
                             wrong.append((case.name, way, "stored as another value"))
     assert wrong == []
-    refused = {f"hostile-{case.name}-{way}" for case in HOSTILE if case.must == "refuse" for way in case.ways}
+    refused = {name_of(case, way) for case in HOSTILE if case.must == "refuse" for way in case.ways}
     assert not refused & set(named(connection))
+
+
+def name_of(case: Case, way: str) -> str:
+    return f"hostile-{case.name}-{way}".replace(" ", "_")
 
 
 async def test_what_never_left_was_not_written() -> None:
