@@ -1,8 +1,15 @@
-"""Connections: how each of ours is opened (in autocommit), what its failures mean, and how a silent one is ended."""
+"""Connections: how each of ours is opened (in autocommit), what its failures mean, and how a silent one is ended.
 
+Behind a pooler like PgBouncer in transaction mode, each transaction may come to another session of the server, which
+others use too. Nothing is prepared there and nothing set for longer than a transaction, and no lock is held: what is
+bounded brings its bounds along, and nobody listens.
+"""
+
+import asyncio
 import os
 import re
 import socket
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -15,7 +22,12 @@ from dtsched.errors import BY_SQLSTATE, Conflict, DatabaseUnreachable, DtschedEr
 from dtsched.settings import ITSELF, is_url
 
 Row = tuple[Any, ...]
-Connection = psycopg.AsyncConnection[Row]
+
+
+class Connection(psycopg.AsyncConnection[Row]):
+    bounds: bytes | None = None
+    """Behind a pooler: what each statement is to be sent together with."""
+
 
 _SETTINGS: dict[str, Any] = {
     "connect_timeout": 5,
@@ -32,24 +44,98 @@ _SETTINGS: dict[str, Any] = {
 _REFUSED = re.compile('authentication failed|no password supplied|role ".*" does not exist|no pg_hba.conf entry')
 _PROBLEM = re.compile("job ([0-9]{1,9}): (.*)")
 _STARTING = re.compile("the database system is (starting up|shutting down|in recovery mode)")
+_NO_OPTIONS = re.compile("unsupported startup parameter")
+_SERVED_BY = "select pg_backend_pid()"
+_ANSWER_SECONDS = 5.0
 _NO_DATABASE = re.compile('database ".*" does not exist')
 
 
 async def connect(dsn: str, *, role: str, timeout_ms: int | None = None, lock_ms: int | None = None) -> Connection:
     """An autocommit connection; `role` is shown in pg_stat_activity, `timeout_ms` is its statement_timeout, `lock_ms`
     its lock_timeout."""
-    settings = parameters(dsn, role, timeout_ms, lock_ms)
     with translated():
-        connection = await psycopg.AsyncConnection.connect(dsn, autocommit=True, **settings)
+        connection = await open_connection(dsn, parameters(dsn, role, timeout_ms, lock_ms))
     decode_nothing(connection)
+    if is_pooled(connection):
+        connection.bounds = _bounds(timeout_ms, lock_ms)
     return connection
 
 
 def connect_sync(dsn: str, *, role: str) -> psycopg.Connection[Row]:
     with translated():
-        connection = psycopg.connect(dsn, autocommit=True, **parameters(dsn, role))
+        connection = open_sync(dsn, parameters(dsn, role), autocommit=True)
     decode_nothing(connection)
     return connection
+
+
+async def open_connection(dsn: str, settings: dict[str, Any]) -> Connection:
+    """With what parameters() has returned. Raises what psycopg raises."""
+    try:
+        connection = await Connection.connect(dsn, autocommit=True, **settings)
+    except psycopg.OperationalError as error:
+        if not _NO_OPTIONS.search(str(error)):
+            raise
+        connection = await Connection.connect(dsn, autocommit=True, **without_options(dsn, settings))
+    try:
+        with answering(connection):
+            row = await (await connection.execute(_SERVED_BY)).fetchone()
+    except BaseException:
+        await connection.close()
+        raise
+    _note_pooler(connection, row)
+    return connection
+
+
+def open_sync(dsn: str, settings: dict[str, Any], *, autocommit: bool) -> psycopg.Connection[Row]:
+    """open_connection() for a synchronous one."""
+    try:
+        connection = psycopg.connect(dsn, autocommit=autocommit, **settings)
+    except psycopg.OperationalError as error:
+        if not _NO_OPTIONS.search(str(error)):
+            raise
+        connection = psycopg.connect(dsn, autocommit=autocommit, **without_options(dsn, settings))
+    timer = threading.Timer(_ANSWER_SECONDS, shut_down, [connection])
+    timer.daemon = True
+    try:
+        with suppress(RuntimeError):  # no thread to be had
+            timer.start()
+        row = connection.execute(_SERVED_BY).fetchone()
+        if not autocommit:
+            connection.rollback()
+    except BaseException:
+        connection.close()
+        raise
+    finally:
+        timer.cancel()
+    _note_pooler(connection, row)
+    return connection
+
+
+def is_pooled(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> bool:
+    """Somebody stands between it and the server; of one that is opened here."""
+    return connection.prepare_threshold is None
+
+
+def _note_pooler(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any], served_by: Row | None) -> None:
+    """A pooler makes up what it says of the server's process when it greets: cancellations are to come to itself."""
+    if served_by != (connection.info.backend_pid,):
+        connection.prepare_threshold = None  # what is prepared in one session is unknown, or another thing, in the next
+
+
+def without_options(dsn: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """For a pooler that refuses them: those that the user gives remain."""
+    given = parse_dsn(dsn).get("options")
+    return {**settings, "options": given} if given else {n: v for n, v in settings.items() if n != "options"}
+
+
+def _bounds(timeout_ms: int | None, lock_ms: int | None) -> bytes:
+    """As parameters() sets them for a session, for the transaction."""
+    settings = {"idle_in_transaction_session_timeout": "60s"}
+    if timeout_ms is not None:
+        settings["statement_timeout"] = str(timeout_ms)
+    if lock_ms is not None:
+        settings["lock_timeout"] = str(lock_ms)
+    return b"select " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in settings.items()).encode()
 
 
 def decode_nothing(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> None:
@@ -177,6 +263,16 @@ def shut_down(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]
     if not connection.closed:
         with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
             duplicate.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def answering(connection: psycopg.AsyncConnection[Any], seconds: float = _ANSWER_SECONDS) -> Generator[None]:
+    """What takes longer meets an outage. A cancelled statement would wait for the silent server as long again."""
+    timer = asyncio.get_running_loop().call_later(seconds, shut_down, connection)
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _as_encoded(raw: str | bytes) -> bytes:

@@ -7,8 +7,7 @@ poll, because a notification sent while the connection was down is gone.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import LiteralString
 
@@ -16,7 +15,7 @@ import psycopg
 from psycopg import sql
 from psycopg.pq import PGnotify
 
-from dtsched.connections import parameters, shut_down
+from dtsched.connections import Connection, answering, is_pooled, open_connection, parameters
 from dtsched.outage import Outage
 
 _log = logging.getLogger("dtsched.listener")
@@ -25,10 +24,7 @@ BUCKETS = 256
 """Into so many the ids of jobs are sorted that somebody waits for, as dtsched.announce_ended() does."""
 
 _PROBE_SECONDS = 15.0
-_ANSWER_SECONDS = 5.0
-
-_Row = tuple[object, ...]
-_Connection = psycopg.AsyncConnection[_Row]
+_POOLED_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +52,8 @@ class Listener:
         self._unwanted = False
         self.generation = 0
         self.connected = False
+        self.pooled = False
+        """There is a pooler in between, and never a connection."""
 
     def join(self, channel: str, receive: Callable[[str], None], on_change: Callable[[], None]) -> None:
         """For another user of the same connection, before it is opened."""
@@ -119,13 +117,18 @@ class Listener:
         # end the connection, and psycopg's own handler fails on it
         settings = parameters(self._dsn, "listener")
         settings["client_encoding"] = "SQL_ASCII"
-        async with await _Connection.connect(self._dsn, autocommit=True, **settings) as connection:
+        async with await open_connection(self._dsn, settings) as connection:
+            if is_pooled(connection):
+                outage.over()
+                await self._do_without(connection)
+                return
             connection.pgconn.notify_handler = self._dispatch
-            with _answering(connection):
+            with answering(connection):
                 await connection.execute("set idle_session_timeout = 0")
                 for channel in self._channels:
                     await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
             outage.over()
+            self.pooled = False
             self.generation += 1
             self._set_connected(True)
             try:
@@ -133,7 +136,18 @@ class Listener:
             finally:
                 self._set_connected(False)
 
-    async def _serve(self, connection: _Connection) -> None:
+    async def _do_without(self, connection: Connection) -> None:
+        """The session is not ours alone: what others listen to would come here, and a lock would stay behind."""
+        await connection.close()
+        if not self.pooled:
+            self.pooled = True
+            _log.warning(
+                "a connection pooler stands before the database, so nothing is listened to: what comes is found by "
+                "polling. A DSN that leads to the server itself ends that"
+            )
+        await asyncio.sleep(_POOLED_SECONDS)
+
+    async def _serve(self, connection: Connection) -> None:
         """The only user of the connection from here on: dispatches notifications, runs requests, probes a silent
         line."""
         while not self._unwanted:
@@ -157,8 +171,8 @@ class Listener:
             loop.remove_reader(socket)  # psycopg waits on the same socket while it runs a statement
         self._stirred.clear()
 
-    async def _answer(self, connection: _Connection, request: _Request) -> None:
-        with _answering(connection):
+    async def _answer(self, connection: Connection, request: _Request) -> None:
+        with answering(connection):
             cursor = await connection.execute(request.statement, request.parameters)
             row = await cursor.fetchone()
         if not request.answer.done():
@@ -177,13 +191,3 @@ class Listener:
         self._requests.clear()
         for on_change in self._on_change:
             on_change()
-
-
-@contextmanager
-def _answering(connection: _Connection) -> Generator[None]:
-    """What takes longer meets an outage. A cancelled statement would wait for the silent server as long again."""
-    timer = asyncio.get_running_loop().call_later(_ANSWER_SECONDS, shut_down, connection)
-    try:
-        yield
-    finally:
-        timer.cancel()

@@ -20,7 +20,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from dtsched.connections import parameters, unreachable
+from dtsched.connections import open_sync, parameters, unreachable
 from dtsched.errors import DatabaseUnreachable
 from dtsched.store import CONTRACT, check_contract
 
@@ -93,7 +93,9 @@ def check(dsn: str) -> list[tuple[str, int | None, str]]:
 def _connection(dsn: str) -> Generator[sqlalchemy.Connection]:
     """One transaction, alone among migrations."""
     settings = parameters(dsn, "migrate")
-    engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn, **settings))
+    engine = sqlalchemy.create_engine(
+        "postgresql+psycopg://", creator=lambda: open_sync(dsn, settings, autocommit=False)
+    )
     try:
         with engine.begin() as connection:
             _driver(connection).execute("select pg_advisory_xact_lock(%s)", (_LOCK,))

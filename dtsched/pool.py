@@ -18,7 +18,7 @@ import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from dtsched.batches import Refusal, Wrong
-from dtsched.connections import connect, connect_sync, decode_nothing, is_outage, parameters
+from dtsched.connections import connect, connect_sync, decode_nothing, is_outage, is_pooled, parameters, without_options
 from dtsched.errors import AllConnectionsTaken
 from dtsched.inside import emit_in_sync, read_job_sync, submit_in_sync, submit_partly_in_sync
 from dtsched.jobs import Emitted, Job, NewJob, Submitted
@@ -121,7 +121,7 @@ class SyncPool:
         self._role = role
         self._lock = threading.Lock()
         self._pool: ConnectionPool[psycopg.Connection[Any]] | None = None
-        self._reached = False
+        self._reached = self._pooled = False
         self._pid = os.getpid()
 
     @contextmanager
@@ -129,7 +129,7 @@ class SyncPool:
         """DatabaseUnreachable when there is none to be had; it says what is wrong."""
         if (pool := self._shared()) is None:
             with connect_sync(self._dsn, role=self._role) as connection:
-                self._reached = True
+                self._reached, self._pooled = True, is_pooled(connection)
                 yield connection
             return
         try:
@@ -175,7 +175,7 @@ class SyncPool:
             if self._pool is None and self._reached:
                 self._pool = ConnectionPool(
                     self._dsn,
-                    kwargs={"autocommit": True, **parameters(self._dsn, self._role)},
+                    kwargs=self._settings(),
                     min_size=0,
                     max_size=_SIZE,
                     max_idle=_IDLE_SECONDS,
@@ -185,6 +185,12 @@ class SyncPool:
                 )
                 weakref.finalize(self, _close, self._pool, self._pid)  # its threads end with the program
             return self._pool
+
+    def _settings(self) -> dict[str, Any]:
+        settings = parameters(self._dsn, self._role)
+        if self._pooled:
+            settings = {**without_options(self._dsn, settings), "prepare_threshold": None}
+        return {"autocommit": True, **settings}
 
 
 def _close(pool: "ConnectionPool[psycopg.Connection[Any]]", pid: int) -> None:

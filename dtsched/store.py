@@ -1020,7 +1020,12 @@ class Store:
     async def _rows(self, statement: LiteralString, *parameters: object) -> list[Row]:
         with translated():
             async with self._connection.cursor(binary=True) as cursor:
-                await cursor.execute(statement, parameters, prepare=True)
+                if self._connection.bounds is None:
+                    await cursor.execute(statement, parameters, prepare=True)
+                else:  # sent together, they are one transaction
+                    async with self._connection.pipeline():
+                        await self._connection.execute(self._connection.bounds)
+                        await cursor.execute(statement, parameters)
                 return await cursor.fetchall()
 
     async def _row(self, statement: LiteralString, *parameters: object) -> Row:

@@ -15,6 +15,7 @@ import msgspec
 from dtsched.api.database import ANSWER_SECONDS, Questions
 from dtsched.api.streams import Stream, Streams, encoded, heartbeat
 from dtsched.connections import is_outage
+from dtsched.errors import DatabaseUnreachable
 from dtsched.maintenance.loop import wait
 from dtsched.outage import Outage
 from dtsched.overview import FeedEvent, FeedPage, Queue
@@ -76,6 +77,15 @@ class FeedStreams:
         self._stirred.set()
         self._figures_wanted.set()
 
+    def require_listening(self) -> None:
+        """DatabaseUnreachable where nothing will ever be told."""
+        if self._questions.client.waiting.listener.pooled:
+            raise DatabaseUnreachable(
+                "nothing can be watched through a connection pooler: give this server a DSN that leads to the "
+                "database itself",
+                reason="a connection pooler stands before it, and nothing can be watched through that",
+            )
+
     def remove(self, stream: FeedStream) -> None:
         self._streams.remove(stream)
         if not stream.joined:
@@ -131,6 +141,9 @@ class FeedStreams:
         connection = listener.generation
         if not listener.connected:
             self._watched = None
+            if listener.pooled:  # who asks again is told why
+                for stream in [*self._joining, *self._joined()]:
+                    stream.end()
         elif self._watched != connection and await listener.watch_feed() and listener.generation == connection:
             self._watched = connection
         return self._watched is not None

@@ -103,6 +103,7 @@ async def watch_everything(
 
 
 def _watch(request: ApiRequest, feed: FeedStreams, queues: frozenset[str] | None) -> EventStream:
+    feed.require_listening()
     stream = FeedStream(queues, request.headers.get("last-event-id"), feed)
     return EventStream(
         stream,
