@@ -10,6 +10,8 @@ standard input, a JSON document a line; it ends when that is closed. `wire.py` i
     < {"id": 1, "answer": null}
     > {"id": 2, "do": "cut", "role": "claimer"}
     < {"id": 2, "answer": 3}
+
+What one fault does is told with its name in `by`, and heal() with that name ends that alone: others go on.
 """
 
 import asyncio
@@ -18,7 +20,7 @@ import os
 import signal
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from random import Random
 from typing import Any, Literal, NamedTuple, cast
@@ -27,7 +29,7 @@ import psutil
 import uvloop
 
 from dtsched.torture.pgwire import Conversation, Opening, opening
-from dtsched.torture.ways import Pace, Way, reset
+from dtsched.torture.ways import SILENT, Pace, Way, reset
 
 Direction = Literal["both", "asked", "answered"]
 """`asked`: what clients say is lost, `answered`: what they are told."""
@@ -43,12 +45,19 @@ class Whom(NamedTuple):
 class _Silence(NamedTuple):
     whom: Whom
     direction: Direction
+    by: str
+
+
+class _Slowness(NamedTuple):
+    pace: Pace
+    whom: Whom
 
 
 class _CommitCut(NamedTuple):
     share: float
     whom: Whom
     calls: frozenset[str]
+    dice: Random
 
 
 class Link:
@@ -73,22 +82,18 @@ class Link:
             self._pids[pid] = self._port in _ports(pid)
         return self._pids[pid]
 
-    def silence(self, direction: Direction) -> None:
+    def silence(self, direction: Direction, by: str) -> None:
         for way in self._ways(direction):
-            way.hold("silent")
+            way.hold(SILENT + by)
 
-    def unsilence(self) -> None:
+    def unsilence(self, by: str) -> None:
         for way in self._ways("both"):
-            way.release("silent")
+            way.release(SILENT + by)
 
     def reset(self) -> None:
         for way in self._ways("both"):
             way.drop()
             reset(way.source)
-
-    @property
-    def silent(self) -> bool:
-        return self.asked.silent or self.answered.silent
 
     def set_pace(self, pace: Pace) -> None:
         for way in self._ways("both"):
@@ -105,13 +110,11 @@ class Proxy:
         self._links: set[Link] = set()
         self._server: tuple[str, int] = ("127.0.0.1", 0)
         self._silences: list[_Silence] = []
-        self._refusing = False
-        self._pace = Pace()
-        self._paced = Whom()
-        self._commit_cut: _CommitCut | None = None
-        self._dice = Random(0)
-        self._flapping: asyncio.Task[None] | None = None
-        self._counts: Counter[str] = Counter()
+        self._refusals: set[str] = set()
+        self._slownesses: dict[str, _Slowness] = {}
+        self._commit_cuts: dict[str, _CommitCut] = {}
+        self._flaps: dict[str, asyncio.Task[None]] = {}
+        self._counts: dict[str, Counter[str]] = defaultdict(Counter)
         self._totals: Counter[str] = Counter()
         self._openings: set[asyncio.Task[None]] = set()
 
@@ -120,24 +123,29 @@ class Proxy:
         self._server = host, port
 
     def silence(
-        self, role: str = "", pid: int | None = None, direction: Direction = "both", new_ones_too: bool = False
+        self,
+        role: str = "",
+        pid: int | None = None,
+        direction: Direction = "both",
+        new_ones_too: bool = False,
+        by: str = "",
     ) -> int:
         whom = Whom(role, pid)
         concerned = [link for link in self._links if link.concerns(whom)]
         for link in concerned:
-            link.silence(direction)
+            link.silence(direction, by)
         if new_ones_too:
-            self._silences.append(_Silence(whom, direction))
-        self._counts["silenced"] += len(concerned)
+            self._silences.append(_Silence(whom, direction, by))
+        self._counts[by]["silenced"] += len(concerned)
         return len(concerned)
 
-    def refuse(self) -> None:
-        self._refusing = True
+    def refuse(self, by: str = "") -> None:
+        self._refusals.add(by)
 
-    def cut(self, role: str = "", pid: int | None = None) -> int:
+    def cut(self, role: str = "", pid: int | None = None, by: str = "") -> int:
         concerned = [link for link in self._links if link.concerns(Whom(role, pid))]
         for link in concerned:
-            self._cut(link)
+            self._cut(link, by)
         return len(concerned)
 
     def slow(
@@ -147,33 +155,35 @@ class Proxy:
         bytes_per_second: float | None = None,
         role: str = "",
         pid: int | None = None,
+        by: str = "",
     ) -> None:
-        self._pace, self._paced = Pace(seconds, piece_bytes, bytes_per_second), Whom(role, pid)
-        for link in self._links:
-            if link.concerns(self._paced):
-                link.set_pace(self._pace)
+        """Of several that concern a connection, the last one holds."""
+        self._slownesses.pop(by, None)
+        self._slownesses[by] = _Slowness(Pace(seconds, piece_bytes, bytes_per_second), Whom(role, pid))
+        self._set_paces()
 
     def cut_on_commit(
-        self, share: float, calls: list[str], role: str = "", pid: int | None = None, seed: int = 0
+        self, share: float, calls: list[str], role: str = "", pid: int | None = None, seed: int = 0, by: str = ""
     ) -> None:
         """Of the commits in which one of these was done; see pgwire.py for what a commit is."""
-        self._dice = Random(seed)
-        self._commit_cut = _CommitCut(share, Whom(role, pid), frozenset(calls))
+        self._commit_cuts[by] = _CommitCut(share, Whom(role, pid), frozenset(calls), Random(seed))
 
-    def flap(self, on: float, off: float, how: Literal["cut", "silence"] = "cut") -> None:
-        """So many seconds everything passes, so many nothing, and so on."""
-        self._stop_flapping()
-        self._flapping = asyncio.create_task(self._flap(on, off, how))
+    def flap(self, on: float, off: float, how: Literal["cut", "silence"] = "cut", by: str = "") -> None:
+        """So many seconds nothing passes, so many everything, and so on."""
+        self._stop_flapping(by)
+        self._flaps[by] = asyncio.create_task(self._flap(on, off, how, by))
 
-    def heal(self) -> dict[str, int]:
-        self._stop_flapping()
-        self._restore()
-        self._commit_cut = None
-        self._pace, self._paced = Pace(), Whom()
-        for link in self._links:
-            link.set_pace(self._pace)
-        counts, self._counts = dict(+self._counts), Counter()
-        return counts
+    def heal(self, by: str | None = None) -> dict[str, int]:
+        """What `by` has done, or all have; returns how often."""
+        done: Counter[str] = Counter()
+        for one in list(self._named()) if by is None else [by]:
+            self._stop_flapping(one)
+            self._restore(one)
+            self._commit_cuts.pop(one, None)
+            self._slownesses.pop(one, None)
+            done += self._counts.pop(one, Counter())
+        self._set_paces()
+        return dict(done)
 
     def figures(self) -> dict[str, Any]:
         """Since the beginning; `open` is by application_name."""
@@ -184,40 +194,52 @@ class Proxy:
             "open": dict(Counter(link.application for link in self._links)),
         }
 
-    async def _flap(self, on: float, off: float, how: Literal["cut", "silence"]) -> None:
+    def _named(self) -> set[str]:
+        silent = {silence.by for silence in self._silences}
+        return {*self._counts, *self._refusals, *self._slownesses, *self._commit_cuts, *self._flaps, *silent}
+
+    async def _flap(self, on: float, off: float, how: Literal["cut", "silence"], by: str) -> None:
         while True:
             if how == "cut":
-                self.refuse()
-                self.cut()
+                self.refuse(by=by)
+                self.cut(by=by)
             else:
-                self.silence(new_ones_too=True)
-            self._counts["flaps"] += 1
+                self.silence(new_ones_too=True, by=by)
+            self._counts[by]["flaps"] += 1
             await asyncio.sleep(off)
-            self._restore()
+            self._restore(by)
             await asyncio.sleep(on)
 
-    def _restore(self) -> None:
-        self._silences.clear()
-        self._refusing = False
+    def _restore(self, by: str) -> None:
+        self._silences = [silence for silence in self._silences if silence.by != by]
+        self._refusals.discard(by)
         for link in list(self._links):
-            link.unsilence()
+            link.unsilence(by)
 
-    def _stop_flapping(self) -> None:
-        if self._flapping is not None:
-            self._flapping.cancel()
-            self._flapping = None
+    def _stop_flapping(self, by: str) -> None:
+        if (task := self._flaps.pop(by, None)) is not None:
+            task.cancel()
 
-    def _cut(self, link: Link) -> None:
+    def _set_paces(self) -> None:
+        for link in self._links:
+            self._set_pace(link)
+
+    def _set_pace(self, link: Link) -> None:
+        paces = [slowness.pace for slowness in self._slownesses.values() if link.concerns(slowness.whom)]
+        link.set_pace(paces[-1] if paces else Pace())
+
+    def _cut(self, link: Link, by: str) -> None:
         if link in self._links:
-            self._counts["cut"] += 1
+            self._counts[by]["cut"] += 1
             self.ended(link)
             link.reset()
 
     # What its connections tell it.
 
     def accepts(self) -> bool:
-        self._counts["refused"] += self._refusing
-        return not self._refusing
+        for by in self._refusals:
+            self._counts[by]["refused"] += 1
+        return not self._refusals
 
     def begun(self, link: Link, first: Opening, data: bytes) -> None:
         """The client has said who it is."""
@@ -226,10 +248,9 @@ class Proxy:
         self._totals["opened"] += 1
         for silence in self._silences:
             if link.concerns(silence.whom):
-                link.silence(silence.direction)
-                self._counts["silenced"] += 1
-        if link.concerns(self._paced):
-            link.set_pace(self._pace)
+                link.silence(silence.direction, silence.by)
+                self._counts[silence.by]["silenced"] += 1
+        self._set_pace(link)
         self._dial(link, data)
 
     def cancels(self, link: Link, data: bytes) -> None:
@@ -253,7 +274,7 @@ class Proxy:
             else:
                 await loop.create_connection(lambda: _Server(self, link), host, port)
         except OSError:
-            self._counts["unanswered"] += 1
+            self._totals["unanswered"] += 1
             self.ended(link)
             link.reset()
         else:
@@ -267,16 +288,21 @@ class Proxy:
     def answered(self, link: Link, data: bytes) -> None:
         self._totals["bytes"] += len(data)
         commits = link.talk.answered(data)
-        if commits and self._commit_cut is not None and self._is_lost(link, commits, self._commit_cut):
-            self._counts["commits_cut"] += 1
-            self._cut(link)
+        if commits and (by := self._who_cuts(link, commits)) is not None:
+            self._counts[by]["commits_cut"] += 1
+            self._cut(link, by)
         else:
             link.answered.pass_on(data)
 
-    def _is_lost(self, link: Link, commits: list[set[str]], cut: _CommitCut) -> bool:
-        concerned = sum(not cut.calls.isdisjoint(done) for done in commits) if link.concerns(cut.whom) else 0
-        self._counts["commits"] += concerned
-        return any(self._dice.random() < cut.share for _ in range(concerned))
+    def _who_cuts(self, link: Link, commits: list[set[str]]) -> str | None:
+        for by, cut in self._commit_cuts.items():
+            if link.concerns(cut.whom):
+                for done in commits:
+                    if not cut.calls.isdisjoint(done):
+                        self._counts[by]["commits"] += 1
+                        if cut.dice.random() < cut.share:
+                            return by
+        return None
 
     def ended(self, link: Link) -> None:
         if link in self._links:

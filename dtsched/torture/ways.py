@@ -5,12 +5,13 @@ import asyncio
 from collections import deque
 from socket import SO_LINGER, SOL_SOCKET
 from struct import pack
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 _MOST_WAITING = 256 * 1024
 _AT_ONCE = pack("ii", 1, 0)
 
-Reason = Literal["silent", "ahead", "slow", "opening"]
+SILENT = "silent"
+"""What the reason begins with for which a way is held by somebody; the others are its own."""
 
 
 class Pace(NamedTuple):
@@ -33,7 +34,7 @@ class Way:
         self.source: asyncio.Transport | None = None
         self.target: asyncio.Transport | None = None
         self._pace = _FULL_SPEED
-        self._reasons: set[Reason] = set()
+        self._reasons: set[str] = set()
         self._waiting: deque[tuple[float, bytes]] = deque()
         self._waiting_bytes = 0
         self._free_at = 0.0
@@ -41,7 +42,7 @@ class Way:
         self._ended = False
 
     def pass_on(self, data: bytes) -> None:
-        if self._waiting or not self._pace.is_full_speed or "silent" in self._reasons or self.target is None:
+        if self._reasons or self._waiting or self.target is None or not self._pace.is_full_speed:
             self._keep(data)
         else:
             self.target.write(data)
@@ -51,12 +52,12 @@ class Way:
         self._ended = True
         self._deliver()
 
-    def hold(self, reason: Reason) -> None:
+    def hold(self, reason: str) -> None:
         if not self._reasons and self.source is not None:
             self.source.pause_reading()
         self._reasons.add(reason)
 
-    def release(self, reason: Reason) -> None:
+    def release(self, reason: str) -> None:
         if reason in self._reasons:
             self._reasons.discard(reason)
             if not self._reasons and self.source is not None and not self.source.is_closing():
@@ -65,7 +66,7 @@ class Way:
 
     @property
     def silent(self) -> bool:
-        return "silent" in self._reasons
+        return any(reason.startswith(SILENT) for reason in self._reasons)
 
     def set_pace(self, pace: Pace) -> None:
         """At full speed, what waits goes at once."""

@@ -6,11 +6,11 @@ import sys
 from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager
 from itertools import count
-from typing import Any, Literal
+from typing import Any
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-Direction = Literal["both", "asked", "answered"]
+from dtsched.torture.faults.base import Direction, Flapping
 
 SUBMITS = frozenset(
     {"submit", "submit_many", "submit_partly", "submit_gathered", "submit_once", "create_workflow", "INSERT", "COMMIT"}
@@ -29,13 +29,12 @@ WRITES = (
 
 
 class ProxyWire:
-    """`dsn` leads through the proxy, to where `dsn` of open_wire() leads."""
+    """The Wire of faults/base.py. `dsn` leads through the proxy, to where the DSN of open_wire() leads."""
 
     def __init__(self, process: asyncio.subprocess.Process, port: int, server: str) -> None:
         self._process = process
         self._numbers = count(1)
         self._answers: dict[int, asyncio.Future[Any]] = {}
-        self._port = port
         self.dsn = make_conninfo(server, host="127.0.0.1", port=port, sslmode="disable", gssencmode="disable")
 
     @property
@@ -43,20 +42,25 @@ class ProxyWire:
         return self._process.pid
 
     async def to(self, dsn: str) -> None:
-        """Where connections lead that are opened from now on."""
         given = conninfo_to_dict(dsn)
         await self._tell("to", host=given.get("host", "127.0.0.1"), port=int(given.get("port") or 5432))
 
     async def silence(
-        self, role: str = "", *, new_ones_too: bool = False, direction: Direction = "both", pid: int | None = None
+        self,
+        role: str = "",
+        *,
+        new_ones_too: bool = False,
+        direction: Direction = "both",
+        pid: int | None = None,
+        by: str = "",
     ) -> int:
-        return await self._tell("silence", role=role, new_ones_too=new_ones_too, direction=direction, pid=pid)
+        return await self._tell("silence", role=role, new_ones_too=new_ones_too, direction=direction, pid=pid, by=by)
 
-    async def refuse(self) -> None:
-        await self._tell("refuse")
+    async def refuse(self, *, by: str = "") -> None:
+        await self._tell("refuse", by=by)
 
-    async def cut(self, role: str = "", *, pid: int | None = None) -> int:
-        return await self._tell("cut", role=role, pid=pid)
+    async def cut(self, role: str = "", *, pid: int | None = None, by: str = "") -> int:
+        return await self._tell("cut", role=role, pid=pid, by=by)
 
     async def slow(
         self,
@@ -66,24 +70,30 @@ class ProxyWire:
         bytes_per_second: float | None = None,
         role: str = "",
         pid: int | None = None,
+        by: str = "",
     ) -> None:
-        await self._tell(
-            "slow", seconds=seconds, piece_bytes=piece_bytes, bytes_per_second=bytes_per_second, role=role, pid=pid
-        )
+        pace = {"seconds": seconds, "piece_bytes": piece_bytes, "bytes_per_second": bytes_per_second}
+        await self._tell("slow", **pace, role=role, pid=pid, by=by)
 
     async def cut_on_commit(
-        self, share: float, role: str = "", *, calls: Collection[str] = WRITES, pid: int | None = None, seed: int = 0
+        self,
+        share: float,
+        role: str = "",
+        *,
+        calls: Collection[str] = WRITES,
+        pid: int | None = None,
+        seed: int = 0,
+        by: str = "",
     ) -> None:
-        await self._tell("cut_on_commit", share=share, role=role, calls=sorted(calls), pid=pid, seed=seed)
+        await self._tell("cut_on_commit", share=share, role=role, calls=sorted(calls), pid=pid, seed=seed, by=by)
 
-    async def flap(self, on: float, off: float, *, how: Literal["cut", "silence"] = "cut") -> None:
-        await self._tell("flap", on=on, off=off, how=how)
+    async def flap(self, on: float, off: float, *, how: Flapping = "cut", by: str = "") -> None:
+        await self._tell("flap", on=on, off=off, how=how, by=by)
 
-    async def heal(self) -> dict[str, int]:
-        return await self._tell("heal")
+    async def heal(self, *, by: str | None = None) -> dict[str, int]:
+        return await self._tell("heal", by=by)
 
     async def figures(self) -> dict[str, Any]:
-        """Since the beginning: opened, bytes, round_trips, cpu_seconds; `open`: connections by application_name."""
         return await self._tell("figures")
 
     async def _tell(self, act: str, **how: object) -> Any:

@@ -1,18 +1,20 @@
 """What a fault is to the runner, and the stage to a fault."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from random import Random
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import psycopg
 
 from dtsched.embedded import Cluster
 from dtsched.torture.history import Recorder
+from dtsched.torture.ways import Direction
 
 Group = Literal["processes", "postgres", "network", "semantics"]
 MemberRole = Literal["worker", "api", "submitter", "http_worker"]
+Flapping = Literal["cut", "silence"]
 
 
 class Member(Protocol):
@@ -30,30 +32,77 @@ class Member(Protocol):
 
 class Wire(Protocol):
     """The proxy between all members and the database; the stage's own connections do not go through it. `role` is a
-    word of the connections' application_name, "" for all."""
+    word of the connections' application_name, "" for all; `pid`, the process whose connections are meant. `by` is who
+    does it, for heal()."""
 
-    async def silence(self, role: str = "", *, new_ones_too: bool = False) -> None:
-        """Half-open: nothing is forwarded any more, and every socket stays open."""
+    @property
+    def dsn(self) -> str:
+        """Leads through it."""
         ...
 
-    async def refuse(self) -> None:
+    async def to(self, dsn: str) -> None:
+        """Where connections lead that are opened from now on."""
+        ...
+
+    async def silence(
+        self,
+        role: str = "",
+        *,
+        new_ones_too: bool = False,
+        direction: Direction = "both",
+        pid: int | None = None,
+        by: str = "",
+    ) -> int:
+        """Half-open: nothing is forwarded any more, and every socket stays open; what was said meanwhile passes when
+        it is healed. How many connections that are."""
+        ...
+
+    async def refuse(self, *, by: str = "") -> None:
         """New connections are reset at once."""
         ...
 
-    async def cut(self, role: str = "") -> int:
+    async def cut(self, role: str = "", *, pid: int | None = None, by: str = "") -> int:
         """Resets what is open; how many connections that were."""
         ...
 
-    async def slow(self, seconds: float, *, piece_bytes: int | None = None) -> None:
-        """Holds back whatever passes for as long; `piece_bytes`: in pieces of that size."""
+    async def slow(
+        self,
+        seconds: float,
+        *,
+        piece_bytes: int | None = None,
+        bytes_per_second: float | None = None,
+        role: str = "",
+        pid: int | None = None,
+        by: str = "",
+    ) -> None:
+        """Holds back whatever passes for as long, each way; `piece_bytes`: in pieces of that size."""
         ...
 
-    async def cut_on_commit(self, share: float, role: str = "") -> None:
-        """Of so many of the commits that come back, the answer is lost and the connection with it."""
+    async def cut_on_commit(
+        self,
+        share: float,
+        role: str = "",
+        *,
+        calls: Collection[str] = ...,
+        pid: int | None = None,
+        seed: int = 0,
+        by: str = "",
+    ) -> None:
+        """Of so many of the commits that come back, the answer is lost and the connection with it. `calls`: the
+        functions and commands that are meant, by default all that write; see pgwire.py for what a commit is."""
         ...
 
-    async def heal(self) -> dict[str, int]:
-        """Everything passes again. What was done since the last time: cut, silenced, commits_cut, …"""
+    async def flap(self, on: float, off: float, *, how: Flapping = "cut", by: str = "") -> None:
+        """So many seconds nothing passes, then so many everything, and so on."""
+        ...
+
+    async def heal(self, *, by: str | None = None) -> dict[str, int]:
+        """What `by` has done, or all have, is over. How often it was done: silenced, refused, cut, commits_cut (of so
+        many commits), flaps."""
+        ...
+
+    async def figures(self) -> dict[str, Any]:
+        """Since the beginning: opened, bytes, round_trips, cpu_seconds; `open`: connections by application_name."""
         ...
 
 
@@ -110,9 +159,14 @@ class Fault(ABC):
     """Windows of a run in which it is planned: enough for 20 exposures."""
     overlaps: ClassVar[bool] = False
     """Whether a handler may be started again under its hands although an earlier one still runs (invariant S5)."""
+    forgets: ClassVar[bool] = False
+    """Whether the database goes back in time: what was committed in the interval that the fault notes (`forgets`: from
+    and until, in ns of CLOCK_MONOTONIC) may be gone, and ids of jobs be given out again."""
 
     def __init__(self, random: Random) -> None:
         self.random = random
+        self.done: dict[str, int] = {}
+        """How often it did what, once it is healed: for the record."""
 
     @classmethod
     def missing(cls, stage: Stage) -> str | None:
