@@ -1,0 +1,134 @@
+"""Group C, what happens between the processes and the database: by the proxy that stands there."""
+
+import os
+import signal
+from asyncio import sleep
+from collections.abc import Sequence
+from typing import ClassVar
+
+from dtsched.torture.faults.base import Direction, Fault, Group, Member, Stage
+from dtsched.torture.wire import FINISHES, SUBMITS
+
+
+class OnTheWire(Fault):
+    """Whose healing is that of the wire."""
+
+    group: ClassVar[Group] = "network"
+
+    @property
+    def by(self) -> str:
+        return f"{self.number} {id(self):x}"
+
+    async def heal(self, stage: Stage) -> None:
+        self.done.update(await stage.wire.heal(by=self.by))
+
+    def one_of(self, stage: Stage) -> Member:
+        """A worker, if there is any."""
+        members = stage.members("worker") or stage.members()
+        if not members:
+            raise LookupError("no process of the run lives")
+        return self.random.choice(members)
+
+
+class HalfOpen(OnTheWire):
+    """The connections of one worker, or one of them: new ones work. Its lease may run out before it has noticed."""
+
+    number: ClassVar[str] = "F41"
+    title: ClassVar[str] = "half-open connections"
+    lasts: ClassVar[tuple[float, float]] = (6.0, 16.0)
+    overlaps: ClassVar[bool] = True
+
+    async def inject(self, stage: Stage) -> Sequence[int]:
+        member = self.one_of(stage)
+        role = self.random.choice(["", "", "claimer", "renewer", "listener", "maintenance"])
+        direction: Direction = self.random.choice(["both", "asked", "answered"])
+        jobs = stage.in_flight(member)
+        await stage.wire.silence(role, pid=member.pid, direction=direction, by=self.by)
+        return jobs
+
+
+class ReplyLost(OnTheWire):
+    """The server has committed what clients submit and workers finish, and the answer never comes."""
+
+    number: ClassVar[str] = "F42"
+    title: ClassVar[str] = "commit done, reply lost"
+    lasts: ClassVar[tuple[float, float]] = (3.0, 8.0)
+
+    async def inject(self, stage: Stage) -> Sequence[int]:
+        jobs = stage.in_flight()
+        share = self.random.uniform(0.02, 0.2)
+        await stage.wire.cut_on_commit(share, calls=SUBMITS | FINISHES, seed=self.random.getrandbits(32), by=self.by)
+        return jobs
+
+
+class Slow(OnTheWire):
+    """50 to 500 ms each way, or all in pieces of one byte, or 200 kB/s a connection: a renewal comes in time."""
+
+    number: ClassVar[str] = "F43"
+    title: ClassVar[str] = "latency, small segments, throttle"
+    lasts: ClassVar[tuple[float, float]] = (4.0, 10.0)
+
+    async def inject(self, stage: Stage) -> Sequence[int]:
+        jobs = stage.in_flight()
+        how = self.random.choice(["late", "pieces", "throttled"])
+        if how == "late":
+            await stage.wire.slow(self.random.uniform(0.05, 0.5), by=self.by)
+        elif how == "pieces":
+            await stage.wire.slow(0.0, piece_bytes=1, by=self.by)
+        else:
+            await stage.wire.slow(0.0, bytes_per_second=200_000.0, by=self.by)
+        return jobs
+
+
+class Partition(OnTheWire):
+    """One worker hears nothing, or is not heard, or both; new connections neither. The others go on."""
+
+    number: ClassVar[str] = "F44"
+    title: ClassVar[str] = "one-way and full partition"
+    lasts: ClassVar[tuple[float, float]] = (6.0, 14.0)
+    overlaps: ClassVar[bool] = True
+
+    async def inject(self, stage: Stage) -> Sequence[int]:
+        member = self.one_of(stage)
+        direction: Direction = self.random.choice(["both", "asked", "answered"])
+        jobs = stage.in_flight(member)
+        await stage.wire.silence(pid=member.pid, direction=direction, new_ones_too=True, by=self.by)
+        return jobs
+
+
+class Flapping(OnTheWire):
+    """A second on, a second off, for all: connections are cut and refused, or fall silent and wake up."""
+
+    number: ClassVar[str] = "F45"
+    title: ClassVar[str] = "flapping line"
+    lasts: ClassVar[tuple[float, float]] = (8.0, 14.0)
+
+    async def inject(self, stage: Stage) -> Sequence[int]:
+        jobs = stage.in_flight()
+        await stage.wire.flap(1.0, 1.0, how=self.random.choice(["cut", "silence"]), by=self.by)
+        return jobs
+
+
+class ApiKilled(OnTheWire):
+    """One API of several is killed while it waits for the answer to what it was posted, which has been committed. Its
+    clients ask again, another one, under the same Idempotency-Key."""
+
+    number: ClassVar[str] = "F47"
+    title: ClassVar[str] = "API killed in the middle of a POST"
+
+    @classmethod
+    def missing(cls, stage: Stage) -> str | None:
+        return None if len(stage.members("api")) >= 2 else "two servers of the API are needed: --api 2"
+
+    async def inject(self, stage: Stage) -> Sequence[int]:
+        victim = self.random.choice(stage.members("api"))
+        jobs = stage.in_flight()
+        await stage.wire.silence(pid=victim.pid, direction="answered", new_ones_too=True, by=self.by)
+        await sleep(self.random.uniform(0.05, 0.5))
+        stage.expect_exit(victim)
+        os.kill(victim.pid, signal.SIGKILL)
+        await self.heal(stage)
+        return jobs
+
+
+FAULTS: Sequence[type[Fault]] = (HalfOpen, ReplyLost, Slow, Partition, Flapping, ApiKilled)
