@@ -6,8 +6,8 @@ import re
 import resource
 import signal
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
 from random import Random
 from time import monotonic
 from typing import ClassVar, LiteralString
@@ -27,18 +27,29 @@ from dtsched.torture.faults.handlers import (
     PoisonPills,
     UnknownTasks,
 )
+from dtsched.torture.faults.jobs import orders, submit
 from dtsched.torture.faults.striking import busy_workers, freeze, kill, send, some, thaw, until_gone
 
 _STARTED = re.compile(rb'"op":"start","phase":"ok"[^\n]*?"lease":([0-9]+)')
+_TAIL_BYTES = 8 << 20
 _LEASES: LiteralString = """
     select lease.id, lease.job_id
     from dtsched.leases lease
     join dtsched.workers worker on worker.id = lease.worker_id
     where worker.name = %s and (worker.info ->> 'pid')::int = %s"""
+_WAITER: LiteralString = """
+    select pid from pg_stat_activity
+    where wait_event_type = 'Lock' and query like any (%s) and pid <> pg_backend_pid() limit 1"""
+_ACTIVE: LiteralString = """
+    select from pg_stat_activity
+    where state = 'active' and application_name like 'dtsched claimer%' and datname = current_database() limit 1"""
 _IDENTITIES: LiteralString = "select id from dtsched.workers where name = %s and (info ->> 'pid')::int = %s"
 _TERMINATE: LiteralString = """
     select count(pg_terminate_backend(pid)) from pg_stat_activity
     where datname = current_database() and application_name like %s"""
+
+HOLD_SECONDS = 0.4
+"""Less than the lock_timeout of who waits."""
 
 
 class KilledWorkers(Fault):
@@ -53,41 +64,97 @@ class KilledWorkers(Fault):
 
 
 class KilledBetweenClaimAndStart(Fault):
-    """F03. Exposed are leases that were committed, and whose handlers have written nothing."""
+    """F03. What a claim writes to the trace is held up until all workers are frozen: it commits, and nobody reads its
+    answer. Exposed are leases whose handlers have written nothing; the worker that has most of them is killed."""
 
     number = "F03"
     title = "worker killed between the commit of its claim and the start of the handlers"
     group: ClassVar[Group] = "processes"
 
-    seconds: ClassVar[float] = 10.0
+    jobs: ClassVar[int] = 400
+    seconds: ClassVar[float] = 20.0
 
     async def inject(self, stage: Stage) -> Sequence[int]:
+        submit(stage, orders(self.random, self.jobs, "take_time", {"seconds": 0.02}))
         deadline = monotonic() + self.seconds
         while monotonic() < deadline:
-            for worker in await busy_workers(stage, self.random):
-                freeze(stage, [worker])
-                unstarted = _unstarted(stage, worker)
-                if unstarted:
-                    stage.expect_exit(worker)
-                    send(worker, signal.SIGKILL)
+            workers = list(stage.members("worker"))
+            try:
+                caught = await self._caught(stage, workers)
+                if caught:
+                    victim, unstarted = max(caught, key=_many)
+                    stage.expect_exit(victim)
+                    send(victim, signal.SIGKILL)
                     return unstarted
-                thaw([worker])
-            await asyncio.sleep(self.random.uniform(0.005, 0.05))
+            finally:
+                thaw(workers)
+            await asyncio.sleep(self.random.uniform(0.01, 0.1))
         return []
 
     async def heal(self, stage: Stage) -> None:
         thaw(stage.members("worker"))
 
+    async def _caught(self, stage: Stage, workers: Sequence[Member]) -> list[tuple[Member, list[int]]]:
+        """Workers, all of which are frozen now, with what they hold and have not started."""
+        with stage.connect() as looking:
+            async with trace_held_up(stage):
+                if await _waiter(looking, ("dtsched.claim(", "dtsched.work("), seconds=HOLD_SECONDS) is None:
+                    return []
+                freeze(stage, workers)
+            await _until_answered(looking)
+        started = _started(stage)
+        caught = [(worker, _held_but(started, stage, worker)) for worker in workers]
+        return [(worker, jobs) for worker, jobs in caught if jobs]
 
-def _unstarted(stage: Stage, worker: Member) -> list[int]:
-    """Of a frozen worker. Whoever starts writes that down before anything else."""
-    started: set[int] = set()
-    for file in (stage.folder / "history").glob("worker-*.ndjson"):
-        started.update(map(int, _STARTED.findall(file.read_bytes())))
+
+def _many(caught: tuple[Member, list[int]]) -> int:
+    return len(caught[1])
+
+
+def _started(stage: Stage) -> set[int]:
+    """The leases whose handlers have started. Whoever starts writes that down before anything else; here the end of
+    each file is read, in which there is room for minutes."""
+    found: set[int] = set()
+    for path in (stage.folder / "history").glob("worker-*.ndjson"):
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+            found.update(map(int, _STARTED.findall(file.read())))
+    return found
+
+
+def _held_but(started: set[int], stage: Stage, worker: Member) -> list[int]:
     with suppress(psycopg.Error), stage.connect(application="torture look") as connection:
         leases = connection.execute(_LEASES, (worker.name, worker.pid)).fetchall()
         return [job for lease, job in leases if lease not in started]
     return []
+
+
+@asynccontextmanager
+async def trace_held_up(stage: Stage) -> AsyncGenerator[None]:
+    """Nothing changes the state of a job meanwhile: who tries waits, with all that it has done, and gives up after half
+    a second."""
+    with stage.connect(application="torture hold") as holding, holding.transaction():
+        holding.execute("set local lock_timeout = '2s'")
+        holding.execute("lock table dtsched.job_events in share mode")
+        yield
+
+
+async def _waiter(looking: psycopg.Connection, calls: Sequence[str], *, seconds: float) -> int | None:
+    """The backend of the first who calls one of these and waits for a lock."""
+    deadline = monotonic() + seconds
+    while monotonic() < deadline:
+        row = looking.execute(_WAITER, ([f"%{call}%" for call in calls],)).fetchone()
+        if row is not None:
+            return row[0]
+        await asyncio.sleep(0.005)
+    return None
+
+
+async def _until_answered(looking: psycopg.Connection) -> None:
+    """Until the server is done with all that frozen workers have asked of it."""
+    deadline = monotonic() + 1
+    while looking.execute(_ACTIVE).fetchone() is not None and monotonic() < deadline:  # noqa: ASYNC110
+        await asyncio.sleep(0.005)
 
 
 class AllWorkersKilled(Fault):
@@ -297,35 +364,21 @@ class KilledRescue(Fault):
     title = "rescue killed in the midst of a batch"
     group: ClassVar[Group] = "processes"
 
-    hold_seconds: ClassVar[float] = 0.45
-
     async def inject(self, stage: Stage) -> Sequence[int]:
         for worker in await busy_workers(stage, self.random):
             orphans = kill(stage, [worker])
-            with stage.connect() as looking, stage.connect() as holding:
-                left = _seconds_left(looking, worker)
-                await asyncio.sleep(max(0.0, left - 0.02))
-                deadline = monotonic() + 2 * stage.lease_seconds
-                while orphans and monotonic() < deadline and _leased(looking, orphans):
-                    with suppress(psycopg.errors.LockNotAvailable), holding.transaction():
-                        holding.execute("set local lock_timeout = '1s'")
-                        holding.execute("lock table dtsched.job_events in share mode")
-                        if await self._strike(looking):
-                            return orphans
-                    await asyncio.sleep(0.05)
+            with stage.connect() as looking:
+                margin = 0.3 * stage.lease_seconds
+                await asyncio.sleep(max(0.0, _seconds_left(looking, worker) - margin))
+                async with trace_held_up(stage):
+                    if not _leased(looking, orphans):
+                        return []
+                    rescuer = await _waiter(looking, ("dtsched.rescue(",), seconds=margin + 2 * stage.lease_seconds)
+                    if rescuer is None:
+                        return []
+                    looking.execute("select pg_terminate_backend(%s)", (rescuer,))
+            return orphans
         return []
-
-    async def _strike(self, looking: psycopg.Connection) -> bool:
-        deadline = monotonic() + self.hold_seconds  # less than the lock_timeout of who waits
-        while monotonic() < deadline:
-            row = looking.execute(
-                """select count(pg_terminate_backend(pid)) from pg_stat_activity
-                where wait_event_type = 'Lock' and query like '%%dtsched.rescue(%%' and pid <> pg_backend_pid()"""
-            ).fetchone()
-            if row is not None and row[0]:
-                return True
-            await asyncio.sleep(0.005)
-        return False
 
 
 def _seconds_left(connection: psycopg.Connection, worker: Member) -> float:
