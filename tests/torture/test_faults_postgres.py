@@ -1,0 +1,228 @@
+"""Each fault of group B once, on a stage of two workers: it strikes, and afterwards every job has come right, none of
+them twice, and the members live. Numbers are the catalogue's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from dtsched.torture.faults.backends import KilledBackends, KilledListeners, NoConnectionsLeft, ShortTimeouts
+from dtsched.torture.faults.base import Fault
+from dtsched.torture.faults.conditions import CommitsThatDoNotWait, SerializableByDefault, StrangePlans
+from dtsched.torture.faults.holders import DeadlockPressure, LockedRows, LockedTable, PinnedHorizon
+from dtsched.torture.faults.jobs import orders, submit, until_ended
+from dtsched.torture.faults.notifications import NotifyStorm, SpoofedNotifications
+from dtsched.torture.faults.outages import Crash, KilledServer, LongOutage, UnwillingServer, Way
+from dtsched.torture.faults.postgres import FAULTS
+from dtsched.torture.faults.schemas import KilledMigration, SequencesNearTheirEnd
+from dtsched.torture.history import Record, read
+from dtsched.torture.stage import Cast, LocalStage, open_stage
+
+CAST = Cast(
+    workers=2,
+    app="dtsched.torture.sabotage:app",
+    queues=["default:4"],
+    lease_seconds=1.0,
+    poll_seconds=0.2,
+    grace_seconds=0.5,
+)
+
+
+@pytest.fixture(scope="module")
+async def everything(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[LocalStage]:
+    async with open_stage(tmp_path_factory.mktemp("stage"), CAST) as stage:
+        yield stage
+    assert [end for end in records(stage.folder, "exit") if not end.note["expected"]] == []
+
+
+@pytest.fixture
+async def stage(everything: LocalStage) -> LocalStage:
+    """With all its workers at work and nothing to do."""
+    await everything.workers_at_work()
+    return everything
+
+
+def records(folder: Path, op: str) -> list[Record]:
+    return [record for record in read(folder / "history") if record.op == op]
+
+
+def noted(stage: LocalStage, number: str) -> Record:
+    """What the fault has written down last."""
+    return [one for one in records(stage.folder, "fault") if one.note["fault"] == number][-1]
+
+
+def busy(stage: LocalStage, *, jobs: int = 12, seconds: float = 0.4) -> list[int]:
+    return submit(stage, orders(Random(), jobs, "take_time", {"seconds": seconds}))
+
+
+async def struck(stage: LocalStage, fault: Fault, *, lasts: float = 0.5, seconds: float = 40.0) -> list[int]:
+    """Once: its exposures, when it is healed and all that was submitted has come right."""
+    assert fault.missing(stage) is None
+    exposed = await fault.inject(stage)
+    try:
+        assert len(exposed) == len(set(exposed)) >= 1
+        await asyncio.sleep(lasts)
+    finally:
+        await fault.heal(stage)
+        await fault.heal(stage)  # healed already
+    busy(stage, jobs=4, seconds=0.0)
+    await all_come_right(stage, seconds=seconds)
+    return [*exposed]
+
+
+async def all_come_right(stage: LocalStage, *, seconds: float) -> None:
+    submissions = [one for one in records(stage.folder, "submit") if one.phase == "ok"]
+    jobs = {one.job: one.note["expect"] for one in submissions if one.job is not None}
+    assert await until_ended(stage, [*jobs], seconds=seconds)
+    with stage.connect() as connection:
+        states = dict(
+            connection.execute("select id, state from dtsched.jobs where id = any (%s)", ([*jobs],)).fetchall()
+        )
+        assert {job: state for job, state in states.items() if state not in jobs[job]} == {}
+        assert states.keys() == jobs.keys()
+        assert connection.execute("select * from dtsched.check()").fetchall() == []
+        twice = connection.execute(
+            """select event.job_id from dtsched.job_events event
+            group by event.job_id
+            having count(*) filter (where event.to_state in ('completed', 'failed', 'cancelled'))
+                > 1 + count(*) filter (where event.from_state in ('completed', 'failed', 'cancelled'))"""
+        )
+        assert twice.fetchall() == []
+
+
+def attempts_of(stage: LocalStage, jobs: list[int], outcome: str) -> list[int]:
+    with stage.connect() as connection:
+        rows = connection.execute(
+            "select job_id from dtsched.attempts where job_id = any (%s) and outcome = %s", (jobs, outcome)
+        )
+        return [job for (job,) in rows.fetchall()]
+
+
+async def test_f17_killed_backends(stage: LocalStage) -> None:
+    busy(stage, jobs=40)
+    await struck(stage, KilledBackends(Random(1)))
+
+
+async def test_f18_killed_listeners(stage: LocalStage) -> None:
+    busy(stage, jobs=40)
+    await struck(stage, KilledListeners(Random(1)))
+
+
+@pytest.mark.parametrize("kind", [Crash, KilledServer])
+async def test_f19_f20_a_crash(stage: LocalStage, kind: type[Fault]) -> None:
+    busy(stage)
+    await struck(stage, kind(Random(1)))
+
+
+async def test_f21_an_outage_longer_than_the_leases_takes_no_job_from_the_living(stage: LocalStage) -> None:
+    busy(stage, jobs=8, seconds=4.0)
+    exposed = await struck(stage, LongOutage(Random(1)))
+    assert attempts_of(stage, exposed, "crash") == []
+    starts = [start.job for start in records(stage.folder, "start")]
+    assert all(starts.count(job) == 1 for job in exposed)
+
+
+@pytest.mark.parametrize("way", ["smart", "fast", "starting", "read only"])
+async def test_f22_an_unwilling_server(stage: LocalStage, way: Way) -> None:
+    class OneWay(UnwillingServer):
+        ways = [way]
+
+    busy(stage)
+    await struck(stage, OneWay(Random(1)))
+
+
+async def test_f28_a_storm_of_submissions(stage: LocalStage) -> None:
+    class Fewer(NotifyStorm):
+        submitters = 20
+
+    exposed = await struck(stage, Fewer(Random(1)))
+    assert len(exposed) == Fewer.submitters * Fewer.each
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_f29_spoofed_notifications(stage: LocalStage, seed: int) -> None:
+    busy(stage)
+    await struck(stage, SpoofedNotifications(Random(seed)))
+
+
+async def test_f30_a_pinned_horizon(stage: LocalStage) -> None:
+    busy(stage)
+    await struck(stage, PinnedHorizon(Random(1)))
+
+
+async def test_f31_locked_rows(stage: LocalStage) -> None:
+    busy(stage)
+    exposed = await struck(stage, LockedRows(Random(1)), lasts=1.5)
+    assert attempts_of(stage, exposed, "crash") == []
+
+
+@pytest.mark.parametrize("table", LockedTable.tables)
+async def test_f32_a_locked_table(stage: LocalStage, table: str) -> None:
+    class OneTable(LockedTable):
+        tables = [table]
+
+    busy(stage, jobs=8, seconds=2.5)
+    exposed = await struck(stage, OneTable(Random(1)), lasts=2.0)
+    assert attempts_of(stage, exposed, "crash") == []
+
+
+async def test_f33_short_timeouts(stage: LocalStage) -> None:
+    busy(stage)
+    await struck(stage, ShortTimeouts(Random(1)), lasts=1.5)
+
+
+async def test_f34_deadlock_pressure(stage: LocalStage) -> None:
+    await struck(stage, DeadlockPressure(Random(1)), lasts=1.5)
+    assert noted(stage, "F34").note["errors"] == []
+    assert noted(stage, "F34").note["deadlocks"] == 0
+
+
+async def test_f35_serializable_by_default(stage: LocalStage) -> None:
+    busy(stage)
+    await struck(stage, SerializableByDefault(Random(1)))
+
+
+async def test_f36_strange_plans(stage: LocalStage) -> None:
+    class Few(StrangePlans):
+        backlog = 300
+
+    busy(stage)
+    await struck(stage, Few(Random(1)))
+
+
+async def test_f37_no_connections_left(stage: LocalStage) -> None:
+    busy(stage)
+    await struck(stage, NoConnectionsLeft(Random(1)))
+
+
+async def test_f38_a_killed_migration(stage: LocalStage) -> None:
+    class Once(KilledMigration):
+        times = 1
+
+    busy(stage, jobs=30)
+    await struck(stage, Once(Random(1)))
+
+
+async def test_f39_commits_that_do_not_wait(stage: LocalStage) -> None:
+    busy(stage)
+    await struck(stage, CommitsThatDoNotWait(Random(1)))
+
+
+@pytest.mark.parametrize("way", ["half", "end"])
+async def test_f40_ids_near_their_end(stage: LocalStage, way: str) -> None:
+    class OneWay(SequencesNearTheirEnd):
+        ways = [way]
+
+    busy(stage)
+    await struck(stage, OneWay(Random(1)))
+
+
+def test_every_fault_of_the_group_is_listed_once() -> None:
+    assert [fault.number for fault in FAULTS] == [
+        *("F17", "F18", "F19", "F20", "F21", "F22", "F28", "F29", "F30", "F31", "F32", "F33", "F34", "F35", "F36"),
+        *("F37", "F38", "F39", "F40"),
+    ]
