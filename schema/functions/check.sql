@@ -183,6 +183,11 @@ as $$
         where job.state in ('completed', 'failed', 'cancelled')) ended
     left join dtsched.prunable looked_at on looked_at.chunk = ended.id / 10000
     where (select pruning.rules from dtsched.pruning) = dtsched.retention_digest()
+        -- newer ones are found by the next prune()
+        and ended.id / 10000 <= (
+            select max(known.chunk)
+            from dtsched.prunable known
+            where known.chunk <= (select ids.last_value from dtsched.job_id_seq ids) / 10000)
         -- a day for what could be seen only long after its id was given out
         and looked_at.due_at is distinct from least(looked_at.due_at, ended.gone_at + interval '1 day 1 minute')
         or looked_at.chunk is null and ended.id / 10000 <= (select max(known.chunk) from dtsched.prunable known)

@@ -11,7 +11,7 @@
 -- ready there (cancelled meanwhile, or moved to another queue) is dropped. Neither uses up the limit: the claim reads on, for
 -- a second at most. One crash
 -- point only, the commit: before it nothing has happened, after it the lease exists and rescue() finds it should the worker
--- never hear of it.
+-- never hear of it. The first one after a start of the server sets the ids of leases forward (new_epoch).
 --
 -- timeout_seconds is what the attempt may take: the job's own timeout, else that of its task or queue, but not beyond the
 -- job's deadline. Raises JQ005 when the worker is unknown, expired or lost. Reads ready_pkey, parked_task_idx, jobs_pkey.
@@ -46,6 +46,7 @@ as $$
 declare
     v_draining boolean;
     v_paused boolean;
+    v_same_epoch boolean;
     v_limited boolean;
     v_scarce boolean;
     v_aged xid8;
@@ -86,8 +87,10 @@ begin
          from dtsched.ages age
          where age.at <= dtsched.now() - make_interval(secs => coalesce((queue.settings ->> 'aging')::double precision, 600))
          order by age.at desc
-         limit 1)
-    into v_draining, v_paused, v_limited, v_scarce, v_aged
+         limit 1),
+        (select epoch.server_started_at = pg_postmaster_start_time() and epoch.ids = 'dtsched.lease_id_seq'::regclass
+         from dtsched.lease_epoch epoch)
+    into v_draining, v_paused, v_limited, v_scarce, v_aged, v_same_epoch
     from dtsched.workers worker
     left join dtsched.queues queue on queue.name = p_queue
     where worker.id = p_worker and worker.lost_at is null and worker.expires_at > dtsched.now();
@@ -98,6 +101,9 @@ begin
     v_limit := case when v_scarce then v_slots else p_limit end;
     if v_draining or v_paused or v_limit <= 0 then
         return;
+    end if;
+    if not v_same_epoch then
+        perform dtsched.new_epoch();
     end if;
     v_room := case when v_limited then dtsched.admit(p_queue, v_limit) else v_limit end;
     v_left := v_room;

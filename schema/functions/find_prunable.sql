@@ -1,5 +1,5 @@
 -- Notes the chunks of ids that have come to be since, at most 10,000 at a time, and has all of them looked at again when p_all
--- or when the rules have changed. p_all also finds jobs that were restored where none had been. Called by prune() alone, which sees to it that one does this at a time.
+-- or when the rules have changed. Where the sequence was moved forward and back, those beyond it do not count. p_all also finds jobs that were restored where none had been. Called by prune() alone, which sees to it that one does this at a time.
 create or replace function dtsched.find_prunable(p_all boolean) returns void
 language plpgsql
 set search_path = pg_catalog, dtsched, pg_temp
@@ -8,7 +8,7 @@ as $$
 declare
     c_size constant bigint := 10000;
     v_last bigint := (select last_value from dtsched.job_id_seq) / c_size;
-    v_next bigint := coalesce((select max(known.chunk) + 1 from dtsched.prunable known),
+    v_next bigint := coalesce((select max(known.chunk) + 1 from dtsched.prunable known where known.chunk <= v_last),
                               (select min(job.id) from dtsched.jobs job) / c_size, v_last);
     v_first bigint;
     v_rules text := dtsched.retention_digest();
@@ -17,7 +17,7 @@ begin
         v_next := greatest(v_next, coalesce((select min(job.id) from dtsched.jobs job where job.id >= v_next * c_size) / c_size,
                                             v_last));
     end if;
-    insert into dtsched.prunable (chunk) select generate_series(v_next, least(v_last, v_next + 9999));
+    insert into dtsched.prunable (chunk) select generate_series(v_next, least(v_last, v_next + 9999)) on conflict do nothing;
     if p_all then
         v_first := (select min(job.id) from dtsched.jobs job) / c_size;
         insert into dtsched.prunable (chunk)
