@@ -27,6 +27,7 @@ from dtsched.torture.behaviour import Behaviour, behaviour, kind_of
 from dtsched.torture.digests import digest
 from dtsched.torture.history import Recorder
 from dtsched.torture.outbox import EFFECT
+from dtsched.torture.sabotage import add_to
 from dtsched.torture.surroundings import history_of_run, poison_is_wanted, seed_of_run
 
 TICK_SECONDS = 1
@@ -49,6 +50,7 @@ _OUTCOMES: Mapping[type[BaseException], str] = {
 Args = dict[str, Any]
 
 app = App()
+add_to(app)
 
 
 @app.task(retry=AGAIN, max_crashes=MOST_CRASHES)

@@ -4,16 +4,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from inspect import isabstract
 
 from dtsched.errors import InvalidInput
-from dtsched.torture.faults import processes, semantics
+from dtsched.torture import faults
+from dtsched.torture.faults import clock, network, pool, postgres, processes, semantics
 from dtsched.torture.faults.base import Fault
 
-GROUPS = (processes, semantics)
+GROUPS = (clock, network, pool, postgres, processes, semantics)
 
 
 def _found(kind: type[Fault]) -> Iterator[type[Fault]]:
     for one in kind.__subclasses__():
         yield from _found(one)
-        if not isabstract(one) and one.__module__ in {group.__name__ for group in GROUPS}:
+        if not isabstract(one) and hasattr(one, "number") and one.__module__.startswith(f"{faults.__name__}."):
             yield one
 
 

@@ -106,9 +106,7 @@ class LockedTable(Holder):
         exposed = await busy(stage)
         connection.execute("begin")
         name = sql.Identifier("dtsched", self.random.choice(self.tables))
-        await asyncio.to_thread(
-            connection.execute, sql.SQL("lock table {} in access exclusive mode").format(name)
-        )
+        await asyncio.to_thread(connection.execute, sql.SQL("lock table {} in access exclusive mode").format(name))
         return exposed
 
 

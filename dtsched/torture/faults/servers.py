@@ -41,7 +41,9 @@ def terminate_on(connection: psycopg.Connection, like: str = MEMBERS) -> int:
     return row[0]
 
 
-async def when_it_answers(stage: Stage, act: Callable[[psycopg.Connection], Answer], *, seconds: float = 30.0) -> Answer:
+async def when_it_answers(
+    stage: Stage, act: Callable[[psycopg.Connection], Answer], *, seconds: float = 30.0
+) -> Answer:
     """Does it over a connection of its own, and again until the database has taken it."""
     deadline = monotonic() + seconds
     while True:
