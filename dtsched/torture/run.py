@@ -16,9 +16,10 @@ import psycopg
 from dtsched.outage import first_line
 from dtsched.torture.faults.base import Fault
 from dtsched.torture.mutants import Mutant, plant
-from dtsched.torture.plan import Mode, Plan, Window, baseline_of, draw
+from dtsched.torture.plan import RECOVERY_SECONDS, Mode, Plan, Window, baseline_of, draw
 from dtsched.torture.stage import Cast, LocalStage, open_stage
 from dtsched.torture.state import dump
+from dtsched.torture.turns import Turns
 from dtsched.torture.wire import open_wire
 
 Show = Callable[[str, float, float], None]
@@ -104,18 +105,18 @@ class Run:
         self._stage = stage
         self._faults = faults
         self._show = show
+        self._turns = Turns()
         self._began = monotonic()
 
     async def run(self) -> None:
         """Returns when all members have ended; the server still runs, for its tables to be read."""
-        storm_ends = 60 * self._plan.minutes
         self._enter("baseline")
         await self._until(self._plan.baseline_seconds, "baseline")
         self._enter("storm")
         async with asyncio.TaskGroup() as group:
             for number, window in enumerate(self._plan.windows, 1):
                 group.create_task(self._strike(number, window), name=f"torture-{window.fault}-{number}")
-            group.create_task(self._until(storm_ends, "storm"))
+            group.create_task(self._until(self._storm_ends, "storm"))
         self._enter("heal")
         await self._stage.wire.heal()
         await asyncio.to_thread(self._stage.cluster.start)
@@ -126,23 +127,31 @@ class Run:
         await self._stage.stop()
 
     async def _strike(self, number: int, window: Window) -> None:
+        """What could not be injected, or had no turn before the storm was over, makes its verdict inconclusive."""
         await self._sleep_until(window.at)
-        fault = self._faults[window.fault](Random(window.seed))
-        note = self._stage.record
-        began = monotonic_ns()
-        try:
-            jobs = await fault.inject(self._stage)
-            note("fault", "invoke", fault=window.fault, window=number, began=began, jobs=list(jobs))
-            await asyncio.sleep(window.lasts)
-        except Exception as error:  # one that could not be injected makes its verdict inconclusive, not the run
-            note("fault", "fail", fault=window.fault, window=number, began=began, error=_said(error))
-        try:
-            async with asyncio.timeout(HEAL_SECONDS):
-                await fault.heal(self._stage)
-        except Exception as error:
-            note("fault", "fail", fault=window.fault, window=number, error=f"not healed: {_said(error)}")
-        else:
-            note("fault", "ok", fault=window.fault, window=number)
+        kind = self._faults[window.fault]
+        note = partial(self._stage.record, "fault", fault=window.fault, window=number)
+        async with self._turns.alone() if kind.heavy else self._turns.together():
+            if monotonic() > self._began + self._storm_ends:
+                note(phase="fail", error="its turn did not come before the storm was over")
+                return
+            fault = kind(Random(window.seed))
+            began = monotonic_ns()
+            try:
+                jobs = await fault.inject(self._stage)
+                note(phase="invoke", began=began, jobs=list(jobs))
+                await asyncio.sleep(window.lasts)
+            except Exception as error:
+                note(phase="fail", began=began, error=_said(error))
+            try:
+                async with asyncio.timeout(HEAL_SECONDS):
+                    await fault.heal(self._stage)
+            except Exception as error:
+                note(phase="fail", error=f"not healed: {_said(error)}")
+            else:
+                note(phase="ok")
+            if kind.heavy:
+                await asyncio.sleep(RECOVERY_SECONDS)
 
     async def _drain(self) -> None:
         """Ends early when nothing is left. What is left when it is over is for the checker to find."""
@@ -156,6 +165,10 @@ class Run:
                 if _value(connection, _LEFT, since=since) == 0:
                     return
             await asyncio.sleep(_LOOK_SECONDS)
+
+    @property
+    def _storm_ends(self) -> float:
+        return 60 * self._plan.minutes
 
     async def _until(self, seconds: float, name: str) -> None:
         began = monotonic() - self._began

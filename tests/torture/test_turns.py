@@ -1,0 +1,50 @@
+"""Light faults strike together, a heavy one alone."""
+
+from __future__ import annotations
+
+import asyncio
+
+from dtsched.torture.turns import Turns
+
+
+async def test_a_heavy_fault_waits_for_light_ones_and_later_ones_wait_for_it() -> None:
+    turns, told, light_may_end = Turns(), list[str](), asyncio.Event()
+
+    async def light(name: str) -> None:
+        async with turns.together():
+            told.append(f"{name} begins")
+            await light_may_end.wait()
+            told.append(f"{name} ends")
+
+    async def heavy() -> None:
+        async with turns.alone():
+            told.append("heavy begins")
+            await asyncio.sleep(0)
+            told.append("heavy ends")
+
+    tasks = [asyncio.create_task(light("one")), asyncio.create_task(light("two"))]
+    await asyncio.sleep(0.01)
+    tasks += [asyncio.create_task(heavy()), asyncio.create_task(heavy())]
+    await asyncio.sleep(0.01)
+    tasks.append(asyncio.create_task(light("late")))
+    await asyncio.sleep(0.01)
+    assert told == ["one begins", "two begins"]
+    light_may_end.set()
+    await asyncio.gather(*tasks)
+    assert told[2:] == ["one ends", "two ends", *["heavy begins", "heavy ends"] * 2, "late begins", "late ends"]
+
+
+async def test_a_heavy_fault_that_gives_up_waiting_lets_others_go_on() -> None:
+    turns = Turns()
+
+    async def heavy() -> None:
+        async with turns.alone():
+            raise AssertionError("its turn came")
+
+    async with turns.together():
+        waiting = asyncio.create_task(heavy())
+        await asyncio.sleep(0.01)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        async with asyncio.timeout(5), turns.together():
+            pass
