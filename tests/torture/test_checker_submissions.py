@@ -199,11 +199,13 @@ def test_what_had_to_be_accepted_and_was_refused_as_bad_input_violates_s17() -> 
 
 def test_an_abuse_that_was_let_through_violates_s17() -> None:
     story = Story("F57")
-    story.fault("F57", denied=40, accepted=0)
+    story.record("fault", "info", fault="F57", tried=40, accepted=[])
+    story.fault("F57")
     assert violated(story) == []
     assert finding(story, "S17").checked == 40
 
-    story.fault("F57", denied=39, accepted=1)
+    story.record("fault", "info", fault="F57", tried=40, accepted=["submit: truncate dtsched.jobs"])
+    story.fault("F57")
     assert violated(story) == ["S17"]
 
 

@@ -94,6 +94,19 @@ def test_a_row_that_is_deleted_by_hand_is_missed(worker: Worker, database: str, 
     assert {"S1", "S7"} <= violated
 
 
+def test_a_job_that_is_completed_by_hand_while_it_runs_has_no_lease_for_it(
+    worker: Worker, database: str, folder: Path
+) -> None:
+    with recording(folder / "history", "worker") as record:
+        submit(worker, record, "plain-a-1")
+        worker.claim()
+        worker.run("update dtsched.jobs set state = 'completed', finished_at = dtsched.now() where state = 'running'")
+    dump(database, folder)
+
+    violated = {finding.name for finding in check(folder, digest=digest).invariants if finding.violated}
+    assert violated == {"S4", "S7", "L1"}  # and dtsched.check() finds a lease of a job that does not run
+
+
 def test_what_the_tables_say_comes_back_as_it_was(worker: Worker, database: str, folder: Path) -> None:
     worker.run("create schema torture")
     worker.run("create table torture.outbox (key text primary key, job_id bigint)")

@@ -189,3 +189,27 @@ def test_records_of_faults_about_themselves_are_no_ends_of_their_windows() -> No
     assert [one.fault for one in run.injections] == ["F10"]
     assert exposures(run, [])[0].notes == ["cut 3", "exit_seconds 1.5"]
     assert isinstance(run.injections[0].outcome, Record)
+
+
+def test_what_a_fault_tells_before_it_has_struck_is_of_the_window_that_follows() -> None:
+    story = Story("F57")
+    story.record("fault", "info", fault="F57", tried=40, accepted=[])
+    story.fault("F57")
+    story.record("fault", "fail", fault="F57", error="no role", began_ns=story.ns)
+    run = story.run()
+
+    assert [(one.failed, len(one.told)) for one in run.injections] == [(False, 1), (True, 0)]
+
+
+def test_a_window_is_as_long_as_its_injection_took() -> None:
+    story = Story("F04")
+    began = story.ns
+    story.wait(5)
+    story.record("fault", "invoke", fault="F04", jobs=[], began_ns=began)
+    story.record("fault", "ok", fault="F04")
+    run = story.run()
+
+    assert len(run.faults_at(began + 10**9, began + 2 * 10**9)) == 1
+    assert run.faults_at(began - 2 * 10**9, began - 10**9) == []
+    assert run.faults_at(story.ns + 10**9, story.ns + 2 * 10**9) == []
+    assert len(run.faults_at(story.ns + 10**9, story.ns + 2 * 10**9, margin_seconds=1)) == 1

@@ -11,19 +11,20 @@ from dtsched.torture.state import LeaseEvent
 TIMEOUT_GRACE_SECONDS = 4.5
 """expire() takes a lease five seconds after its deadline at the soonest; the clock was read a little earlier."""
 LATE_SECONDS = 2.0
-"""A claim that began while its worker's lease was valid may be as late as that in granting."""
+"""A claim that began before its worker was declared lost may be as late as that in granting."""
+LISTED = 20
 AFTERMATH_SECONDS = 20.0
 """A handler that runs on beside another one has a fault that ended at most so long ago to thank for it."""
 
 
 def exclusion(run: Run) -> Finding:
-    """Of one job there is one lease at a time. It is granted to a worker that has not expired, and released by that
-    worker itself; by rescue() when the worker is lost or has no row; by expire() when its deadline has passed by the
-    grace; nobody else takes one. A worker is declared lost when it has expired, and its leases are renewed for no less
-    than they say.
+    """Of one job there is one lease at a time. It is granted to a worker that is not lost, and released by that
+    worker; by rescue() when the worker is lost or has no row; by expire() when its deadline has passed by the grace;
+    nobody else takes one. A worker is declared lost when it has expired, and a renewal makes its leases valid for as
+    long as they say (no less than half of that after it was traced).
 
-    So a handler may run beside a later one only where its lease was taken away: all of these are listed with the faults
-    of that time, and there is one. A worker that hands a job back when its grace is over may still be about to end."""
+    So a handler may run beside a later one only where its lease was taken away: these are listed with the faults of
+    that time, and there is one. A worker that hands a job back when its grace is over may still be about to end."""
     book = Notebook("S5", "overlap under valid lease")
     held: dict[int, LeaseEvent] = {}
     for event in run.state.lease_events:
@@ -32,8 +33,8 @@ def exclusion(run: Run) -> Finding:
             if event.job_id in held:
                 book.violation("two leases at a time", job=event.job_id, shown=[held[event.job_id], event])
             held[event.job_id] = event
-            if event.worker_expires_at is not None and event.worker_expires_at < event.at - LATE_SECONDS:
-                book.violation("granted to a worker that had expired", job=event.job_id, shown=[event])
+            if event.worker_lost_at is not None and event.worker_lost_at < event.at - LATE_SECONDS:
+                book.violation("granted to a worker that was lost", job=event.job_id, shown=[event])
         else:
             if held.get(event.job_id) is not None and held[event.job_id].lease_id == event.lease_id:
                 del held[event.job_id]
@@ -65,12 +66,13 @@ def _expiries(run: Run, book: Notebook) -> None:
         book.checked += 1
         if event.kind == "lost" and event.lost_at is not None and event.expires_at > event.lost_at:
             book.violation("a worker was declared lost before it had expired", shown=[event])
-        elif event.kind in ("registered", "renewed") and event.expires_at < event.at + 0.8 * event.lease:
-            book.violation("a lease was renewed for less than it says", shown=[event])
+        elif event.kind in ("registered", "renewed") and event.expires_at < event.at + 0.5 * event.lease:
+            book.violation("a lease was renewed for less than half of it", shown=[event])
 
 
 def _handlers(run: Run, book: Notebook) -> None:
     blamed = Counter[str]()
+    listed: list[str] = []
     handed_back = unknown = 0
     for job, handlers in run.handlers.items():
         for earlier, later in pairwise(handlers):
@@ -84,8 +86,11 @@ def _handlers(run: Run, book: Notebook) -> None:
                                    shown=[earlier.start, later.start])  # fmt: skip
             elif tenure.taken:
                 faults = run.faults_at(earlier.start.ns, later.start.ns, margin_seconds=AFTERMATH_SECONDS)
-                for fault in {one.fault for one in faults}:
-                    blamed[fault] += 1
+                causes = sorted({one.fault for one in faults})
+                blamed.update(causes)
+                listed.append(
+                    f"job {job} {_seconds_beside(run, earlier, later):.1f} s ({', '.join(causes) or 'timeout'})"
+                )
                 if not faults and tenure.released.who != "expire":
                     book.violation("two handlers at a time, and no fault that would explain it", job=job,
                                    shown=[earlier.start, tenure.released, later.start])  # fmt: skip
@@ -99,6 +104,8 @@ def _handlers(run: Run, book: Notebook) -> None:
     if blamed:
         said = ", ".join(f"{fault} {count}" for fault, count in sorted(blamed.items()))
         book.note(f"legal zombie overlaps, by the faults of their time: {said}")
+    if listed:
+        book.note(f"first of them: {'; '.join(listed[:LISTED])}")
     if handed_back:
         book.note(f"{handed_back} handlers still ran when their worker had handed their job back")
     if unknown:
@@ -106,9 +113,13 @@ def _handlers(run: Run, book: Notebook) -> None:
 
 
 def _overlaps(run: Run, earlier: Handler, later: Handler) -> bool:
+    return _seconds_beside(run, earlier, later) > 0
+
+
+def _seconds_beside(run: Run, earlier: Handler, later: Handler) -> float:
     """Who wrote no end is taken to have run for as long as its process wrote anything."""
     end = run.last_words[earlier.start.process] if earlier.end is None else earlier.end.ns
-    return end > later.start.ns
+    return (end - later.start.ns) / 1e9
 
 
 def limits(run: Run) -> Finding:

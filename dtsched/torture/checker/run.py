@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from math import inf
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -258,28 +259,37 @@ class Run:
 
     @cached_property
     def injections(self) -> Sequence[Injection]:
-        """What was injected, in order; windows that could not be are those of `failed`."""
+        """What was injected, in order; those that could not be are `failed`. What a fault tells of itself may come
+        before the record of its window, which is written when it has struck."""
         injections: list[Injection] = []
+        waiting: defaultdict[str, list[Record]] = defaultdict(list)
+        under_way: dict[str, Injection] = {}
         for record in self.of("fault"):
             fault = str(record.note.get("fault", "?"))
-            if record.phase == "invoke":
-                injections.append(Injection(fault, record))
-            elif record.phase == "info":  # what a fault has to tell of itself
-                for injection in reversed(injections):
-                    if injection.fault == fault:
-                        injection.told.append(record)
-                        break
-            else:
-                for injection in injections:
-                    if injection.fault == fault and injection.outcome is None:
-                        injection.outcome, injection.healed = record, record.ns
-                        break
-        return injections
+            if record.phase == "invoke" or (record.phase != "info" and fault not in under_way):
+                under_way[fault] = Injection(fault, record, told=waiting.pop(fault, []))
+                injections.append(under_way[fault])
+            if record.phase in ("ok", "fail"):
+                over = under_way.pop(fault)
+                over.outcome, over.healed = record, record.ns
+            elif record.phase == "info":
+                (under_way[fault].told if fault in under_way else waiting[fault]).append(record)
+        return sorted(injections, key=attrgetter("began"))
 
     def faults_at(self, since: float, until: float, *, margin_seconds: float = 0.0) -> list[Injection]:
         """Those whose windows overlap this time (ns)."""
         margin = margin_seconds * 1e9
-        return [one for one in self.injections if one.began <= until and one.healed + margin >= since]
+        first = bisect_left(self._began, since - margin - self._longest)
+        last = bisect_right(self._began, until)
+        return [one for one in self.injections[first:last] if one.healed + margin >= since]
+
+    @cached_property
+    def _began(self) -> Sequence[int]:
+        return [one.began for one in self.injections]
+
+    @cached_property
+    def _longest(self) -> float:
+        return max((one.healed - one.began for one in self.injections), default=0.0)
 
     def is_rewound(self, ns: int, *, since_seconds: float = 30.0) -> bool:
         """Whether what was said yes to then may rightly be forgotten. A restored backup says itself how old it was."""

@@ -148,8 +148,8 @@ def unchanged(run: Run) -> Finding:
 
 
 def allowed(run: Run) -> Finding:
-    """What had to be refused was not accepted, and what had to be accepted was not refused as bad input; and no fault
-    that tried what its role may not do has got anything done (it says so in note.accepted)."""
+    """What had to be refused was not accepted, and what had to be accepted was not refused as bad input; and a fault
+    that tried what a role may not do has got nothing done: it says how much it `tried`, and what was `accepted`."""
     book = Notebook("S17", "acts nobody may do")
     for submission in run.submissions.values():
         must = submission.note.get("must")
@@ -165,11 +165,11 @@ def allowed(run: Run) -> Finding:
         elif must == "accept" and refusal is not None:
             book.violation("it had to be accepted", key=submission.key, shown=[submission.invoked[0], refusal])
     for record in run.of("fault"):
-        if "denied" in record.note or "accepted" in record.note:
-            accepted, denied = int(record.note.get("accepted", 0)), int(record.note.get("denied", 0))
-            book.checked += accepted + denied
-            if accepted:
-                book.violation(f"{accepted} acts were let through", shown=[record])
+        if "tried" in record.note:
+            accepted: list[str] = record.note.get("accepted", [])
+            book.checked += int(record.note["tried"])
+            for act in accepted:
+                book.violation(f"let through: {act}", shown=[record])
     return book.finding()
 
 
