@@ -10,7 +10,7 @@ from rich.table import Table
 from dtsched.torture.checker.exposures import ENOUGH, Exposed
 from dtsched.torture.verdict import Verdict, verdict_of
 
-WIDE = 200
+WIDE = 400
 """Columns where there is no terminal: lines are not to be broken for a file."""
 
 _STYLES = {"PASS": "green", "VIOLATION": "bold red", "INCONCLUSIVE": "yellow", "-": "dim"}

@@ -45,6 +45,23 @@ def test_a_release_says_which_function_was_called_however_deep_it_happened(worke
     assert [who for kind, _, who in lease_events(worker) if kind == "released"] == ["release", "deregister_worker"]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "PL/pgSQL function dtsched.{}(uuid,bigint[]) line 12 at PERFORM",
+        "PL/pgSQL-Funktion {}(uuid) Zeile 3 bei SQL-Anweisung",
+        "fonction PL/pgSQL dtsched.{}(uuid), ligne 3, à instruction SQL",
+        "PL/pgSQL関数{}(uuid)の3行目 - SQL文",
+    ],
+)
+def test_the_outermost_function_is_found_in_any_language(worker: Worker, line: str) -> None:
+    inner = 'SQL statement "select dtsched.claim(1)"'
+    stack = "\n".join([line.format("record_leases"), inner, line.format("finish_2"), inner, line.format("work")])
+
+    assert worker.value("select dtsched.called(%s)", stack) == "work"
+    assert worker.value("select dtsched.called(%s)", line.format("record_workers") + "\n" + inner) is None
+
+
 def test_a_lease_that_rescue_takes_shows_that_its_worker_was_lost(worker: Worker, database: str) -> None:
     (job,) = worker.insert()
     worker.claim()
