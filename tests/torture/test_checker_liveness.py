@@ -180,6 +180,20 @@ def test_an_exit_that_nobody_wanted_violates_l8() -> None:
     assert violated(story) == ["L8"]
 
 
+def test_poison_excuses_as_many_exits_as_it_has_caused() -> None:
+    story = Story("F08")
+    job = story.submit("poison-a-1", note={"expect": ["failed"]}, max_attempts=1)
+    lease = story.claim(job)
+    story.start(lease)
+    story.record("exit", "ok", name="worker-1", role="worker", code=-9, expected=False, at_work=True)
+    story.lose(lease, "failed")
+    assert violated(story) == []
+    assert finding(story, "L8").notes[0] == "1 workers were killed by poison"
+
+    story.record("exit", "ok", name="worker-1", role="worker", code=-9, expected=False, at_work=True)
+    assert violated(story) == ["L8"]
+
+
 @pytest.mark.parametrize(("seconds", "expected"), [(16, []), (17, ["L8"])])
 def test_ready_jobs_that_nobody_starts_violate_l8(seconds: int, expected: list[str]) -> None:
     story = Story()

@@ -22,6 +22,7 @@ RATE_SECONDS = 5.0
 DEAF_SECONDS = 15.0
 RESTARTS = frozenset({"F19", "F20", "F21", "F22", "F23", "F25", "F26"})
 WITHOUT_NOTIFY = frozenset({"F18", "F27", "F29"})
+POISON_SECONDS = 10.0
 NO_DATABASE = 6
 """The exit code of a program that found no database."""
 _WINDOW_SECONDS = 1.0
@@ -221,17 +222,27 @@ def ages(run: Run) -> Finding:
 
 
 def exits(run: Run) -> Finding:
-    """No process ends that no fault, nor the end of the run, wanted to; but one that found no database when it started.
-    And nobody is deaf for over fifteen seconds: with the database answering, no fault at work and jobs ready all the
-    while, handlers start."""
+    """No process ends that no fault, nor the end of the run, wanted to; but one that found no database when it started,
+    and a worker for each handler of a poisonous job that was the last it began. And nobody is deaf for over fifteen
+    seconds: with the database answering, no fault at work and jobs ready all the while, handlers start."""
     book = Notebook("L8", "unexpected exits, deaf time")
+    poisoned = _poisoned(run)
+    by_poison = 0
     for record in run.of("exit"):
         if record.phase != "ok":
             continue
         book.checked += 1
         homeless = record.note.get("code") == NO_DATABASE and record.note.get("at_work") is False
-        if not record.note.get("expected") and not homeless:
+        if record.note.get("expected") or homeless:
+            continue
+        dose = next((ns for ns in poisoned if ns < record.ns <= ns + POISON_SECONDS * 1e9), None)
+        if dose is not None and record.note.get("role", "worker") == "worker":
+            poisoned.remove(dose)
+            by_poison += 1
+        else:
             book.violation(f"{record.note.get('name')} ended with {record.note.get('code')}", shown=[record])
+    if by_poison:
+        book.note(f"{by_poison} workers were killed by poison")
     longest = 0.0
     for since, until in _busy_times(run):
         book.checked += 1
@@ -242,6 +253,17 @@ def exits(run: Run) -> Finding:
             book.violation(f"nothing started for {silence:.1f} s")
     book.note(f"longest time without a start though jobs were ready: {longest:.1f} s")
     return book.finding()
+
+
+def _poisoned(run: Run) -> list[int]:
+    """When handlers of poison started after which their process wrote nothing any more."""
+    return [
+        start.ns
+        for start in run.of("start")
+        if (submission := run.submissions.get(start.key or "")) is not None
+        and submission.note.get("kind") == "poison"
+        and run.last_words[start.process] == start.ns
+    ]
 
 
 def _busy_times(run: Run) -> list[tuple[int, int]]:
