@@ -99,9 +99,9 @@ def _kept(run: Run) -> int:
 
 
 _OF_FAULTS: Sequence[_Wanted] = (
-    _Wanted("a stale outcome was refused", 1, ("F05", "F07", "F21", "F32", "F41", "F44"), stale_outcomes),
-    _Wanted("an answer was lost", 1, ("F19", "F20", "F41", "F42", "F44", "F47"), _ambiguous),
-    _Wanted("a lease was reclaimed", 20, ("F01", "F03", "F04", "F05", "F08"), lambda run: len(rescued(run))),
+    _Wanted("a stale outcome was refused", 1, ("F05",), stale_outcomes),
+    _Wanted("an answer was lost", 1, ("F19", "F20", "F42"), _ambiguous),
+    _Wanted("a lease was reclaimed", 20, ("F01", "F04", "F05"), lambda run: len(rescued(run))),
     _Wanted("the database did not answer", 1, ("F19", "F20", "F21", "F22", "F26"), _outages),
     _Wanted("a job used up its crashes", 1, ("F08",), _crash_caps),
 )
