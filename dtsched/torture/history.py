@@ -28,8 +28,8 @@ Op = Literal[
     "finish",  # of a worker over HTTP: ok: accepted; fail: refused (note.status)
     # invoke: injected; note: fault, targets, jobs (in flight then), began_ns where it took a while, lost_seconds: how
     # far back the database may have forgotten what it said yes to. ok: healed. fail: could not be. info: what it tells
-    # of itself, also before its invoke: figures, or `tried`, so many forbidden acts, and `accepted`, a list of those that
-    # were let through
+    # of itself, also before its invoke: figures, or `tried`, so many forbidden acts, and `accepted`, a list of those
+    # that were let through
     "fault",
     "exit",  # ok: a process has ended; note: name, code, expected (a fault or the run's end wanted it)
     "pulse",  # ok: note: counts from the tables, a few times a second
