@@ -54,7 +54,7 @@ def submission(way: Way, *names: str, **fields: Any) -> Submission:
 
 
 @asynccontextmanager
-async def doors_of(dsn: str, *urls: str, answer_seconds: float = 10.0) -> AsyncGenerator[Doors]:
+async def doors_of(dsn: str, *urls: str, answer_seconds: float = 30.0) -> AsyncGenerator[Doors]:
     doors = Doors(dsn, urls, answer_seconds=answer_seconds)
     await doors.open()
     try:
@@ -168,9 +168,9 @@ async def test_f42_a_commit_whose_answer_is_lost_is_unknown_and_done(
     prepared: str, connect: Connect, way: Way, word: bytes
 ) -> None:
     connection = connect()
-    async with proxy_before(prepared) as proxy, doors_of(proxy.dsn, answer_seconds=1.0) as doors:
+    async with proxy_before(prepared) as proxy, doors_of(proxy.dsn) as doors:
         await doors.submit(submission(way, "plain-a.0-0"))  # a connection is open
-        lost = await losing_the_answer(proxy, word, doors, submission(way))
+        lost = await losing_the_answer(connection, proxy, word, doors, submission(way))
     assert isinstance(lost, Unknown)
     assert named(connection) == {"plain-a.0-0": 1, "plain-a.0-1": 1}
     assert one(connection, "select count(*) from torture.outbox") == (2 if way == "outbox" else 0)
@@ -180,21 +180,40 @@ async def test_a_transaction_that_loses_its_connection_before_its_commit_was_not
     prepared: str, connect: Connect
 ) -> None:
     connection = connect()
-    async with proxy_before(prepared) as proxy, doors_of(proxy.dsn, answer_seconds=0.5) as doors:
+    async with proxy_before(prepared) as proxy, doors_of(proxy.dsn) as doors:
         await doors.submit(submission("outbox", "outbox-a.0-0"))
-        lost = await losing_the_answer(proxy, b"INSERT 0 1", doors, submission("outbox", "outbox-a.0-1"))
+        wanted = submission("outbox", "outbox-a.0-1")
+        lost = await losing_the_answer(connection, proxy, b"INSERT 0 1", doors, wanted)
     assert isinstance(lost, NotWritten)
     assert named(connection) == {"outbox-a.0-0": 1}
 
 
-async def losing_the_answer(proxy: Proxy, word: bytes, doors: Doors, wanted: Submission) -> Fate:
+async def losing_the_answer(
+    connection: psycopg.Connection, proxy: Proxy, word: bytes, doors: Doors, wanted: Submission
+) -> Fate:
+    """And its connection, once the answer has come as far as the proxy."""
     proxy.hold(word)
     submitting = asyncio.create_task(doors.submit(wanted))
     await proxy.held.wait()
     proxy.silence()
     proxy.let_go()
+    connection.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity "
+        "where datname = current_database() and application_name = 'dtsched torture submitter'"
+    )
     (fate,) = await submitting
     return fate
+
+
+@pytest.mark.parametrize("way", ["client", "insert"])
+async def test_f41_what_is_not_answered_in_time_is_unknown(prepared: str, way: Way) -> None:
+    async with proxy_before(prepared) as proxy, doors_of(proxy.dsn, answer_seconds=0.5) as doors:
+        opened: Fate = Unknown("not yet")
+        while not isinstance(opened, Written):
+            (opened,) = await doors.submit(submission(way, "plain-a.0-0"))
+        proxy.silence()
+        (fate,) = await doors.submit(submission(way))
+    assert isinstance(fate, Unknown)
 
 
 async def test_a_commit_that_is_refused_was_not_written(prepared: str, connect: Connect) -> None:
