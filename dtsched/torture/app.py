@@ -30,7 +30,6 @@ from dtsched.torture.outbox import EFFECT
 from dtsched.torture.sabotage import add_to
 from dtsched.torture.surroundings import history_of_run, poison_is_wanted, seed_of_run
 
-TICK_SECONDS = 1
 SCHEDULE = "torture-every-second"
 MOST_ATTEMPTS = 50
 AGAIN = Retry(MOST_ATTEMPTS, backoff="fixed", base=0.2)

@@ -38,7 +38,9 @@ from dtsched.torture.surroundings import (
 )
 from dtsched.torture.workload import LIMIT, LIMIT_KEYS, MIX, POISON, Submission, submissions
 
-RATE = 40.0
+RATE = 60.0
+"""A job costs about 10 ms of processor time, of all processes together: with what idle ones take, half of two cores."""
+
 SENDERS = 24
 MOST_WAITING = 400
 """Cancellations, retries by hand and repetitions that are still to come; more are left out."""
