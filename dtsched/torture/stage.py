@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
-from typing import LiteralString, NoReturn, Protocol
+from typing import Any, LiteralString, NoReturn
 from uuid import uuid4
 
 import psycopg
@@ -45,13 +45,6 @@ _LEASES: LiteralString = """
     where %(name)s::text is null
         or worker.name = %(name)s and coalesce((worker.info ->> 'pid')::int = %(pid)s, true)
     order by lease.job_id"""
-
-
-class MemberWire(Wire, Protocol):
-    """`dsn` leads through it to the database."""
-
-    @property
-    def dsn(self) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,22 +102,31 @@ class NoWire:
     def dsn(self) -> str:
         return self._dsn()
 
-    async def silence(self, role: str = "", *, new_ones_too: bool = False) -> NoReturn:
+    async def to(self, dsn: str) -> NoReturn:
         _no_wire()
 
-    async def refuse(self) -> NoReturn:
+    async def silence(self, role: str = "", **how: object) -> NoReturn:
         _no_wire()
 
-    async def cut(self, role: str = "") -> NoReturn:
+    async def refuse(self, **how: object) -> NoReturn:
         _no_wire()
 
-    async def slow(self, seconds: float, *, piece_bytes: int | None = None) -> NoReturn:
+    async def cut(self, role: str = "", **how: object) -> NoReturn:
         _no_wire()
 
-    async def cut_on_commit(self, share: float, role: str = "") -> NoReturn:
+    async def slow(self, seconds: float, **how: object) -> NoReturn:
         _no_wire()
 
-    async def heal(self) -> dict[str, int]:
+    async def cut_on_commit(self, share: float, role: str = "", **how: object) -> NoReturn:
+        _no_wire()
+
+    async def flap(self, on: float, off: float, **how: object) -> NoReturn:
+        _no_wire()
+
+    async def heal(self, *, by: str | None = None) -> dict[str, int]:
+        return {}
+
+    async def figures(self) -> dict[str, Any]:
         return {}
 
 
@@ -135,13 +137,12 @@ def _no_wire() -> NoReturn:
 class LocalStage:
     """Members are started and looked after by one event loop, in the main thread: see members.start()."""
 
-    def __init__(self, cluster: Cluster, folder: Path, cast: Cast, record: Recorder, wire: MemberWire) -> None:
+    def __init__(self, cluster: Cluster, folder: Path, cast: Cast, record: Recorder, wire: Wire) -> None:
         self.cluster = cluster
         self.folder = folder
         self.cast = cast
         self.record = record
-        self.wire: Wire = wire
-        self._way_in = wire
+        self.wire = wire
         self.lease_seconds = cast.lease_seconds
         self.run_id = str(uuid4())
         self.api_urls: list[str] = []
@@ -363,7 +364,7 @@ class LocalStage:
 
     def _way_to_the_database(self, role: MemberRole) -> dict[str, str]:
         """Asked at each start: it may have changed with a restart of the server."""
-        return {} if role == "http_worker" else {"DTSCHED_DSN": self._way_in.dsn}
+        return {} if role == "http_worker" else {"DTSCHED_DSN": self.wire.dsn}
 
     def _workers_are_at_work(self) -> bool:
         workers = [place.child for place in self._places if place.role == "worker" and place.kept]
@@ -385,7 +386,7 @@ async def open_stage(
     settings: Mapping[str, str] | None = None,
     bin_dir: Path | None = None,
     base: Path | None = None,
-    open_wire: Callable[[str], AbstractAsyncContextManager[MemberWire]] | None = None,
+    open_wire: Callable[[str], AbstractAsyncContextManager[Wire]] | None = None,
     prepare: Callable[[psycopg.Connection], None] | None = None,
 ) -> AsyncGenerator[LocalStage]:
     """A server of the programs in `bin_dir` under `base`, migrated and traced, with the cast at work on it. `open_wire`

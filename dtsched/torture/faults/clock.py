@@ -20,7 +20,7 @@ import psycopg
 from dtsched.torture.faults.base import Fault, Group, Member, Stage
 
 _LIBRARIES = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/local/lib/faketime/libfaketimeMT.so.1")
-_START_SECONDS = 10.0
+_START_SECONDS = 30.0
 _PATIENCE_SECONDS = 30.0
 _SHOWS = ("+1h", "-1h", "+0", "-1s", "+1y", "-30d")
 
@@ -32,7 +32,9 @@ def libfaketime() -> Path | None:
 
 class WorkerClock(Fault):
     """One more worker, whose clock is an hour off and jumps every second: forward, back, by a leap second, by a year.
-    What it measures durations with goes on as it should, as it does on a machine whose clock is set."""
+    What it measures durations with goes on as it should, as it does on a machine whose clock is set; but libfaketime
+    (0.9.10) takes the end of a time.sleep() for a time of day: a handler that sleeps so may fail, or sleep on until its
+    worker is told to end, and is tried again."""
 
     number: ClassVar[str] = "F48"
     title: ClassVar[str] = "a worker's clock jumps"

@@ -23,11 +23,11 @@ class OnTheWire(Fault):
         self.done.update(await stage.wire.heal(by=self.by))
 
     def one_of(self, stage: Stage) -> Member:
-        """A worker, if there is any."""
-        members = stage.members("worker") or stage.members()
-        if not members:
-            raise LookupError("no process of the run lives")
-        return self.random.choice(members)
+        """A worker, one that has something to do if there is any."""
+        workers = stage.members("worker")
+        if not workers:
+            raise LookupError("no worker of the run lives")
+        return self.random.choice([worker for worker in workers if stage.in_flight(worker)] or workers)
 
 
 class HalfOpen(OnTheWire):
@@ -53,10 +53,11 @@ class ReplyLost(OnTheWire):
     number: ClassVar[str] = "F42"
     title: ClassVar[str] = "commit done, reply lost"
     lasts: ClassVar[tuple[float, float]] = (3.0, 8.0)
+    share: ClassVar[tuple[float, float]] = (0.02, 0.2)
 
     async def inject(self, stage: Stage) -> Sequence[int]:
         jobs = stage.in_flight()
-        share = self.random.uniform(0.02, 0.2)
+        share = self.random.uniform(*self.share)
         await stage.wire.cut_on_commit(share, calls=SUBMITS | FINISHES, seed=self.random.getrandbits(32), by=self.by)
         return jobs
 
@@ -67,12 +68,14 @@ class Slow(OnTheWire):
     number: ClassVar[str] = "F43"
     title: ClassVar[str] = "latency, small segments, throttle"
     lasts: ClassVar[tuple[float, float]] = (4.0, 10.0)
+    ways: ClassVar[Sequence[str]] = ("late", "pieces", "throttled")
+    latency: ClassVar[tuple[float, float]] = (0.05, 0.5)
 
     async def inject(self, stage: Stage) -> Sequence[int]:
         jobs = stage.in_flight()
-        how = self.random.choice(["late", "pieces", "throttled"])
+        how = self.random.choice(self.ways)
         if how == "late":
-            await stage.wire.slow(self.random.uniform(0.05, 0.5), by=self.by)
+            await stage.wire.slow(self.random.uniform(*self.latency), by=self.by)
         elif how == "pieces":
             await stage.wire.slow(0.0, piece_bytes=1, by=self.by)
         else:
@@ -87,10 +90,11 @@ class Partition(OnTheWire):
     title: ClassVar[str] = "one-way and full partition"
     lasts: ClassVar[tuple[float, float]] = (6.0, 14.0)
     overlaps: ClassVar[bool] = True
+    directions: ClassVar[Sequence[Direction]] = ("both", "asked", "answered")
 
     async def inject(self, stage: Stage) -> Sequence[int]:
         member = self.one_of(stage)
-        direction: Direction = self.random.choice(["both", "asked", "answered"])
+        direction = self.random.choice(self.directions)
         jobs = stage.in_flight(member)
         await stage.wire.silence(pid=member.pid, direction=direction, new_ones_too=True, by=self.by)
         return jobs
