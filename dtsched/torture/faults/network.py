@@ -22,12 +22,12 @@ class OnTheWire(Fault):
     async def heal(self, stage: Stage) -> None:
         self.done.update(await stage.wire.heal(by=self.by))
 
-    def one_of(self, stage: Stage) -> Member:
-        """A worker, one that has something to do if there is any."""
-        workers = stage.members("worker")
+    def one_of(self, stage: Stage) -> tuple[Member, list[int]]:
+        """A worker and the jobs that it has in flight; one that has some, if there is any."""
+        workers = [(worker, stage.in_flight(worker)) for worker in stage.members("worker")]
         if not workers:
             raise LookupError("no worker of the run lives")
-        return self.random.choice([worker for worker in workers if stage.in_flight(worker)] or workers)
+        return self.random.choice([one for one in workers if one[1]] or workers)
 
 
 class HalfOpen(OnTheWire):
@@ -39,10 +39,9 @@ class HalfOpen(OnTheWire):
     overlaps: ClassVar[bool] = True
 
     async def inject(self, stage: Stage) -> Sequence[int]:
-        member = self.one_of(stage)
+        member, jobs = self.one_of(stage)
         role = self.random.choice(["", "", "claimer", "renewer", "listener", "maintenance"])
         direction: Direction = self.random.choice(["both", "asked", "answered"])
-        jobs = stage.in_flight(member)
         await stage.wire.silence(role, pid=member.pid, direction=direction, by=self.by)
         return jobs
 
@@ -93,9 +92,8 @@ class Partition(OnTheWire):
     directions: ClassVar[Sequence[Direction]] = ("both", "asked", "answered")
 
     async def inject(self, stage: Stage) -> Sequence[int]:
-        member = self.one_of(stage)
+        member, jobs = self.one_of(stage)
         direction = self.random.choice(self.directions)
-        jobs = stage.in_flight(member)
         await stage.wire.silence(pid=member.pid, direction=direction, new_ones_too=True, by=self.by)
         return jobs
 
