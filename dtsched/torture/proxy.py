@@ -25,21 +25,11 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, Literal, NamedTuple, cast
 
-import psutil
 import uvloop
 
-from dtsched.torture.pgwire import Conversation, Opening, opening
-from dtsched.torture.ways import SILENT, Pace, Way, reset
-
-Direction = Literal["both", "asked", "answered"]
-"""`asked`: what clients say is lost, `answered`: what they are told."""
-
-
-class Whom(NamedTuple):
-    """A word of the connection's application_name, and the process that has opened it."""
-
-    role: str = ""
-    pid: int | None = None
+from dtsched.torture.links import Link, Whom
+from dtsched.torture.pgwire import Opening, opening
+from dtsched.torture.ways import Direction, Pace, Way, reset
 
 
 class _Silence(NamedTuple):
@@ -58,49 +48,6 @@ class _CommitCut(NamedTuple):
     whom: Whom
     calls: frozenset[str]
     dice: Random
-
-
-class Link:
-    """One client's connection."""
-
-    def __init__(self, port: int) -> None:
-        self.application = ""
-        self.asked, self.answered = Way(), Way()
-        self.talk = Conversation()
-        self._port = port
-        self._pids: dict[int, bool] = {}
-
-    def begin(self, application: str) -> None:
-        self.application = application
-        self._words = frozenset(application.split())
-
-    def concerns(self, whom: Whom) -> bool:
-        return (not whom.role or whom.role in self._words) and (whom.pid is None or self._is_of(whom.pid))
-
-    def _is_of(self, pid: int) -> bool:
-        if pid not in self._pids:
-            self._pids[pid] = self._port in _ports(pid)
-        return self._pids[pid]
-
-    def silence(self, direction: Direction, by: str) -> None:
-        for way in self._ways(direction):
-            way.hold(SILENT + by)
-
-    def unsilence(self, by: str) -> None:
-        for way in self._ways("both"):
-            way.release(SILENT + by)
-
-    def reset(self) -> None:
-        for way in self._ways("both"):
-            way.drop()
-            reset(way.source)
-
-    def set_pace(self, pace: Pace) -> None:
-        for way in self._ways("both"):
-            way.set_pace(pace)
-
-    def _ways(self, direction: Direction) -> list[Way]:
-        return {"both": [self.asked, self.answered], "asked": [self.asked], "answered": [self.answered]}[direction]
 
 
 class Proxy:
@@ -392,14 +339,6 @@ class _Server(_End):
 
     def data_received(self, data: bytes) -> None:
         self._proxy.answered(self._of, data)
-
-
-def _ports(pid: int) -> set[int]:
-    """Of a process' own TCP connections."""
-    try:
-        return {one.laddr.port for one in psutil.Process(pid).net_connections("tcp") if one.laddr}
-    except psutil.Error:
-        return set()
 
 
 _ACTS = ("to", "silence", "refuse", "cut", "slow", "cut_on_commit", "flap", "heal", "figures")

@@ -5,10 +5,13 @@ import asyncio
 from collections import deque
 from socket import SO_LINGER, SOL_SOCKET
 from struct import pack
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 _MOST_WAITING = 256 * 1024
 _AT_ONCE = pack("ii", 1, 0)
+
+Direction = Literal["both", "asked", "answered"]
+"""`asked`: what clients say is lost, `answered`: what they are told."""
 
 SILENT = "silent"
 """What the reason begins with for which a way is held by somebody; the others are its own."""

@@ -10,7 +10,8 @@ from typing import Any
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from dtsched.torture.faults.base import Direction, Flapping
+from dtsched.torture.faults.base import Flapping
+from dtsched.torture.ways import Direction
 
 SUBMITS = frozenset(
     {"submit", "submit_many", "submit_partly", "submit_gathered", "submit_once", "create_workflow", "INSERT", "COMMIT"}

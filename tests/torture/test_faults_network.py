@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from dtsched.torture.faults import clock, network, pool
-from dtsched.torture.faults.base import Direction, Fault, Member
+from dtsched.torture.faults.base import Fault, Member
 from dtsched.torture.faults.clock import DatabaseClock, SchedulersDown, WorkerClock, libfaketime
 from dtsched.torture.faults.jobs import orders, submit, until_ended
 from dtsched.torture.faults.network import ApiKilled, Flapping, HalfOpen, Partition, ReplyLost, Slow
@@ -21,6 +21,7 @@ from dtsched.torture.faults.pool import Pooler
 from dtsched.torture.history import Record, read
 from dtsched.torture.pgbouncer import program
 from dtsched.torture.stage import Cast, LocalStage, open_stage
+from dtsched.torture.ways import Direction
 from dtsched.torture.wire import open_wire
 
 CAST = Cast(

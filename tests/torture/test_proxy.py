@@ -256,6 +256,23 @@ async def test_flapping_comes_and_goes_until_it_is_healed(wire: ProxyWire, conne
     assert await answers(await connected())
 
 
+async def test_healing_what_one_fault_has_done_leaves_what_another_one_does(wire: ProxyWire, connected: Open) -> None:
+    connection = await connected()
+    await wire.silence(by="one")
+    await wire.silence(by="other", direction="answered")
+    await wire.slow(0.2, by="one")
+    await wire.slow(0.1, by="other")
+    await wire.refuse(by="one")
+    assert await wire.heal(by="one") == {"silenced": 1}
+    asked = asyncio.create_task(connection.execute("select 1"))
+    await asyncio.sleep(0.2)
+    assert not asked.done()
+    assert await wire.heal(by="nobody") == {}
+    assert await wire.heal(by="other") == {"silenced": 1}
+    await asyncio.wait_for(asked, 2)
+    assert await answers(await connected())
+
+
 async def test_new_connections_lead_elsewhere_when_told(
     wire: ProxyWire, connected: Open, empty_cluster: Cluster
 ) -> None:

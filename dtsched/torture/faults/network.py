@@ -6,7 +6,8 @@ from asyncio import sleep
 from collections.abc import Sequence
 from typing import ClassVar
 
-from dtsched.torture.faults.base import Direction, Fault, Group, Member, Stage
+from dtsched.torture.faults.base import Fault, Group, Member, Stage
+from dtsched.torture.ways import Direction
 from dtsched.torture.wire import FINISHES, SUBMITS
 
 
