@@ -220,7 +220,10 @@ async def test_f11_deaf_handlers(stage: LocalStage) -> None:
 
 
 async def test_f12_children_of_a_killed_worker(stage: LocalStage) -> None:
-    await struck(stage, OutlivingChildren(Random(1)))
+    class Fewer(OutlivingChildren):
+        each = 4
+
+    await struck(stage, Fewer(Random(1)))
     assert noted(stage, "F12").note["late_effects"] == []
 
 
@@ -236,7 +239,6 @@ async def test_f14_namesakes(stage: LocalStage) -> None:
 
 
 async def test_f15_a_killed_rescue(stage: LocalStage) -> None:
-    busy(stage)
     exposed = await struck(stage, KilledRescue(Random(1)))
     assert set(attempts_of(stage, exposed, "crash")) == set(exposed)
 
@@ -261,6 +263,7 @@ async def test_f52_a_storm_of_keys(stage: LocalStage) -> None:
 async def test_f53_a_limit_under_kills(stage: LocalStage) -> None:
     class Fewer(LimitUnderKills):
         jobs = 12
+        kills = 1
 
     await struck(stage, Fewer(Random(1)))
 

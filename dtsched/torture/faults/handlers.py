@@ -51,6 +51,7 @@ class KilledAtTheEnd(Meeting):
 
     number = "F02"
     title = "worker killed between a handler's end and the commit of its completion"
+    jobs = 30
 
     async def inject(self, stage: Stage) -> Sequence[int]:
         """What was late, and met completions that had been committed, is tried again sooner."""
@@ -191,7 +192,7 @@ class OutlivingChildren(Fault):
     title = "handlers' children after their worker was killed"
     group: ClassVar[Group] = "processes"
 
-    each: ClassVar[int] = 4
+    each: ClassVar[int] = 12
 
     def __init__(self, random: Random) -> None:
         super().__init__(random)

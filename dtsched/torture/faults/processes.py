@@ -364,7 +364,10 @@ class KilledRescue(Fault):
     title = "rescue killed in the midst of a batch"
     group: ClassVar[Group] = "processes"
 
+    jobs: ClassVar[int] = 30
+
     async def inject(self, stage: Stage) -> Sequence[int]:
+        submit(stage, orders(self.random, self.jobs, "take_time", {"seconds": 0.5}))
         for worker in await busy_workers(stage, self.random):
             orphans = kill(stage, [worker])
             with stage.connect() as looking:

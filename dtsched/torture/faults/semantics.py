@@ -113,6 +113,7 @@ class LimitUnderKills(Fault):
 
     jobs: ClassVar[int] = 60
     seconds: ClassVar[float] = 0.3
+    kills: ClassVar[int] = 3
 
     def __init__(self, random: Random) -> None:
         super().__init__(random)
@@ -127,7 +128,9 @@ class LimitUnderKills(Fault):
             self.random, self.jobs, "take_time", {"seconds": self.seconds}, note={"limit": LIMIT}, limit_key=key
         )
         jobs = set(submit(stage, wanted))
-        exposed = jobs.intersection(kill(stage, await self._holders(stage, jobs)))
+        exposed: set[int] = set()
+        for _ in range(self.kills):
+            exposed.update(jobs.intersection(kill(stage, await self._holders(stage, jobs))))
         self._frozen = await self._holders(stage, jobs)
         self._since = monotonic()
         exposed.update(jobs.intersection(freeze(stage, self._frozen)))

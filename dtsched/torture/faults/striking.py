@@ -40,14 +40,14 @@ def kill(stage: Stage, members: Sequence[Member]) -> list[int]:
     return held
 
 
-async def busy_workers(stage: Stage, random: Random, *, most: int = 1, seconds: float = 3.0) -> list[Member]:
-    """At most so many of those that hold jobs; fewer, even none, when the time is over."""
+async def busy_workers(stage: Stage, random: Random, *, most: int = 1, seconds: float = 10.0) -> list[Member]:
+    """At most so many of those that hold jobs; as soon as one does, and none when the time is over."""
     deadline = monotonic() + seconds
     while True:
         workers = list(stage.members("worker"))
         random.shuffle(workers)
         busy = [worker for worker in workers if stage.in_flight(worker)]
-        if len(busy) >= most or monotonic() > deadline:
+        if busy or monotonic() > deadline:
             return busy[:most]
         await asyncio.sleep(_LOOK_SECONDS)
 
