@@ -97,13 +97,19 @@ async def take_poison(context: Context, name: str, payload: Payload) -> Result:
 
 
 async def ignore_cancellation(context: Context, name: str, payload: Payload) -> Result:
-    """Goes on for so many `seconds`, whatever it is told."""
+    """Goes on for so many `seconds`, whatever it is told; what it returns after that is not looked at."""
     with attempt(context, name, payload):
         here(context)
-        until_then = time.monotonic() + payload["seconds"]
-        while context.attempt == 1 and (left := until_then - time.monotonic()) > 0:
-            with suppress(asyncio.CancelledError):
+        told = False
+        over = time.monotonic() + payload["seconds"]
+        while context.attempt == 1 and (left := over - time.monotonic()) > 0:
+            try:
                 await asyncio.sleep(left)
+            except asyncio.CancelledError:
+                told = True
+        if told:
+            note(context, name, "end", outcome="cancelled")
+            return {}
         return conclude(context, name)
 
 
