@@ -29,7 +29,7 @@ ALSO = "DTSCHED_TORTURE_ALSO"
 """Names, with commas, under which a worker knows do_nothing too: tasks that were renamed, or that are to come."""
 
 PATIENCE_SECONDS = 60.0
-LATE_SECONDS = 2.0
+LATE_SECONDS = 3.0
 
 _LOOK_SECONDS = 0.01
 _AGAIN = Retry(50, backoff="fixed", base=0.2)

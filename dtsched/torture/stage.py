@@ -297,7 +297,11 @@ class LocalStage:
     def _start_due(self) -> None:
         for place in self._places:
             if place.child is None and place.due_at is not None and place.due_at <= monotonic():
-                self._start(place)
+                try:
+                    self._start(place)
+                except OSError as error:  # no process, no memory, no room on the disk
+                    place.due_at = monotonic() + RESTART_SECONDS
+                    self.record("exit", "fail", name=place.name, role=place.role, error=str(error))
 
     def _start(self, place: _Place) -> Child:
         environment = {**place.environment, **self._way_to_the_database(place.role)}

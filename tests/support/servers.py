@@ -45,8 +45,13 @@ def test_server() -> Generator[str]:
 
 
 def temporary_cluster() -> contextlib.AbstractContextManager[embedded.Cluster]:
+    return embedded.temporary(settings=SETTINGS, bin_dir=other_programs())
+
+
+def other_programs() -> Path | None:
+    """Instead of the embedded ones."""
     bin_dir = os.environ.get(BIN_DIR)
-    return embedded.temporary(settings=SETTINGS, bin_dir=Path(bin_dir) if bin_dir else None)
+    return Path(bin_dir) if bin_dir else None
 
 
 def _take_password_quickly(dsn: str) -> None:

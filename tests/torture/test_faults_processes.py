@@ -11,6 +11,7 @@ from random import Random
 
 import pytest
 
+from dtsched.errors import DtschedError
 from dtsched.torture.faults.base import Fault, Stage
 from dtsched.torture.faults.handlers import (
     BlockedLoop,
@@ -50,6 +51,7 @@ from dtsched.torture.faults.semantics import FAULTS as SEMANTICS
 from dtsched.torture.history import Record, read
 from dtsched.torture.sabotage import Poison
 from dtsched.torture.stage import Cast, LocalStage, open_stage
+from tests.support.servers import other_programs
 
 CAST = Cast(
     workers=2,
@@ -63,7 +65,7 @@ CAST = Cast(
 
 @pytest.fixture(scope="module")
 async def everything(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[LocalStage]:
-    async with open_stage(tmp_path_factory.mktemp("stage"), CAST) as stage:
+    async with open_stage(tmp_path_factory.mktemp("stage"), CAST, bin_dir=other_programs()) as stage:
         yield stage
     assert stage.left_behind() == []
     unexpected = [end for end in records(stage.folder, "exit") if not end.note["expected"]]
@@ -288,7 +290,18 @@ async def test_f56_starvation(stage: LocalStage) -> None:
 async def test_f57_abuse_by_sql(stage: LocalStage) -> None:
     await struck(stage, SqlAbuse(Random(1)))
     said = noted(stage, "F57").note
-    assert (said["tried"], said["accepted"]) == (len(ROLES) * len(ABUSES), [])
+    assert (said["accepted"], said["denied"]) == (0, len(ROLES) * len(ABUSES))
+
+
+async def test_f57_tells_of_what_is_not_refused(stage: LocalStage) -> None:
+    class Permitted(SqlAbuse):
+        abuses = ("select dtsched.version()",)
+
+    busy(stage)
+    with pytest.raises(DtschedError, match=r"dtsched_reader: select dtsched.version\(\)"):
+        await Permitted(Random(1)).inject(stage)
+    assert noted(stage, "F57").note["accepted"] == len(ROLES)
+    await all_come_right(stage, seconds=40)
 
 
 async def test_f58_a_backlog_that_comes_due_at_once(stage: LocalStage) -> None:

@@ -17,6 +17,7 @@ import pytest
 from dtsched.torture import members
 from dtsched.torture.history import Record, read
 from dtsched.torture.stage import RESTART_SECONDS, Cast, LocalStage, open_stage
+from tests.support.servers import other_programs
 
 CAST = Cast(workers=2, apis=1, app="dtsched.torture.sabotage:app", lease_seconds=1.0, poll_seconds=0.2)
 
@@ -39,7 +40,7 @@ asyncio.run(main())
 
 @pytest.fixture(scope="module")
 async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[LocalStage]:
-    async with open_stage(tmp_path_factory.mktemp("stage"), CAST) as stage:
+    async with open_stage(tmp_path_factory.mktemp("stage"), CAST, bin_dir=other_programs()) as stage:
         yield stage
         await stage.workers_at_work()
     assert stage.left_behind() == []

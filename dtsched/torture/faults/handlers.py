@@ -201,22 +201,26 @@ class OutlivingChildren(Fault):
 
     async def inject(self, stage: Stage) -> Sequence[int]:
         submitted = submit(stage, orders(self.random, self.each, "leave_a_child"))
-        found = await arrivals(stage, submitted, seconds=30, enough=1)
+        found = await arrivals(stage, submitted, seconds=30, enough=max(1, self.each // 2))
         workers = {pid: worker for pid in set(found.values()) if (worker := worker_with(stage, pid)) is not None}
         if not workers:
             return []
         pid, worker = self.random.choice(sorted(workers.items()))
         kill(stage, [worker])
-        self._left = [job for job, place in found.items() if place == pid]
+        theirs = [job for job, place in found.items() if place == pid]
+        self._left = [job for job in theirs if not self._has_acted(stage, job)]
         self._until = monotonic() + LATE_SECONDS + 0.5
         return self._left
 
     async def heal(self, stage: Stage) -> None:
         if self._left:
             await asyncio.sleep(max(0.0, self._until - monotonic()))
-            late = [job for job in self._left if (jobs.sabotage(stage) / f"{job}.late").exists()]
+            late = [job for job in self._left if self._has_acted(stage, job)]
             stage.record("fault", "info", fault=self.number, late_effects=late)
             self._left = []
+
+    def _has_acted(self, stage: Stage, job: int) -> bool:
+        return (jobs.sabotage(stage) / f"{job}.late").exists()
 
 
 class ForkedHandlers(Meeting):

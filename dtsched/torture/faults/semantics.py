@@ -310,6 +310,7 @@ class SqlAbuse(Fault):
     group: ClassVar[Group] = "semantics"
 
     jobs: ClassVar[int] = 20
+    abuses: ClassVar[Sequence[LiteralString]] = ABUSES
 
     async def inject(self, stage: Stage) -> Sequence[int]:
         submit(stage, orders(self.random, self.jobs, "take_time", {"seconds": 0.5}))
@@ -317,9 +318,20 @@ class SqlAbuse(Fault):
             held = await self._in_flight(connection)
             aims = {"jobs": [job for _, job in held], "leases": [lease for lease, _ in held]}
             accepted = [
-                f"{role}: {abuse}" for role in ROLES for abuse in ABUSES if _is_accepted(connection, role, abuse, aims)
+                f"{role}: {abuse}"
+                for role in ROLES
+                for abuse in self.abuses
+                if _is_accepted(connection, role, abuse, aims)
             ]
-        stage.record("fault", "info", fault=self.number, tried=len(ROLES) * len(ABUSES), accepted=accepted)
+        tried = len(ROLES) * len(self.abuses)
+        stage.record(
+            "fault",
+            "info",
+            fault=self.number,
+            accepted=len(accepted),
+            denied=tried - len(accepted),
+            let_through=accepted,
+        )
         if accepted:
             raise DtschedError(f"not refused: {'; '.join(accepted)}")
         return aims["jobs"]
