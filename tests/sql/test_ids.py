@@ -128,5 +128,7 @@ def test_jobs_whose_chunk_of_ids_no_maintenance_has_met_yet_are_nothing_wrong(wo
     worker.run("delete from dtsched.prunable where chunk = 3")
     worker.run("insert into dtsched.prunable (chunk) values (4)")
     worker.run("select setval('dtsched.job_id_seq', 40000)")
-    assert worker.column("select invariant from dtsched.check()") == ["a job is looked at when its retention has passed"]
+    assert worker.column("select invariant from dtsched.check()") == [
+        "a job is looked at when its retention has passed"
+    ]
     worker.run("select dtsched.prune(p_all => true)")

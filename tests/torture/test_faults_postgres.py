@@ -3,10 +3,9 @@ them twice, and the members live. Numbers are the catalogue's."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
-from pathlib import Path
 from random import Random
+from typing import Literal
 
 import pytest
 
@@ -14,29 +13,19 @@ from dtsched.torture.faults.backends import KilledBackends, KilledListeners, NoC
 from dtsched.torture.faults.base import Fault
 from dtsched.torture.faults.conditions import CommitsThatDoNotWait, SerializableByDefault, StrangePlans
 from dtsched.torture.faults.holders import DeadlockPressure, LockedRows, LockedTable, PinnedHorizon
-from dtsched.torture.faults.jobs import orders, submit, until_ended
 from dtsched.torture.faults.notifications import NotifyStorm, SpoofedNotifications
 from dtsched.torture.faults.outages import Crash, KilledServer, LongOutage, UnwillingServer, Way
 from dtsched.torture.faults.postgres import FAULTS
 from dtsched.torture.faults.schemas import KilledMigration, SequencesNearTheirEnd
-from dtsched.torture.history import Record, read
-from dtsched.torture.stage import Cast, LocalStage, open_stage
-
-CAST = Cast(
-    workers=2,
-    app="dtsched.torture.sabotage:app",
-    queues=["default:4"],
-    lease_seconds=1.0,
-    poll_seconds=0.2,
-    grace_seconds=0.5,
-)
+from dtsched.torture.stage import LocalStage, open_stage
+from tests.torture.small_stage import CAST, attempts_of, busy, noted, records, struck
 
 
 @pytest.fixture(scope="module")
 async def everything(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[LocalStage]:
     async with open_stage(tmp_path_factory.mktemp("stage"), CAST) as stage:
         yield stage
-    assert [end for end in records(stage.folder, "exit") if not end.note["expected"]] == []
+    assert [end for end in records(stage, "exit") if not end.note["expected"]] == []
 
 
 @pytest.fixture
@@ -44,62 +33,6 @@ async def stage(everything: LocalStage) -> LocalStage:
     """With all its workers at work and nothing to do."""
     await everything.workers_at_work()
     return everything
-
-
-def records(folder: Path, op: str) -> list[Record]:
-    return [record for record in read(folder / "history") if record.op == op]
-
-
-def noted(stage: LocalStage, number: str) -> Record:
-    """What the fault has written down last."""
-    return [one for one in records(stage.folder, "fault") if one.note["fault"] == number][-1]
-
-
-def busy(stage: LocalStage, *, jobs: int = 12, seconds: float = 0.4) -> list[int]:
-    return submit(stage, orders(Random(), jobs, "take_time", {"seconds": seconds}))
-
-
-async def struck(stage: LocalStage, fault: Fault, *, lasts: float = 0.5, seconds: float = 40.0) -> list[int]:
-    """Once: its exposures, when it is healed and all that was submitted has come right."""
-    assert fault.missing(stage) is None
-    exposed = await fault.inject(stage)
-    try:
-        assert len(exposed) == len(set(exposed)) >= 1
-        await asyncio.sleep(lasts)
-    finally:
-        await fault.heal(stage)
-        await fault.heal(stage)  # healed already
-    busy(stage, jobs=4, seconds=0.0)
-    await all_come_right(stage, seconds=seconds)
-    return [*exposed]
-
-
-async def all_come_right(stage: LocalStage, *, seconds: float) -> None:
-    submissions = [one for one in records(stage.folder, "submit") if one.phase == "ok"]
-    jobs = {one.job: one.note["expect"] for one in submissions if one.job is not None}
-    assert await until_ended(stage, [*jobs], seconds=seconds)
-    with stage.connect() as connection:
-        states = dict(
-            connection.execute("select id, state from dtsched.jobs where id = any (%s)", ([*jobs],)).fetchall()
-        )
-        assert {job: state for job, state in states.items() if state not in jobs[job]} == {}
-        assert states.keys() == jobs.keys()
-        assert connection.execute("select * from dtsched.check()").fetchall() == []
-        twice = connection.execute(
-            """select event.job_id from dtsched.job_events event
-            group by event.job_id
-            having count(*) filter (where event.to_state in ('completed', 'failed', 'cancelled'))
-                > 1 + count(*) filter (where event.from_state in ('completed', 'failed', 'cancelled'))"""
-        )
-        assert twice.fetchall() == []
-
-
-def attempts_of(stage: LocalStage, jobs: list[int], outcome: str) -> list[int]:
-    with stage.connect() as connection:
-        rows = connection.execute(
-            "select job_id from dtsched.attempts where job_id = any (%s) and outcome = %s", (jobs, outcome)
-        )
-        return [job for (job,) in rows.fetchall()]
 
 
 async def test_f17_killed_backends(stage: LocalStage) -> None:
@@ -122,14 +55,14 @@ async def test_f21_an_outage_longer_than_the_leases_takes_no_job_from_the_living
     busy(stage, jobs=8, seconds=4.0)
     exposed = await struck(stage, LongOutage(Random(1)))
     assert attempts_of(stage, exposed, "crash") == []
-    starts = [start.job for start in records(stage.folder, "start")]
+    starts = [start.job for start in records(stage, "start")]
     assert all(starts.count(job) == 1 for job in exposed)
 
 
 @pytest.mark.parametrize("way", ["smart", "fast", "starting", "read only"])
 async def test_f22_an_unwilling_server(stage: LocalStage, way: Way) -> None:
     class OneWay(UnwillingServer):
-        ways = [way]
+        ways = (way,)
 
     busy(stage)
     await struck(stage, OneWay(Random(1)))
@@ -163,7 +96,7 @@ async def test_f31_locked_rows(stage: LocalStage) -> None:
 @pytest.mark.parametrize("table", LockedTable.tables)
 async def test_f32_a_locked_table(stage: LocalStage, table: str) -> None:
     class OneTable(LockedTable):
-        tables = [table]
+        tables = (table,)
 
     busy(stage, jobs=8, seconds=2.5)
     exposed = await struck(stage, OneTable(Random(1)), lasts=2.0)
@@ -213,9 +146,9 @@ async def test_f39_commits_that_do_not_wait(stage: LocalStage) -> None:
 
 
 @pytest.mark.parametrize("way", ["half", "end"])
-async def test_f40_ids_near_their_end(stage: LocalStage, way: str) -> None:
+async def test_f40_ids_near_their_end(stage: LocalStage, way: Literal["half", "end"]) -> None:
     class OneWay(SequencesNearTheirEnd):
-        ways = [way]
+        ways = (way,)
 
     busy(stage)
     await struck(stage, OneWay(Random(1)))

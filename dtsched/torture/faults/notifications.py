@@ -109,19 +109,15 @@ class SpoofedNotifications(Fault):
         ]
         while not self._over.is_set():
             with suppress(psycopg.OperationalError, OSError, ValueError):
-                with stage.connect(application="torture spoof") as connection:
-                    connection.execute(sql.SQL("set role {}").format(sql.Identifier(_STRANGER)))
-                    while not self._over.wait(0.01):
-                        connection.execute(
-                            "select pg_notify(%s, %s), pg_notify(%s, %s)",
-                            (
-                                self.random.choice(CHANNELS),
-                                self.random.choice(payloads),
-                                self.random.choice(CHANNELS),
-                                self.random.choice(payloads),
-                            ),
-                        )
+                self._say(stage, payloads)
             self._over.wait(0.05)
+
+    def _say(self, stage: Stage, payloads: Sequence[str]) -> None:
+        with stage.connect(application="torture spoof") as connection:
+            connection.execute(sql.SQL("set role {}").format(sql.Identifier(_STRANGER)))
+            while not self._over.wait(0.01):
+                said = self.random.choice(CHANNELS), self.random.choice(payloads)
+                connection.execute("select pg_notify(%s, %s) from generate_series(1, 2)", said)
 
     async def heal(self, stage: Stage) -> None:
         self._over.set()

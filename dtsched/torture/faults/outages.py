@@ -134,7 +134,7 @@ class Standing:
         own_to_server(self._cluster.data_dir, "standby.signal")
         self._start = asyncio.create_task(asyncio.to_thread(self._cluster.start), name="torture-standby")
         deadline = monotonic() + seconds
-        while not self._start.done() and not self._answers() and monotonic() < deadline:
+        while not self._start.done() and not self._answers() and monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
     async def promote(self) -> None:
@@ -150,10 +150,11 @@ class Standing:
             (self._cluster.data_dir / name).unlink(missing_ok=True)
 
     def _is_writable(self) -> bool:
-        with suppress(psycopg.OperationalError, OSError, ValueError):
+        try:
             with self._stage.connect(application="torture look") as connection:
                 return connection.execute("select pg_is_in_recovery()").fetchone() == (False,)
-        return False
+        except (psycopg.OperationalError, OSError, ValueError):
+            return False
 
     def _answers(self) -> bool:
         try:

@@ -23,7 +23,7 @@ from dtsched.torture.members import without_settings
 
 _SCRATCH = "torture_scratch"
 _SEQUENCES: Sequence[LiteralString] = ("dtsched.job_id_seq", "dtsched.lease_id_seq")
-_END = 2**63 - 2
+_END = 2**53 - 2
 _MARGIN = 100_000
 """More numbers than anybody takes between two statements."""
 
@@ -63,7 +63,7 @@ class KilledMigration(Fault):
         return exposed
 
     async def _kill_one(self, stage: Stage, connection: psycopg.Connection) -> None:
-        with subprocess.Popen(
+        with subprocess.Popen(  # noqa: ASYNC220
             [sys.executable, "-P", "-m", "dtsched", "migrate", "up"],
             env={**without_settings(os.environ), "DTSCHED_DSN": _scratch(stage)},
             cwd=stage.folder,

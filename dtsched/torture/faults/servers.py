@@ -1,4 +1,4 @@
-"""What the faults of group B have in common: how they find jobs in flight, and what they do to sessions and settings."""
+"""What faults of group B have in common: how they find jobs in flight, and what they do to sessions and settings."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ Answer = TypeVar("Answer")
 async def busy(stage: Stage, *, least: int = 1, seconds: float = 3.0) -> list[int]:
     """The jobs in flight, as soon as there are so many of them; fewer, even none, when the time is over."""
     deadline = monotonic() + seconds
-    while len(jobs := stage.in_flight()) < least and monotonic() < deadline:
+    while len(jobs := stage.in_flight()) < least and monotonic() < deadline:  # noqa: ASYNC110
         await asyncio.sleep(_LOOK_SECONDS)
     return jobs
 

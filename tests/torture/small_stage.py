@@ -1,0 +1,106 @@
+"""A stage of two workers for the faults of group B, and what is asked of it after each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from random import Random
+from threading import Event, Thread
+
+import psycopg
+
+from dtsched.torture.faults.base import Fault
+from dtsched.torture.faults.jobs import orders, submit, until_ended
+from dtsched.torture.history import Record, read
+from dtsched.torture.stage import Cast, LocalStage
+
+CAST = Cast(
+    workers=2,
+    app="dtsched.torture.sabotage:app",
+    queues=["default:4"],
+    lease_seconds=1.0,
+    poll_seconds=0.2,
+    grace_seconds=0.5,
+)
+
+
+def records(stage: LocalStage, op: str) -> list[Record]:
+    return [record for record in read(stage.folder / "history") if record.op == op]
+
+
+def noted(stage: LocalStage, number: str) -> Record:
+    """What the fault has written down last."""
+    return [one for one in records(stage, "fault") if one.note["fault"] == number][-1]
+
+
+def busy(stage: LocalStage, *, jobs: int = 12, seconds: float = 0.4) -> list[int]:
+    return submit(stage, orders(Random(), jobs, "take_time", {"seconds": seconds}))
+
+
+async def struck(stage: LocalStage, fault: Fault, *, lasts: float = 0.5, seconds: float = 40.0) -> list[int]:
+    """Once: its exposures, when it is healed and all that was submitted has come right."""
+    assert fault.missing(stage) is None
+    exposed = await fault.inject(stage)
+    try:
+        assert len(exposed) == len(set(exposed)) >= 1
+        await asyncio.sleep(lasts)
+    finally:
+        await fault.heal(stage)
+        await fault.heal(stage)  # healed already
+    busy(stage, jobs=4, seconds=0.0)
+    await all_come_right(stage, seconds=seconds)
+    return [*exposed]
+
+
+async def all_come_right(stage: LocalStage, *, seconds: float) -> None:
+    submissions = [one for one in records(stage, "submit") if one.phase == "ok" and not is_forgotten(stage, one)]
+    jobs = {one.job: one.note["expect"] for one in submissions if one.job is not None}
+    assert await until_ended(stage, [*jobs], seconds=seconds)
+    with stage.connect() as connection:
+        rows = connection.execute(
+            "select id, state, args ->> 'name' from dtsched.jobs where id = any (%s)", ([*jobs],)
+        ).fetchall()
+        assert {job: state for job, state, _ in rows if state not in jobs[job]} == {}
+        assert {name for _, _, name in rows} == {one.key for one in submissions}
+        assert connection.execute("select * from dtsched.check()").fetchall() == []
+        twice = connection.execute(
+            """select event.job_id from dtsched.job_events event
+            group by event.job_id
+            having count(*) filter (where event.to_state in ('completed', 'failed', 'cancelled'))
+                > 1 + count(*) filter (where event.from_state in ('completed', 'failed', 'cancelled'))"""
+        )
+        assert twice.fetchall() == []
+
+
+def attempts_of(stage: LocalStage, jobs: list[int], outcome: str) -> list[int]:
+    with stage.connect() as connection:
+        rows = connection.execute(
+            "select job_id from dtsched.attempts where job_id = any (%s) and outcome = %s", (jobs, outcome)
+        )
+        return [job for (job,) in rows.fetchall()]
+
+
+@contextmanager
+def submitting(stage: LocalStage) -> Generator[None]:
+    """Somebody goes on submitting meanwhile, a job a time, whatever becomes of it."""
+    over = Event()
+
+    def submit_more() -> None:
+        while not over.wait(0.05):
+            with suppress(psycopg.Error, OSError, ValueError):
+                submit(stage, orders(Random(), 1, "take_time", {"seconds": 0.2}))
+
+    thread = Thread(target=submit_more)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def is_forgotten(stage: LocalStage, submission: Record) -> bool:
+    """A server that has gone back in time may know nothing of it."""
+    times = [one.note["forgets"] for one in records(stage, "fault") if "forgets" in one.note]
+    return any(since <= submission.ns <= until for since, until in times)

@@ -1,0 +1,47 @@
+"""Full storage, once each. Numbers are the catalogue's."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from random import Random
+
+import pytest
+
+from dtsched.torture.faults.storage import FAULTS, FullDisk, FullNotificationQueue, cannot_mount
+from dtsched.torture.stage import LocalStage, open_stage
+from tests.torture.small_stage import CAST, busy, noted, records, struck
+
+
+@pytest.fixture(scope="module")
+async def everything(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[LocalStage]:
+    async with open_stage(tmp_path_factory.mktemp("stage"), CAST) as stage:
+        yield stage
+    assert [end for end in records(stage, "exit") if not end.note["expected"]] == []
+
+
+@pytest.fixture
+async def stage(everything: LocalStage) -> LocalStage:
+    await everything.workers_at_work()
+    return everything
+
+
+@pytest.mark.skipif(cannot_mount() is not None, reason="needs the right to mount")
+async def test_f26_a_full_disk(stage: LocalStage) -> None:
+    class Small(FullDisk):
+        room_bytes = 24 << 20
+
+    busy(stage, jobs=40, seconds=0.4)
+    await struck(stage, Small(Random(1)), lasts=1.0)
+
+
+async def test_f27_a_full_notification_queue(stage: LocalStage) -> None:
+    if FullNotificationQueue.missing(stage) is not None:
+        pytest.skip("needs the right to mount")
+    busy(stage, jobs=40, seconds=0.4)
+    await struck(stage, FullNotificationQueue(Random(1)))
+    said = noted(stage, "F27").note
+    assert said["accepted"] == said["submitted"]
+
+
+def test_every_fault_is_listed_once() -> None:
+    assert [fault.number for fault in FAULTS] == ["F26", "F27"]
