@@ -7,6 +7,12 @@ set search_path = pg_catalog, dtsched, pg_temp
 set jit = off
 set enable_nestloop = off
 as $$
+    select 'every index is valid', null::bigint, format('dtsched.%I: drop it, or REINDEX INDEX CONCURRENTLY', found.relname)
+    from pg_catalog.pg_index index
+    join pg_catalog.pg_class found on found.oid = index.indexrelid
+    where found.relnamespace = 'dtsched'::regnamespace and found.relkind = 'i' and not index.indisvalid
+        and not exists (select from pg_stat_progress_create_index making where making.index_relid = index.indexrelid)
+    union all
     select 'a ready job can be claimed', job.id, 'in neither ready nor parked'
     from dtsched.jobs job
     where job.state = 'ready'

@@ -132,3 +132,35 @@ def test_jobs_whose_chunk_of_ids_no_maintenance_has_met_yet_are_nothing_wrong(wo
         "a job is looked at when its retention has passed"
     ]
     worker.run("select dtsched.prune(p_all => true)")
+
+
+def test_after_a_dump_was_loaded_ids_and_transactions_go_on_from_what_is_there(worker: Worker):
+    jobs = worker.insert(3)
+    worker.run("update dtsched.ready set xid = '9000000000'")  # of a server that has seen more
+    worker.run("insert into dtsched.ages (at, xid, kept) values (clock_timestamp(), '9000000000', false)")
+    worker.run("select setval('dtsched.job_id_seq', 1)")
+    worker.run("select dtsched.after_restore()")
+    assert worker.value("select max(xid) < pg_snapshot_xmax(pg_current_snapshot()) from dtsched.ready") is True
+    assert worker.value("select count(*) from dtsched.ages where xid = '9000000000'") == 0
+    more = worker.insert(2)
+    assert min(more) > max(jobs)
+    before = worker.value("select last_value from dtsched.lease_id_seq")
+    assert sorted(worker.claim()) == sorted([*jobs, *more])
+    assert lease_of(worker, jobs[0]) > before + 1_000_000
+
+
+def test_nobody_but_the_owner_says_that_a_dump_was_loaded(session: Session):
+    session.run("set role dtsched_operator")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        session.run("select dtsched.after_restore()")
+    session.run("reset role")
+
+
+def test_an_index_that_is_not_valid_is_found(session: Session):
+    session.insert(2)
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        session.run("create unique index concurrently half_made_idx on dtsched.ready ((queue is null))")
+    assert session.rows("select invariant, job_id, detail from dtsched.check()") == [
+        ("every index is valid", None, "dtsched.half_made_idx: drop it, or REINDEX INDEX CONCURRENTLY")
+    ]
+    session.run("drop index dtsched.half_made_idx")

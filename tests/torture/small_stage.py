@@ -81,6 +81,13 @@ def attempts_of(stage: LocalStage, jobs: list[int], outcome: str) -> list[int]:
         return [job for (job,) in rows.fetchall()]
 
 
+def members_have_kept_their_heads(stage: LocalStage) -> None:
+    """When the stage is over: none has ended by itself, and none was surprised."""
+    assert [end for end in records(stage, "exit") if not end.note["expected"]] == []
+    for log in (stage.folder / "logs").glob("worker-*.log"):
+        assert "Traceback" not in log.read_text()
+
+
 @contextmanager
 def submitting(stage: LocalStage) -> Generator[None]:
     """Somebody goes on submitting meanwhile, a job a time, whatever becomes of it."""
