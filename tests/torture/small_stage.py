@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
+import os
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 from random import Random
 from threading import Event, Thread
 
@@ -13,7 +15,8 @@ import psycopg
 from dtsched.torture.faults.base import Fault
 from dtsched.torture.faults.jobs import orders, submit, until_ended
 from dtsched.torture.history import Record, read
-from dtsched.torture.stage import Cast, LocalStage
+from dtsched.torture.stage import Cast, LocalStage, open_stage
+from tests.support.servers import BIN_DIR
 
 CAST = Cast(
     workers=2,
@@ -81,8 +84,13 @@ def attempts_of(stage: LocalStage, jobs: list[int], outcome: str) -> list[int]:
         return [job for (job,) in rows.fetchall()]
 
 
-def members_have_kept_their_heads(stage: LocalStage) -> None:
-    """When the stage is over: none has ended by itself, and none was surprised."""
+@asynccontextmanager
+async def open_small_stage(folder: Path) -> AsyncGenerator[LocalStage]:
+    """When it is over, no member has ended by itself, and none was surprised."""
+    programs = os.environ.get(BIN_DIR)
+    bin_dir = Path(programs) if programs else None
+    async with open_stage(folder, CAST, settings={"max_connections": "70"}, bin_dir=bin_dir) as stage:
+        yield stage
     assert [end for end in records(stage, "exit") if not end.note["expected"]] == []
     for log in (stage.folder / "logs").glob("worker-*.log"):
         assert "Traceback" not in log.read_text()

@@ -17,15 +17,14 @@ from dtsched.torture.faults.notifications import NotifyStorm, SpoofedNotificatio
 from dtsched.torture.faults.outages import Crash, KilledServer, LongOutage, UnwillingServer, Way
 from dtsched.torture.faults.postgres import FAULTS
 from dtsched.torture.faults.schemas import KilledMigration, SequencesNearTheirEnd
-from dtsched.torture.stage import LocalStage, open_stage
-from tests.torture.small_stage import CAST, attempts_of, busy, members_have_kept_their_heads, noted, records, struck
+from dtsched.torture.stage import LocalStage
+from tests.torture.small_stage import attempts_of, busy, noted, open_small_stage, records, struck, submitting
 
 
 @pytest.fixture(scope="module")
 async def everything(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[LocalStage]:
-    async with open_stage(tmp_path_factory.mktemp("stage"), CAST, settings={"max_connections": "70"}) as stage:
+    async with open_small_stage(tmp_path_factory.mktemp("stage")) as stage:
         yield stage
-    members_have_kept_their_heads(stage)
 
 
 @pytest.fixture
@@ -141,8 +140,8 @@ async def test_f38_a_killed_migration(stage: LocalStage) -> None:
 
 
 async def test_f39_commits_that_do_not_wait(stage: LocalStage) -> None:
-    busy(stage)
-    await struck(stage, CommitsThatDoNotWait(Random(1)))
+    with submitting(stage):
+        await struck(stage, CommitsThatDoNotWait(Random(1)))
 
 
 @pytest.mark.parametrize("way", ["half", "end"])

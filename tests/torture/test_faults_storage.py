@@ -8,15 +8,14 @@ from random import Random
 import pytest
 
 from dtsched.torture.faults.storage import FAULTS, FullDisk, FullNotificationQueue, cannot_mount
-from dtsched.torture.stage import LocalStage, open_stage
-from tests.torture.small_stage import CAST, busy, members_have_kept_their_heads, noted, struck
+from dtsched.torture.stage import LocalStage
+from tests.torture.small_stage import busy, noted, open_small_stage, struck
 
 
 @pytest.fixture(scope="module")
 async def everything(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[LocalStage]:
-    async with open_stage(tmp_path_factory.mktemp("stage"), CAST) as stage:
+    async with open_small_stage(tmp_path_factory.mktemp("stage")) as stage:
         yield stage
-    members_have_kept_their_heads(stage)
 
 
 @pytest.fixture
