@@ -128,13 +128,13 @@ begin
         )
         select id from unnest(v_locked) id except select refused.id from refused order by 1);
 
-    -- one that stays cancelled because of another parent comes back with that
+    -- one that stays cancelled because of another parent comes back with that, if nobody can delete it meanwhile
     insert into dtsched.cancelled_by (parent_id, child_id)
     select distinct edge.parent_id, edge.child_id
     from (select edge.child_id, edge.parent_id
           from unnest(v_children, v_parents, v_policies) as edge (child_id, parent_id, on_failure)
           where edge.on_failure = 'cancel' and edge.child_id not in (select id from unnest(v_retried || p_ids) id)
-              and edge.parent_id not in (select id from unnest(v_retried) id)) edge
+              and edge.parent_id in (select id from unnest(v_shared) id except select id from unnest(v_retried) id)) edge
     cross join lateral (
         select parent.state, parent.skipped from dtsched.jobs parent where parent.id = edge.parent_id offset 0) parent
     where parent.state in ('failed', 'cancelled') and parent.skipped is not true

@@ -175,3 +175,17 @@ def test_a_retry_beside_the_finish_of_another_parent_never_loses_the_child(open_
         assert left.state(child) == "blocked"
         left.run("select dtsched.cancel(%s)", [one, other, child])
         left.drain()
+
+
+def test_a_retry_beside_the_deletion_of_the_job_waits_for_nobody_and_notes_nothing(
+    session: Session, open_session: OpenSession, worker: Worker
+) -> None:
+    root, child = failed_with(worker, CHILD)
+    session.run("begin")
+    assert session.value("select dtsched.delete(%s)", root) == "deleted"
+    impatient = open_session()
+    impatient.run("set statement_timeout = '2 s'")
+    assert retry(impatient, root) == ["busy"]
+    session.run("commit")
+    assert session.rows("select * from dtsched.cancelled_by") == []
+    assert session.state(child) == "cancelled"
