@@ -19,7 +19,7 @@ begin
     end if;
     insert into dtsched.prunable (chunk) select generate_series(v_next, least(v_last, v_next + 9999)) on conflict do nothing;
     if p_all then
-        v_first := (select min(job.id) from dtsched.jobs job) / c_size;
+        v_first := coalesce((select min(job.id) from dtsched.jobs job) / c_size, v_next);  -- greatest() passes over a null
         insert into dtsched.prunable (chunk)
         select part.chunk
         from generate_series(greatest(v_first, v_next - 1000000), v_next - 1) as part (chunk)

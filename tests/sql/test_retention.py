@@ -442,3 +442,15 @@ def test_partitions_are_dropped_under_workers_that_go_on(open_worker: OpenWorker
     assert session.value("select count(*) from pg_inherits where inhparent = 'dtsched.jobs'::regclass") == 4
     assert max(gaps) < 5
     assert old in session.column("select id from dtsched.jobs")
+
+
+def test_looking_everywhere_where_no_job_is_left_looks_at_nothing(worker: Worker):
+    freeze(worker)
+    ended(worker)
+    pass_time(worker, "30 days")
+    assert prune(worker) == 3
+    worker.run("begin")
+    assert prune(worker) == 0
+    looked = "select sum(idx_scan) from pg_stat_xact_user_tables where schemaname = 'dtsched' and relname ~ '^jobs'"
+    assert worker.value(looked) < 1000
+    worker.run("commit")
