@@ -12,6 +12,7 @@ begin
         execute format('delete from dtsched.%I', v_table);
     end loop;
     delete from dtsched.job_events;  -- of what the loop has deleted
+    update dtsched.pruning set retention = default, rules = default;
     update public.clock set ahead = '0';
 end $$;
 

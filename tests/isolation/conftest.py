@@ -6,8 +6,11 @@ from collections.abc import Generator
 
 import pytest
 
-from tests.isolation.duels import Duels, opened
 from tests.support.servers import Databases
+
+pytest.register_assert_rewrite("tests.isolation.duels")
+
+from tests.isolation.duels import Duels, opened  # noqa: E402 - after that
 
 
 @pytest.fixture(scope="session")

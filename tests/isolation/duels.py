@@ -65,8 +65,9 @@ class Duels(Session):
         *sessions: Sequence[str],
         holds: Callable[[Duels, Play], None] | None = None,
         refused: Collection[str] = (),
+        within_limits: bool = True,
     ) -> int:
-        """Plays two sessions in all orders, three with few turns taken away; and two stopped half way, with one taken away.
+        """Plays two sessions in all orders, three with few turns taken away; and two stopped half way, with one.
 
         Returns how many orders there were. `refused` are the SQLSTATEs that a player may be refused with, `holds` says
         what must hold beyond what always does.
@@ -77,7 +78,10 @@ class Duels(Session):
             return setup(self)
 
         def judge(play: Play) -> None:
-            self.judge(play, refused)
+            assert DEADLOCK not in play.errors, "deadlock"
+            assert {error for error in play.errors if error is not None} <= set(refused)
+            self.is_sound()
+            assert not within_limits or self.rows(OVERRUN) == [], "more run of a limit key than may"
             if holds is not None:
                 holds(self, play)
             self.nothing_is_lost()
@@ -90,17 +94,11 @@ class Duels(Session):
             plays += self.arena.explore(begin, judge, *sessions, stops=True, preemptions=turns)
         return plays
 
-    def judge(self, play: Play, refused: Collection[str] = ()) -> None:
-        assert DEADLOCK not in play.errors, "deadlock"
-        assert {error for error in play.errors if error is not None} <= set(refused)
-        self.is_sound()
-
     def is_sound(self) -> None:
         assert self.rows("execute verify") == []
         for left, entered, before in self.rows(TRACE):
             assert left == before, f"the trace has a gap: {before} -> {left}"
             assert (left or NEW, entered or DELETED) in self.edges
-        assert self.rows(OVERRUN) == [], "more run of a limit key than may"
 
     def nothing_is_lost(self) -> None:
         assert self.rows("select * from public.work_off()") == [], "these never end"

@@ -23,7 +23,7 @@ import psycopg
 from psycopg import pq
 from psycopg.adapt import Transformer
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 5.0
 LOOK_SECONDS = 0.002  # a statement that has said nothing for so long may be waiting for a lock
 GATE = 7_700_000  # the advisory locks that players stop at: GATE + player, number of the stop
 
