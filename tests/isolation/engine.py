@@ -23,7 +23,7 @@ import psycopg
 from psycopg import pq
 from psycopg.adapt import Transformer
 
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 20.0
 LOOK_SECONDS = 0.002  # a statement that has said nothing for so long may be waiting for a lock
 GATE = 7_700_000  # the advisory locks that players stop at: GATE + player, number of the stop
 
@@ -32,6 +32,7 @@ Rows = list[tuple[Any, ...]]
 
 # What only counts or watches: no decision is made by it.
 NO_STOP = ("tallies", "stats_1m", "job_events", "ages", "installed", "feed", "prunable", "unsuccessful")
+STOP_BY_ROW = ("keys",)  # whose order matters where one statement takes several
 
 
 class Refused(Exception):
@@ -52,18 +53,25 @@ class Choice:
 
 @dataclass
 class Play:
-    """What came of one order: per player the rows of its statements and the SQLSTATE that ended it, if one did."""
+    """What came of one order: per player the rows of its statements and the SQLSTATE that ended it, if one did; who had
+    to wait for another; and when each statement began and ended, as (what, player, number of the statement)."""
 
     values: Values
     choices: list[Choice] = field(default_factory=list[Choice])
     story: list[str] = field(default_factory=list[str])
     rows: list[list[Rows]] = field(default_factory=list["list[Rows]"])
     errors: list[str | None] = field(default_factory=list["str | None"])
-    waited: bool = False
+    waited: set[int] = field(default_factory=set[int])
+    log: list[tuple[str, int, int]] = field(default_factory=list[tuple[str, int, int]])
 
     @property
     def order(self) -> tuple[int, ...]:
         return tuple(choice.chosen for choice in self.choices)
+
+    def ended_before(self, player: int, statement: int, other: int, others_statement: int = 0) -> bool:
+        """Whether a statement was over when the other one began."""
+        end, begin = ("end", player, statement), ("begin", other, others_statement)
+        return end in self.log and self.log.index(end) < self.log.index(begin)
 
     def column(self, player: int, statement: int) -> list[Any]:
         return [row[0] for row in self.rows[player][statement]] if len(self.rows[player]) > statement else []
@@ -161,7 +169,10 @@ class Arena:
     def __post_init__(self) -> None:
         self.keeper = psycopg.connect(self.dsn, autocommit=True)
         self.keeper.execute((Path(__file__).parent / "stops.sql").read_bytes())
-        self.keeper.execute("select public.lay_stops(%s, %s, %s)", (self.schema, self.players_count, list(NO_STOP)))
+        self.keeper.execute(
+            "select public.lay_stops(%s, %s, %s, %s)",
+            (self.schema, self.players_count, list(NO_STOP), list(STOP_BY_ROW)),
+        )
         self.players = [Player(self.dsn, number) for number in range(self.players_count)]
         for player in self.players:
             self.keeper.execute("select pg_advisory_lock(%s, 1)", (GATE + player.number,))
@@ -251,6 +262,7 @@ class Arena:
                 (gate, player.stop + 1, gate, player.stop),
             )
         else:
+            play.log.append(("begin", player.number, len(player.rows)))
             play.story.append(f"{player.number}: {' '.join(player.send().split())}")
 
     def _settle(self, players: Sequence[Player], play: Play, *, patient: bool = False) -> None:
@@ -269,7 +281,8 @@ class Arena:
             waiting = self._waiting(moving)
             for player in moving:
                 player.is_blocked = player.pid in waiting
-                play.waited = play.waited or player.is_blocked
+                if player.is_blocked:
+                    play.waited.add(player.number)
             if all(player.is_blocked for player in moving) and (not patient or any(p.is_able for p in players)):
                 return
             if time.monotonic() > end:
@@ -281,8 +294,10 @@ class Arena:
         if player.is_stopped:
             player.is_blocked = False
         elif player.error is not None:
+            play.log.append(("end", player.number, len(player.rows) - 1))
             play.story.append(f"   {player.number} failed: {player.error_text}")
         else:
+            play.log.append(("end", player.number, len(player.rows) - 1))
             play.story.append(f"   {player.number} got {player.rows[-1]}")
 
     def _waiting(self, players: Sequence[Player]) -> set[int]:

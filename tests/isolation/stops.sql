@@ -13,10 +13,10 @@ begin
         perform pg_advisory_lock(7700000 + v_player, v_stop);
         perform pg_advisory_unlock(7700000 + v_player, v_stop);
     end if;
-    return null;
+    return case when tg_level = 'ROW' then coalesce(new, old) end;
 end $$;
 
-create function public.lay_stops(p_schema text, p_players integer, p_left_out text[]) returns void language plpgsql as $$
+create function public.lay_stops(p_schema text, p_players integer, p_left_out text[], p_by_row text[]) returns void language plpgsql as $$
 declare
     v_table text;
     v_when text;
@@ -30,8 +30,12 @@ begin
             and relname <> all (p_left_out)
     loop
         foreach v_when in array array['before', 'after'] loop
-            execute format('create trigger zz_stop_%s %1$s insert or update or delete on %I.%I for each statement '
+            execute format('create trigger zz_stop_%1$s %1$s insert or update or delete on %2$I.%3$I for each statement '
                 'execute function public.stop()', v_when, p_schema, v_table);
         end loop;
+        if v_table = any (p_by_row) then
+            execute format('create trigger zz_stop_at_row before insert or update or delete on %I.%I for each row '
+                'execute function public.stop()', p_schema, v_table);
+        end if;
     end loop;
 end $$;

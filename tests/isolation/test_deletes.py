@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
+
 from tests.isolation.duels import Duels, transaction
 from tests.isolation.engine import Play, Values
 from tests.isolation.test_leases import FINISH
@@ -23,6 +27,12 @@ def ended_jobs(duels: Duels) -> Values:
     return {"worker": worker, "jobs": [parent], "child_id": child}
 
 
+def cancelled_job(duels: Duels) -> Values:
+    job = duels.submit()
+    duels.run("select dtsched.cancel(%s)", job)
+    return {"jobs": [job]}
+
+
 def old_jobs(duels: Duels) -> Values:
     given = ended_jobs(duels)
     duels.run("select dtsched.prune()")  # which makes the chunk known
@@ -40,7 +50,8 @@ def is_there(duels: Duels, job: int) -> bool:
     return duels.state_of(job) is not None
 
 
-def test_a_job_is_either_retried_or_deleted(duels: Duels):
+@pytest.mark.parametrize("setup", [ended_jobs, cancelled_job])
+def test_a_job_is_either_retried_or_deleted(duels: Duels, setup: Callable[[Duels], Values]):
     def holds(duels: Duels, play: Play) -> None:
         (job,) = play.values["jobs"]
         (retried,), (deleted,) = play.column(0, 0), play.column(1, 0)
@@ -48,8 +59,9 @@ def test_a_job_is_either_retried_or_deleted(duels: Duels):
         if retried == "retried" and deleted == "deleted":  # it was retried, cancelled as it waits, and deleted
             assert duels.events(job, "ready") == 2
         assert is_there(duels, job) == (deleted != "deleted")
+        assert not play.waited
 
-    duels.fight(ended_jobs, transaction(RETRY), transaction(DELETE), holds=holds)
+    duels.fight(setup, transaction(RETRY), transaction(DELETE), holds=holds)
 
 
 def test_a_job_is_either_retried_or_pruned(duels: Duels):

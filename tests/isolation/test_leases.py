@@ -39,6 +39,7 @@ def test_two_claims_never_take_the_same_job(duels: Duels):
     def holds(duels: Duels, play: Play) -> None:
         taken = accepted(play, (0, 0), (1, 0))
         assert len(taken) == len(set(taken)) == duels.value("select count(*) from dtsched.leases")
+        assert not play.waited
 
     duels.fight(two_jobs, transaction(CLAIM), transaction(OTHER_CLAIM), holds=holds)
 
@@ -61,6 +62,7 @@ def test_what_is_cancelled_before_it_is_claimed_never_starts_and_otherwise_is_to
 def test_a_job_that_was_told_to_stop_before_its_end_ends_cancelled(duels: Duels, finish: str):
     def holds(duels: Duels, play: Play) -> None:
         assert play.column(0, 0) == play.values["leases"]
+        assert 1 not in play.waited
         for job, outcome in zip(play.values["jobs"], play.column(1, 0), strict=True):
             if outcome in ("requested", "cancelled"):  # a retried one waits, and may be cancelled where it is
                 assert duels.state_of(job) == "cancelled"
@@ -79,6 +81,7 @@ def test_a_lease_is_either_finished_or_taken_back(duels: Duels, finish: str):
         jobs = dict(zip(play.values["leases"], play.values["jobs"], strict=True))
         assert not {jobs[lease] for lease in finished} & set(rescued)
         assert duels.value("select count(*) from dtsched.leases") == 2 - len(finished) - len(rescued)
+        assert 1 not in play.waited
 
     duels.fight(lost_jobs, transaction(finish), transaction(RESCUE), holds=holds)
 

@@ -9,6 +9,7 @@ from tests.isolation.engine import Play, Values
 from tests.isolation.test_leases import FAIL, FINISH
 
 CLAIM = "select job_id from dtsched.claim(%(worker)s, 'default', 10)"
+CLAIM_ONE = "select job_id from dtsched.claim(%(worker)s, 'default', 1)"
 OTHER_CLAIM = "select job_id from dtsched.claim(%(other)s, 'default', 10)"
 
 
@@ -44,13 +45,26 @@ def test_two_claims_never_start_more_of_a_limit_key_than_may(duels: Duels):
 
 def test_two_claims_of_a_limit_key_that_is_new(duels: Duels):
     def setup(duels: Duels) -> Values:
-        jobs = [duels.submit(limit_key="new") for _ in range(3)]
+        jobs = [duels.submit(limit_key="new", priority=priority) for priority in (5, 9, 9)]
         return {"worker": duels.worker(), "other": duels.worker(), "jobs": jobs}
 
     def holds(duels: Duels, play: Play) -> None:
         assert running(duels, "new") == 1
+        assert not play.waited
 
-    duels.fight(setup, transaction(CLAIM), transaction(OTHER_CLAIM), holds=holds)
+    duels.fight(setup, transaction(CLAIM_ONE), transaction(OTHER_CLAIM), holds=holds)
+
+
+def test_two_claims_that_each_have_a_turn_of_the_same_limit_key(duels: Duels):
+    def setup(duels: Duels) -> Values:
+        duels.run("select dtsched.set_limit('a', 1)")
+        jobs = [duels.submit(limit_key="a", priority=priority) for priority in (5, 5, 9, 9)]
+        return {"worker": duels.worker(), "other": duels.worker(), "jobs": jobs}
+
+    def holds(duels: Duels, play: Play) -> None:
+        assert running(duels, "a") <= 1
+
+    duels.fight(setup, transaction(CLAIM_ONE), transaction(OTHER_CLAIM), holds=holds)
 
 
 def test_two_claims_never_start_more_of_a_queue_than_may(duels: Duels):

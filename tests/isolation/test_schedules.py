@@ -51,6 +51,7 @@ def test_what_is_changed_fires_before_that_or_not_at_all(duels: Duels, change: s
     def holds(duels: Duels, play: Play) -> None:
         assert fired(duels) == len(play.column(0, 0))
         assert duels.value("select count(*) from dtsched.jobs where task = 'other'") == 0
+        assert not (fired(duels) and play.ended_before(1, 1, 0))
 
     duels.fight(due_schedule, transaction(FIRE), transaction(change), holds=holds)
 

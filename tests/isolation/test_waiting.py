@@ -36,6 +36,7 @@ def test_two_promotions_promote_a_job_once(duels: Duels):
         assert sum(accepted(play, (0, 0), (1, 0))) <= 3
         for job in play.values["jobs"]:
             assert duels.events(job, "ready") <= 1
+        assert not play.waited
 
     duels.fight(due_jobs, transaction(PROMOTE), transaction(PROMOTE), holds=holds)
 
@@ -53,6 +54,7 @@ def test_a_promotion_and_a_new_time(duels: Duels):
         for job, outcome in play.rows[1][0]:
             assert outcome in ("scheduled", "busy")
             assert duels.state_of(job) == ("scheduled" if outcome == "scheduled" else "ready")
+        assert 0 not in play.waited
 
     later = "select * from dtsched.reschedule(%(jobs)s, dtsched.now() + interval '1 hour')"
     duels.fight(due_jobs, transaction(PROMOTE), transaction(later), holds=holds)
