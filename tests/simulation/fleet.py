@@ -1,19 +1,14 @@
-"""Three logical workers, submitters and operators take turns at random, and after every step the tables say what the
-model says. A failure is shrunk to the shortest story that still fails.
-
-The same 25 stories are told each time; DTSCHED_TEST_STORIES=500 tells so many others.
-"""
+"""Three logical workers, submitters and operators take turns, one statement at a time, and after every step the tables
+say what the model says."""
 
 from __future__ import annotations
 
 import math
-import os
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -21,12 +16,10 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 from psycopg.types.json import Jsonb
 
-from tests.sql.conftest import OpenSession
-from tests.sql.model import (
+from tests.simulation.model import (
     GRACE_SECONDS,
     LEASE_SECONDS,
     MAX_CRASHES,
@@ -37,18 +30,6 @@ from tests.sql.model import (
     ModelWorker,
 )
 from tests.sql.sessions import Session
-
-STORIES = int(os.environ.get("DTSCHED_TEST_STORIES", "0"))
-SETTINGS = settings(
-    max_examples=STORIES or 25,
-    stateful_step_count=100 if STORIES else 60,
-    deadline=None,
-    derandomize=not STORIES,
-    database=None,
-    report_multiple_bugs=False,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
-    phases=(Phase.generate, Phase.shrink),
-)
 
 WHICH = st.integers(0, 10**6)
 NUMBERS = st.integers(0, 2)
@@ -438,7 +419,7 @@ class Fleet(RuleBasedStateMachine):
                 job.due if job.state == "scheduled" and job.due != math.inf else None,
                 sorted(job.because),
             )
-            for job in self.model.jobs.values()
+            for _, job in sorted(self.model.jobs.items())
         ]
 
     @rule()
@@ -505,17 +486,6 @@ def empty(session: Session) -> None:
             loop
                 execute format('delete from dtsched.%I', v_table);
             end loop;
+            delete from dtsched.job_events;  -- of what the loop has deleted
         end $$
         """)
-
-
-@pytest.mark.timeout(0 if STORIES else 120)
-def test_whatever_happens_the_tables_say_what_the_model_says(open_session: OpenSession):
-    fleet_sessions = tuple(open_session() for _ in range(4))  # for all stories: a new one has everything to plan anew
-    fleet_sessions[3].take_over_the_clock()
-    fleet_sessions[3].stop_the_clock()
-
-    class FleetHere(Fleet):
-        sessions = fleet_sessions
-
-    run_state_machine_as_test(FleetHere, settings=SETTINGS)
