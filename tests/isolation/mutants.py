@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import LiteralString, cast
 
 from tests.isolation import (
     test_deletes,
@@ -18,36 +15,12 @@ from tests.isolation import (
     test_waiting,
 )
 from tests.isolation.duels import Duels
-from tests.sql.sessions import Session
-
-FUNCTIONS = Path(__file__).parents[2] / "schema" / "functions"
+from tests.support.broken import Broken
 
 
 @dataclass(frozen=True)
-class Mutant:
-    """`was` occurs in the function once at least, and is replaced wherever it does."""
-
-    name: str
-    function: str
-    was: str
-    is_now: str
+class Mutant(Broken):
     scenario: Callable[[Duels], None]
-
-    def __str__(self) -> str:
-        return self.name.replace(" ", "-")
-
-    @property
-    def text(self) -> str:
-        return (FUNCTIONS / f"{self.function}.sql").read_text()
-
-    @contextmanager
-    def laid(self, session: Session) -> Generator[None]:
-        assert self.was in self.text
-        session.run(cast(LiteralString, self.text.replace(self.was, self.is_now)))
-        try:
-            yield
-        finally:
-            session.run(cast(LiteralString, self.text))
 
 
 MUTANTS = (
