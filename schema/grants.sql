@@ -1,6 +1,6 @@
 -- Rights, laid anew at each `migrate up`. Nobody but the owner touches the tables; submitters may INSERT the columns that
--- are theirs to say, everything else goes through functions. The four roles are cluster-wide: without CREATEROLE they are
--- left out with a warning, and the owner alone uses the schema.
+-- are theirs to say, everything else goes through functions. The roles are cluster-wide: without CREATEROLE those that are
+-- missing are left out with a warning, and the owner alone uses the schema.
 revoke all on schema dtsched from public;
 revoke all on all tables in schema dtsched from public;
 revoke all on all sequences in schema dtsched from public;
@@ -8,10 +8,35 @@ revoke all on all functions in schema dtsched from public;
 
 do $$
 declare
+    c_seeing constant text[] := array[
+        'job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_limits', 'list_workers', 'stats', 'metrics',
+        'ended', 'watch_ended', 'unwatch_ended', 'check', 'workflow', 'list_workflows', 'effective_limits', 'list_steps',
+        'list_tasks', 'list_logs', 'list_schedules', 'list_ticks', 'retention', 'watch_feed', 'unwatch_feed', 'read_feed',
+        'watched_jobs', 'job_of_key', 'list_operations', 'list_errors', 'job_version'];
+    c_changing constant text[] := array[
+        'cancel', 'retry', 'run_now', 'reschedule', 'delete', 'edit', 'edit_expecting', 'pause', 'resume', 'drained', 'set_queue',
+        'set_limit', 'submit_partly', 'emit', 'create_workflow', 'cancel_workflow', 'retry_workflow', 'save_schedule',
+        'unschedule', 'pause_schedule', 'resume_schedule', 'run_schedule', 'set_retention', 'past_retention', 'prune',
+        'create_operation', 'cancel_operation', 'list_audit'];
+    -- what every worker does beside its jobs, and every server too
+    c_maintaining constant text[] := array[
+        'promote', 'witness', 'rescue', 'expire', 'deliver_events', 'forget_events', 'free_expired_keys', 'ensure_partitions',
+        'roll_up', 'note_age', 'due_schedules', 'fire', 'note_schedule_problem', 'prune', 'prune_ticks', 'prune_feed',
+        'prune_records', 'forget_receipts', 'forget_answers', 'step_operation'];
     v_role text;
     v_function regprocedure;
+    v_type regtype;
 begin
-    foreach v_role in array array['dtsched_submit', 'dtsched_worker', 'dtsched_reader', 'dtsched_operator'] loop
+    -- PostgreSQL lets everybody use every new type: a table of somebody's with a column of it would be in the way of `migrate up`
+    for v_type in
+        select type.oid::regtype from pg_catalog.pg_type type
+        where type.typnamespace = 'dtsched'::regnamespace and type.typtype in ('c', 'd')
+    loop
+        execute format('revoke all on type %s from public', v_type);
+    end loop;
+
+    foreach v_role in array array[
+        'dtsched_submit', 'dtsched_worker', 'dtsched_monitor', 'dtsched_reader', 'dtsched_operator', 'dtsched_api'] loop
         if to_regrole(v_role) is null then
             begin
                 execute format('create role %I nologin', v_role);
@@ -39,36 +64,17 @@ begin
         join (values
             ('dtsched_submit', array[
                 'submit', 'submit_many', 'submit_partly', 'create_workflow', 'emit']),
-            ('dtsched_worker', array[
-                'register_worker', 'renew', 'deregister_worker', 'claim', 'finish', 'work', 'release', 'held',
-                'reconcile', 'rescue', 'promote', 'ensure_partitions', 'roll_up', 'note_age', 'hungry', 'settled',
-                'sated', 'parents', 'has_ready', 'free_expired_keys', 'parent_results', 'begun_steps', 'recall_step',
-                'record_step', 'start_sleep', 'await_event', 'emit', 'deliver_events', 'forget_events', 'expire',
-                'taken_away', 'complete', 'report', 'due_schedules', 'fire', 'note_schedule_problem',
-                'declare_schedules', 'prune_ticks', 'prune', 'witness', 'register_http_worker', 'heartbeat',
-                'claim_leases', 'finish_lease', 'report_lease', 'deregister_http_worker', 'forget_receipts',
-                'forget_answers', 'prune_feed', 'step_operation', 'prune_records']),
-            ('dtsched_reader', array[
-                'job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_limits', 'list_workers',
-                'stats', 'metrics', 'ended', 'watch_ended', 'unwatch_ended', 'check', 'workflow', 'list_workflows',
-                'effective_limits', 'list_steps', 'list_tasks', 'list_logs', 'list_schedules', 'list_ticks', 'retention',
-                'watch_feed', 'unwatch_feed', 'read_feed', 'watched_jobs', 'authorize', 'job_of_key', 'list_operations', 'list_errors', 'job_version']),
-            ('dtsched_operator', array[
-                'job', 'list_jobs', 'find_jobs', 'list_attempts', 'why', 'list_queues', 'list_limits', 'list_workers',
-                'stats', 'metrics', 'ended', 'watch_ended', 'unwatch_ended', 'check', 'jobs_of_keys', 'cancel',
-                'watch_feed', 'unwatch_feed', 'read_feed', 'watched_jobs', 'prune_feed',
-                'retry', 'run_now', 'reschedule', 'delete', 'pause', 'resume', 'set_queue', 'set_limit', 'submit',
-                'submit_many', 'submit_partly', 'submit_gathered', 'submit_once', 'job_of_key', 'forget_answers',
-                'create_workflow', 'workflow', 'list_workflows', 'cancel_workflow',
-                'retry_workflow',
-                'list_steps', 'emit', 'list_tasks', 'list_logs', 'list_schedules', 'list_ticks', 'schedule',
-                'save_schedule', 'unschedule', 'pause_schedule', 'resume_schedule', 'run_schedule', 'promote',
-                'due_schedules', 'fire', 'note_schedule_problem', 'prune_ticks', 'retention', 'set_retention',
-                'past_retention', 'prune', 'edit', 'drained', 'witness', 'rescue', 'expire', 'deliver_events',
-                'forget_events', 'free_expired_keys', 'ensure_partitions', 'roll_up', 'note_age',
-                'effective_limits', 'authorize', 'forget_receipts', 'create_operation', 'step_operation', 'list_operations',
-                'cancel_operation', 'prune_records', 'list_errors', 'note_audit', 'list_audit', 'edit_expecting',
-                'job_version'])
+            ('dtsched_worker', c_maintaining || array[
+                'register_worker', 'renew', 'deregister_worker', 'claim', 'finish', 'work', 'release', 'held', 'reconcile',
+                'hungry', 'settled', 'sated', 'parents', 'has_ready', 'parent_results', 'begun_steps', 'recall_step',
+                'record_step', 'start_sleep', 'await_event', 'emit', 'taken_away', 'complete', 'report',
+                'declare_schedules']),
+            ('dtsched_monitor', array['stats', 'metrics', 'list_queues', 'list_workers', 'list_tasks']),
+            ('dtsched_reader', c_seeing),
+            ('dtsched_operator', c_seeing || c_changing || array['submit', 'submit_many', 'schedule', 'jobs_of_keys']),
+            ('dtsched_api', c_seeing || c_changing || c_maintaining || array[
+                'authorize', 'submit_gathered', 'submit_once', 'note_audit', 'register_http_worker', 'heartbeat', 'claim_leases',
+                'finish_lease', 'report_lease', 'deregister_http_worker'])
         ) as given (role, functions) on proname = any (given.functions)
         where pronamespace = 'dtsched'::regnamespace and to_regrole(given.role) is not null
     loop

@@ -24,6 +24,7 @@ begin
         continue when exists (select from dtsched.jobs_default job where job.id >= v_n * c_size and job.id < (v_n + 1) * c_size);
         execute format('create table dtsched.%I (like dtsched.jobs including defaults including constraints including indexes)
                         with (fillfactor = 40)', v_name);
+        execute format('revoke all on type dtsched.%I from public', v_name);  -- as grants.sql has done with all others
         execute format('create trigger route_new_jobs after insert on dtsched.%I referencing new table as new_jobs
                         for each statement execute function dtsched.route_new_jobs()', v_name);
         execute format('alter table dtsched.jobs attach partition dtsched.%I for values from (%L) to (%L)',

@@ -6,7 +6,7 @@ set search_path = pg_catalog, dtsched, pg_temp
 as $$
 begin
     if new.on_parent_failure not in ('cancel', 'run', 'skip') then
-        raise exception 'on_parent_failure must be cancel, run or skip, not %', dtsched.shown(to_jsonb(new.on_parent_failure))
+        raise exception 'on_parent_failure must be cancel, run or skip, not %', left(to_jsonb(new.on_parent_failure)::text, 60)
             using errcode = 'JQ001', column = 'on_parent_failure';
     end if;
     if cardinality(new.depends_on) > 0 then

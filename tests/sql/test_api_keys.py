@@ -234,7 +234,7 @@ def test_a_wrong_secret_is_no_use_of_the_key(session: Session):
 
 def test_nobody_but_the_owner_makes_sees_or_ends_keys(session: Session, open_session: OpenSession):
     create(session)
-    for role in ("dtsched_submit", "dtsched_worker", "dtsched_reader", "dtsched_operator"):
+    for role in ("dtsched_submit", "dtsched_worker", "dtsched_reader", "dtsched_operator", "dtsched_api"):
         other = open_session()
         other.run("select set_config('role', %s, false)", role)
         for statement in (

@@ -222,6 +222,7 @@ def test_what_makes_no_sense_is_refused(session: Session, jobs: list[dict[str, A
 
 
 def test_a_plain_insert_is_refused_the_same(session: Session) -> None:
+    session.run("set role dtsched_submit")
     with pytest.raises(psycopg.Error, match='on_parent_failure must be cancel, run or skip, not "stop"'):
         session.run("insert into dtsched.jobs (task, on_parent_failure) values ('echo', 'stop')")
     with pytest.raises(psycopg.Error, match="there is no workflow 7"):

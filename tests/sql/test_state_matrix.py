@@ -18,7 +18,7 @@ from tests.sql.sessions import Worker
 from tests.support.servers import Databases
 
 STATES = ("blocked", "scheduled", "ready", "running", "completed", "failed", "cancelled")
-ROLES = ("dtsched_submit", "dtsched_worker", "dtsched_reader", "dtsched_operator")
+ROLES = ("dtsched_submit", "dtsched_worker", "dtsched_reader", "dtsched_operator", "dtsched_api")
 MANY_SECONDS = 1000
 
 
