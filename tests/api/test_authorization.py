@@ -1,4 +1,6 @@
-"""Every route for every kind of caller: what is expected of each cell follows from what the route declares."""
+"""A01: every route for every kind of caller: what is expected of each cell follows from what the route declares. The
+server has the rights of dtsched_api, and no others.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from typing import Any, NamedTuple, cast, get_args
 import psycopg
 import pytest
 from httpx import Response
+from psycopg.conninfo import make_conninfo
 
 from dtsched.api.application import HANDLERS
 from dtsched.api.documentation import Operation, operation_of
@@ -108,7 +111,7 @@ def prepared(refusing_database: str) -> Generator[Prepared]:
         headers["no key at all"] = [("authorization", "Bearer sesame")]
         headers["basic"] = [("authorization", f"Basic {good}")]
         headers["twice"] = headers["admin everywhere"] * 2
-        yield Prepared(connection, refusing_database, headers)
+        yield Prepared(connection, make_conninfo(refusing_database, options="-c role=dtsched_api"), headers)
 
 
 def test_every_route_says_what_it_needs_and_only_the_door_is_open() -> None:
