@@ -73,8 +73,8 @@ begin
             ('dtsched_reader', c_seeing),
             ('dtsched_operator', c_seeing || c_changing || array['submit', 'submit_many', 'schedule', 'jobs_of_keys']),
             ('dtsched_api', c_seeing || c_changing || c_maintaining || array[
-                'authorize', 'submit_gathered', 'submit_once', 'note_audit', 'register_http_worker', 'heartbeat', 'claim_leases',
-                'finish_lease', 'report_lease', 'deregister_http_worker'])
+                'authorize', 'submit_many', 'submit_gathered', 'submit_once', 'note_audit', 'register_http_worker', 'heartbeat',
+                'claim_leases', 'finish_lease', 'report_lease', 'deregister_http_worker', 'hungry', 'settled', 'sated'])
         ) as given (role, functions) on proname = any (given.functions)
         where pronamespace = 'dtsched'::regnamespace and to_regrole(given.role) is not null
     loop

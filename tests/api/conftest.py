@@ -12,7 +12,7 @@ from litestar.testing import AsyncTestClient
 
 from dtsched.api import create_app
 from dtsched.settings import Rate, Settings
-from tests.api.processes import ApiProcess, served
+from tests.api.processes import ApiProcess, served, with_rights_of_a_server
 
 Api = AsyncTestClient[Litestar]
 Serve = Callable[[str], ApiProcess]
@@ -64,5 +64,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def api_over(dsn: str, *hosts: str) -> Api:
     return AsyncTestClient(
-        create_app(Settings(dsn=dsn), hosts=hosts, wrong_keys=Rate(1_000_000, 1)), base_url="http://127.0.0.1"
+        create_app(Settings(dsn=with_rights_of_a_server(dsn)), hosts=hosts, wrong_keys=Rate(1_000_000, 1)),
+        base_url="http://127.0.0.1",
     )

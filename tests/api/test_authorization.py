@@ -12,12 +12,12 @@ from typing import Any, NamedTuple, cast, get_args
 import psycopg
 import pytest
 from httpx import Response
-from psycopg.conninfo import make_conninfo
 
 from dtsched.api.application import HANDLERS
 from dtsched.api.documentation import Operation, operation_of
 from dtsched.api_keys import Scope
 from tests.api.keyholders import in_loop, make_key
+from tests.api.processes import with_rights_of_a_server
 
 INCLUDED = {
     "submit": {"submit"},
@@ -111,7 +111,7 @@ def prepared(refusing_database: str) -> Generator[Prepared]:
         headers["no key at all"] = [("authorization", "Bearer sesame")]
         headers["basic"] = [("authorization", f"Basic {good}")]
         headers["twice"] = headers["admin everywhere"] * 2
-        yield Prepared(connection, make_conninfo(refusing_database, options="-c role=dtsched_api"), headers)
+        yield Prepared(connection, with_rights_of_a_server(refusing_database), headers)
 
 
 def test_every_route_says_what_it_needs_and_only_the_door_is_open() -> None:
