@@ -2,8 +2,8 @@
 
     python -m tests.support.rights
 
-Each role, and what everybody may (public), is asked for each privilege on the schema, each table, each column of it, each
-sequence, each type and each function that the catalogue has. The file has a line for every yes.
+Each role, and what everybody may (public), is asked for each privilege on the schema, each table, each column of it,
+each sequence, each type and each function that the catalogue has. The file has a line for every yes.
 """
 
 from __future__ import annotations
@@ -37,23 +37,28 @@ _CELLS = b"""
         privilege_of (kind, names) as (
             values ('schema', '{create,usage}'::text[]),
                 ('table', '{select,insert,update,delete,truncate,references,trigger}'),
-                ('column', '{select,insert,update,references}'), ('sequence', '{usage,select,update}'), ('type', '{usage}'),
-                ('function', '{execute}')),
+                ('column', '{select,insert,update,references}'), ('sequence', '{usage,select,update}'),
+                ('type', '{usage}'), ('function', '{execute}')),
+        ours (oid) as (select oid from pg_namespace where nspname = 'dtsched'),
         object (kind, oid, attnum, name) as (
-            select 'schema', oid, 0, nspname::text from pg_namespace where nspname = 'dtsched'
+            select 'schema', oid, 0, 'dtsched' from ours
             union all
-            select 'table', oid, 0, relname from pg_class
-            where relnamespace = 'dtsched'::regnamespace and relkind in ('r', 'p', 'v', 'm', 'f')
+            select 'table', pg_class.oid, 0, relname from pg_class join ours on relnamespace = ours.oid
+            where relkind in ('r', 'p', 'v', 'm', 'f')
             union all
-            select 'column', attrelid, attnum, relname || '.' || attname from pg_attribute join pg_class rel on rel.oid = attrelid
-            where relnamespace = 'dtsched'::regnamespace and relkind in ('r', 'p', 'v', 'm', 'f') and not attisdropped
+            select 'column', attrelid, attnum, relname || '.' || attname
+            from pg_attribute join pg_class on pg_class.oid = attrelid join ours on relnamespace = ours.oid
+            where relkind in ('r', 'p', 'v', 'm', 'f') and not attisdropped
             union all
-            select 'sequence', oid, 0, relname from pg_class where relnamespace = 'dtsched'::regnamespace and relkind = 'S'
+            select 'sequence', pg_class.oid, 0, relname from pg_class join ours on relnamespace = ours.oid
+            where relkind = 'S'
             union all
-            select 'type', oid, 0, typname from pg_type where typnamespace = 'dtsched'::regnamespace and typtype in ('c', 'd')
+            select 'type', pg_type.oid, 0, typname from pg_type join ours on typnamespace = ours.oid
+            where typtype in ('c', 'd')
             union all
-            select 'function', oid, 0, format('%%s(%%s)', proname, replace(pg_get_function_identity_arguments(oid), 'dtsched.', ''))
-            from pg_proc where pronamespace = 'dtsched'::regnamespace
+            select 'function', pg_proc.oid, 0,
+                format('%%s(%%s)', proname, replace(pg_get_function_identity_arguments(pg_proc.oid), 'dtsched.', ''))
+            from pg_proc join ours on pronamespace = ours.oid
         )
     select role.name, privilege.name, object.kind, object.name,
         case object.kind
@@ -68,8 +73,9 @@ _CELLS = b"""
     cross join object
     join privilege_of on privilege_of.kind = object.kind
     cross join lateral unnest(privilege_of.names) privilege (name)
-    order by array_position(%(roles)s::text[], role.name), array_position('{schema,table,column,sequence,type,function}', object.kind),
-        object.name collate "C", privilege.name collate "C"
+    order by array_position(%(roles)s::text[], role.name),
+        array_position('{schema,table,column,sequence,type,function}', object.kind), object.name collate "C",
+        privilege.name collate "C"
 """
 
 
