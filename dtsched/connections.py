@@ -225,7 +225,7 @@ def unreachable(error: BaseException) -> DatabaseUnreachable:
 def forbidden(error: psycopg.Error) -> DatabaseUnreachable:
     return DatabaseUnreachable(
         f"the database does not let this user do that ({_message(error)}): grant it one of the roles dtsched_submit, "
-        "dtsched_worker, dtsched_reader and dtsched_operator, or use the schema's owner",
+        "dtsched_worker, dtsched_monitor, dtsched_reader, dtsched_operator and dtsched_api, or use the schema's owner",
         reason="it does not let the user of this server do that",
     )
 

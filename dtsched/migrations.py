@@ -42,6 +42,7 @@ def up(dsn: str) -> Status:
     with _connection(dsn) as connection:
         driver = _driver(connection)
         driver.execute("create schema if not exists dtsched")
+        _run_script(driver, _ownership())
         command.upgrade(_config(connection), "head")
         if _installed_digest(driver) != _digest():
             _run_script(driver, _repeatable())
@@ -73,6 +74,7 @@ def sql() -> str:
         [
             "begin;",
             "create schema if not exists dtsched;",
+            _ownership(),
             (_schema() / "functions" / "now.sql").read_text(),
             *(path.read_text() for path in sorted((_schema() / "versions").glob("*.sql"))),
             _repeatable(),
@@ -132,6 +134,10 @@ def _run_script(driver: psycopg.Connection[tuple[object, ...]], script: str) -> 
 
 def _schema() -> Path:
     return Path(str(files("dtsched.schema")))
+
+
+def _ownership() -> str:
+    return (_schema() / "ownership.sql").read_text()
 
 
 def _repeatable() -> str:

@@ -71,7 +71,7 @@ def test_an_owner_who_may_not_create_roles_is_warned_and_can_use_the_schema(empt
     by_psql = make_conninfo(empty_cluster.dsn, user="plain", password="plain", dbname="by_psql")
     assert [warning.partition(" (")[0] for warning in warnings_of_the_script(by_psql)] == [
         f"role dtsched_{role} is missing and may not be created here"
-        for role in ("submit", "worker", "reader", "operator")
+        for role in ("submit", "worker", "monitor", "reader", "operator", "api")
     ]
 
     migrations.up(make_conninfo(empty_cluster.dsn, dbname="by_superuser"))
