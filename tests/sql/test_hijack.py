@@ -1,6 +1,6 @@
-"""A14: whoever may make temporary objects, and others in a schema of its own, makes the functions of dtsched run nothing of
-its own. Each function, operator, table and type that ours could mean is made a second time, where the caller's search_path
-finds it first; what is run of that with other rights than its maker's tells so.
+"""A14: whoever may make temporary objects, and others in a schema of its own, makes the functions of dtsched run
+nothing of its own. Each function, operator, table and type that ours could mean is made a second time, where the caller's
+search_path finds it first; what is run of that with other rights than its maker's tells so.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from psycopg import sql
 
 from tests.sql.sessions import Worker
 
-# Functions, operators and types of PostgreSQL's own that ours use, and all of ours, again: each does what it is named for, and
-# tells when it runs as somebody else.
+# Functions, operators and types of PostgreSQL's own that ours use, and all of ours, again: each does what it is named
+# for, and tells when it runs as somebody else.
 DECOYS = """
 do $decoys$
 declare
@@ -49,7 +49,8 @@ begin
                 concat_ws(', ', nullif(format_type(oprleft, null), '-'), format_type(oprright, null)),
                 format_type(oprresult, null),
                 format('begin perform own.tell(%L); return %s operator(pg_catalog.%s) %s; end', 'operator ' || oprname,
-                       case when oprleft = 0 then '' else '$1' end, oprname, case when oprleft = 0 then '$1' else '$2' end))
+                       case when oprleft = 0 then '' else '$1' end, oprname,
+                       case when oprleft = 0 then '$1' else '$2' end))
             || format('; create operator own.%s (%s rightarg = %s, function = own.%I)', oprname,
                 case when oprleft = 0 then '' else format('leftarg = %s,', format_type(oprleft, null)) end,
                 format_type(oprright, null), 'op_' || pg_operator.oid)
@@ -191,7 +192,7 @@ STORY: tuple[LiteralString, ...] = (
     "insert into dtsched.jobs (task, depends_on, on_parent_failure) values ('echo', '{1}', 'run')",
     "insert into dtsched.jobs (task, deadline) values ('echo', '2100-01-01')",
     "select dtsched.submit('echo', key => 'k', on_conflict => 'replace', delay => '1 hour', tags => '{b}')",
-    """select dtsched.submit_many('[{"task": "echo", "key": "m", "key_for": 60}, {"task": "echo", "depends_on": [1]}]')""",
+    """select dtsched.submit_many('[{"task": "echo", "key": "m", "key_for": 60}, {"task": "a", "depends_on": [1]}]')""",
     """select dtsched.save_schedule('s', '{"spec": "* * * * *", "task": "echo"}')""",
     "select dtsched.emit('e', '{}')",
 )

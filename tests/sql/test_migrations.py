@@ -76,7 +76,7 @@ def test_an_owner_who_may_not_create_roles_is_warned_and_can_use_the_schema(empt
 
     migrations.up(make_conninfo(empty_cluster.dsn, dbname="by_superuser"))
     with contextlib.closing(Session(by_python)) as session:
-        assert len(session.column(ROLES)) == 4
+        assert len(session.column(ROLES)) == 6
 
 
 def warnings_of_the_script(dsn: str) -> list[str]:

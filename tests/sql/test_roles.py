@@ -225,7 +225,7 @@ def by_hand(state: str) -> list[str]:
 
 @pytest.mark.parametrize("state", STATES)
 def test_f57_what_the_owner_does_to_a_job_by_hand_is_found(state: str, worker: Worker) -> None:
-    """By check(), or, between states in which nothing else is kept of a job, by an edge in the trace that there is not."""
+    """By check(), or, where nothing else is kept of a job, by an edge in the trace that there is not."""
     worker.run("select dtsched.trace(true)")
     a_job_that_is(state, worker, {})
     allowed = documented_edges()

@@ -10,7 +10,7 @@ import os
 import secrets
 import socket
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import LiteralString
 from urllib.parse import urlsplit
@@ -44,8 +44,8 @@ def test_server() -> Generator[str]:
             yield cluster.dsn
 
 
-def temporary_cluster() -> contextlib.AbstractContextManager[embedded.Cluster]:
-    return embedded.temporary(settings=SETTINGS, bin_dir=other_programs())
+def temporary_cluster(settings: Mapping[str, str] = SETTINGS) -> contextlib.AbstractContextManager[embedded.Cluster]:
+    return embedded.temporary(settings=settings, bin_dir=other_programs())
 
 
 def other_programs() -> Path | None:
