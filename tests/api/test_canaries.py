@@ -92,7 +92,7 @@ def environments_of_postgres(postmaster: int) -> str:
     for status in Path("/proc").glob("[0-9]*/status"):
         with contextlib.suppress(OSError):
             parent = re.search(r"PPid:\s+(\d+)", status.read_text())
-            if status.parent.name == str(postmaster) or parent and int(parent[1]) == postmaster:
+            if status.parent.name == str(postmaster) or (parent and int(parent[1]) == postmaster):
                 found += (status.parent / "environ").read_text(errors="replace")
     return found
 

@@ -1,6 +1,6 @@
 """A14: whoever may make temporary objects, and others in a schema of its own, makes the functions of dtsched run
-nothing of its own. Each function, operator, table and type that ours could mean is made a second time, where the caller's
-search_path finds it first; what is run of that with other rights than its maker's tells so.
+nothing of its own. Each function, operator, table and type that ours could mean is made a second time, where the
+caller's search_path finds it first; what is run of that with other rights than its maker's tells so.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def plausible(argument: str, worker: UUID) -> list[Any]:
         "timestamptz": ["2020-01-01"],
         "_timestamptz": ["{2020-01-01}"],
         "bytea": ["x" * 32],
-        "jsonb": ['[{"task": "echo", "lease": 1, "outcome": "retry"}]', '{"state": "ready", "limit": 3}'],
+        "jsonb": ["{}", '[{"task": "echo", "lease": 1, "outcome": "retry"}]', '{"state": "ready", "limit": 3}'],
     }
     return known.get(argument, [None])
 
@@ -182,7 +182,7 @@ def every_call(worker: Worker) -> Generator[tuple[str, list[Any]]]:
         statement = f'select * from dtsched."{name}"({places})'
         yield statement, [None] * len(arguments)
         choices = [plausible(argument, worker.id) for argument in arguments]
-        for values in itertools.islice(itertools.product(*choices), 6):
+        for values in itertools.islice(itertools.product(*choices), 8):
             yield statement, list(values)
 
 

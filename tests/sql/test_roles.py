@@ -167,6 +167,7 @@ def test_f57_functions_that_are_given_nothing_but_nulls_do_no_harm(role: str, wo
     """Or do what they do without being told anything, such as looking for what is due."""
     for state in ("completed", "failed", "cancelled", "running", "blocked", "scheduled", "ready"):
         a_job_that_is(state, worker, {"key": None})
+    unforeseen: list[tuple[str, str | None]] = []
     jobs = "select md5(string_agg(job::text, ',' order by id)) from dtsched.jobs job"
     before = worker.value(jobs)
     with acting_as(role, worker):
@@ -175,7 +176,9 @@ def test_f57_functions_that_are_given_nothing_but_nulls_do_no_harm(role: str, wo
                 try:
                     worker.connection.execute(call.encode())
                 except psycopg.Error as error:
-                    assert (error.sqlstate or "").startswith(MISUSE), (signature, error.sqlstate, error)
+                    if not (error.sqlstate or "").startswith(MISUSE):
+                        unforeseen.append((signature, error.sqlstate))
+    assert unforeseen == []
     assert worker.value(jobs) == before
     assert worker.rows("select * from dtsched.check()") == []
 

@@ -51,11 +51,15 @@ def test_a14_nothing_is_laid_where_somebody_else_has_a_hand_in(
         tables = "select oid::regclass::text from pg_class where relnamespace = 'dtsched'::regnamespace"
         before = connection.execute(tables.encode()).fetchall()
         with pytest.raises((DatabaseUnreachable, psycopg.errors.InsufficientPrivilege), match=says.format(me=squatter)):
-            if by == "up":
-                migrations.up(empty_database)
-            else:
-                connection.execute(cast("LiteralString", migrations.sql()))
-        connection.execute("rollback") if by == "script" else None
+            lay(by, empty_database)
         assert connection.execute(tables.encode()).fetchall() == before
         connection.execute("drop schema dtsched cascade")
     migrations.up(empty_database)
+
+
+def lay(by: str, dsn: str) -> None:
+    if by == "up":
+        migrations.up(dsn)
+    else:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(cast("LiteralString", migrations.sql()))
