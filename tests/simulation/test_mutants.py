@@ -37,7 +37,7 @@ SOMETIMES = (
         "and (job.deadline is null or job.deadline > dtsched.now())  -- else expire() ends it",
         "",
     ),
-    Broken("anybody is a witness", "rescue", "and worker.unbroken_since", "or true and worker.unbroken_since"),
+    Broken("anybody is a witness", "rescue", "and witness.unbroken_since <= v_now - witness.lease", ""),
     Broken(
         "a tick at the edge of the tolerance is late",
         "fire",
@@ -45,16 +45,8 @@ SOMETIMES = (
         "given.tick > v_now - v_schedule.tolerance",
     ),
     Broken("what is due at this moment waits", "promote", "entry.run_at <= v_now", "entry.run_at < v_now"),
-    Broken(
-        "an entry that is committed late is not promoted",
-        "promote",
-        "where entry.xid = was.xid",
-        "where false and entry.xid = was.xid",
-    ),
-    Broken("a rate is not heeded", "admit", "v_queue.settings ->> 'rate'", "v_queue.settings ->> 'no rate'"),
     Broken("a limit is not heeded", "admit", "(v_queue.settings ->> 'limit')::integer", "1000"),
     Broken("a key is not freed", "free_keys", "where taken.key", "where false and taken.key"),
-    Broken("a lost worker may renew", "renew", "and worker.lost_at is null", ""),
     Broken(
         "children start when their parent fails", "cancel_descendants", "on_failure = 'cancel'", "on_failure = 'never'"
     ),

@@ -165,6 +165,31 @@ class World(Fleet):
                     )
                 )
 
+    # two steps in one, which would seldom meet
+
+    @rule(queue=QUEUES, limit=st.sampled_from([0, 1, 2]), rate=st.sampled_from([None, 1]))
+    def limit_and_claim(self, queue: str, limit: int, rate: float | None) -> None:
+        self.set_queue(queue, limit, rate)
+        self.claim_all(queue)
+
+    @precondition(lambda self: self._held())
+    @rule(which=WHICH)
+    def cancel_and_complete(self, which: int) -> None:
+        job = self._running(which)
+        assert self.operator.value("select dtsched.cancel(%s)", job.id) == self.model.cancel(job)
+        self.finish(False, 0, which, "complete", 0)
+
+    @rule(number=NUMBERS, seconds=st.sampled_from([10, 20, 60, 80]), queue=QUEUES)
+    def wait_and_go_on(self, number: int, seconds: int, queue: str) -> None:
+        self.travel(seconds, set())
+        self.promote(number)
+        if self.late:  # some of it due before what has just been promoted
+            self.end_the_late_transaction(True)
+        self.fire(number)
+        self.claim(number, queue, 5)  # what is late now, too
+        self.promote(number)
+        self.claim(number, queue, 5)
+
     # what is told and asked while jobs run
 
     @precondition(lambda self: self.model.jobs)
