@@ -4,18 +4,18 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
-from time import monotonic_ns
 from typing import LiteralString
 
 import psycopg
 
 from dtsched.outage import first_line
+from dtsched.torture.clocks import Pair
 from dtsched.torture.history import Recorder
+from dtsched.torture.state import read_clock
 
 # `finished` counts ends, less what was brought back. An entry of ready may be stale: these are figures to look at.
 _LOOK: LiteralString = """
-    select clock_timestamp(),
+    select
         (select coalesce(sum(case when event in ('complete', 'fail', 'cancel') then jobs
                                   when event in ('uncomplete', 'unfail', 'uncancel') then -jobs end), 0)::bigint
          from dtsched.counted('-infinity', 'infinity')),
@@ -35,11 +35,11 @@ _STATEMENT_MS = 2000
 
 
 class Pulses(threading.Thread):
-    """`clocks` grows by a pair (CLOCK_MONOTONIC in ns, the database's clock) with each pulse that was answered."""
+    """`clocks` grows with each pulse that was answered."""
 
     def __init__(self, dsn: Callable[[], str], record: Recorder, *, pause_seconds: float = 0.3) -> None:
         super().__init__(name="torture-pulse", daemon=True)
-        self.clocks: list[tuple[int, datetime]] = []
+        self.clocks: list[Pair] = []
         self._dsn = dsn
         self._record = record
         self._pause_seconds = pause_seconds
@@ -67,12 +67,11 @@ class Pulses(threading.Thread):
 
     def _beat(self) -> None:
         connection = self._open()
-        asked = monotonic_ns()
+        clock = read_clock(connection)
+        self.clocks.append(clock)
         row = connection.execute(_LOOK).fetchone()
-        answered = monotonic_ns()
         assert row is not None
-        clock, finished, ready, running, late, queues, connections = row
-        self.clocks.append(((asked + answered) // 2, clock))
+        finished, ready, running, late, queues, connections = row
         self._record(
             "pulse",
             "ok",
@@ -83,8 +82,7 @@ class Pulses(threading.Thread):
             oldest_due_seconds=max((lane["age"] for lane in queues.values()), default=0.0),
             queues=queues,
             connections=connections,
-            clock=clock.isoformat(),
-            clock_ns=(asked + answered) // 2,
+            clock=clock,
         )
 
     def _open(self) -> psycopg.Connection:

@@ -139,10 +139,10 @@ class Run:
             began = monotonic_ns()
             try:
                 jobs = await fault.inject(self._stage)
-                note(phase="invoke", began=began, jobs=list(jobs))
+                note(phase="invoke", began_ns=began, jobs=list(jobs))
                 await asyncio.sleep(window.lasts)
             except Exception as error:
-                note(phase="fail", began=began, error=_said(error))
+                note(phase="fail", began_ns=began, error=_said(error))
             try:
                 async with asyncio.timeout(HEAL_SECONDS):
                     await fault.heal(self._stage)

@@ -13,7 +13,6 @@ import socket
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from time import monotonic
 from typing import Any, LiteralString, NoReturn
@@ -25,6 +24,7 @@ from dtsched import migrations
 from dtsched.embedded import Cluster, temporary
 from dtsched.errors import DtschedError
 from dtsched.torture import members
+from dtsched.torture.clocks import Pair
 from dtsched.torture.faults.base import Member, MemberRole, Wire
 from dtsched.torture.history import Recorder, recording
 from dtsched.torture.members import Child
@@ -153,8 +153,8 @@ class LocalStage:
         os.set_blocking(self._hear, False)
 
     @property
-    def clocks(self) -> Sequence[tuple[int, datetime]]:
-        """Pairs of CLOCK_MONOTONIC in ns and the database's clock, in the order of the former."""
+    def clocks(self) -> Sequence[Pair]:
+        """What the pulses have read of them."""
         return self._pulses.clocks
 
     def members(self, role: MemberRole | None = None) -> list[Member]:
@@ -358,12 +358,14 @@ class LocalStage:
 
     def _environment(self, name: str, role: MemberRole) -> dict[str, str]:
         urls = {"DTSCHED_URL": ",".join(self.api_urls)} if role in ("submitter", "http_worker") else {}
+        lease = {"DTSCHED_LEASE": f"{self.cast.lease_seconds:g}s"} if role == "api" else {}  # of workers over HTTP
         return {
             "DTSCHED_TORTURE_DIR": str(self.folder),
             "DTSCHED_TORTURE_SEED": str(self.cast.seed),
             "DTSCHED_TORTURE_NAME": name,
             members.RUN: self.run_id,
             **urls,
+            **lease,
         }
 
     def _way_to_the_database(self, role: MemberRole) -> dict[str, str]:

@@ -4,12 +4,13 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cached_property
 from math import inf
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Protocol
+
+import msgspec
 
 from dtsched.torture.clocks import Clock, Pair
 from dtsched.torture.history import Record, read
@@ -342,7 +343,4 @@ class Run:
 
 
 def _pair(pulse: Record) -> Pair | None:
-    clock, ns = pulse.note.get("clock"), pulse.note.get("clock_ns")
-    if isinstance(clock, str) and isinstance(ns, int):
-        return Pair(ns=ns, at=datetime.fromisoformat(clock).timestamp(), error_seconds=0.05)
-    return None
+    return msgspec.convert(pulse.note["clock"], Pair) if "clock" in pulse.note else None
