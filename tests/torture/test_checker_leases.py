@@ -112,6 +112,23 @@ def test_a_zombie_beside_its_successor_is_put_down_to_the_fault_of_that_time() -
     ]
 
 
+def test_a_zombie_that_begins_after_its_successor_is_still_the_zombie() -> None:
+    story = Story("F05")
+    job = story.submit("plain-a-1")
+    frozen = story.claim(job, "w1")
+    story.fault("F05", job, lasts=1)
+    story.lose(frozen)
+    second = story.claim(job, "w2")
+    story.start(second)
+    story.start(frozen, attempt=1)
+    story.end(frozen, "cancelled")
+    story.end(second)
+    story.release(second, "completed")
+
+    assert violated(story) == []
+    assert finding(story, "S5").notes[0] == "legal zombie overlaps, by the faults of their time: F05 1"
+
+
 def test_a_zombie_without_a_fault_violates_s5() -> None:
     story = Story()
     job = story.submit("plain-a-1")

@@ -75,7 +75,8 @@ def _handlers(run: Run, book: Notebook) -> None:
     listed: list[str] = []
     handed_back = unknown = 0
     for job, handlers in run.handlers.items():
-        for earlier, later in pairwise(handlers):
+        # of one that was frozen before it could begin, the start is told after that of its successor
+        for earlier, later in pairwise(sorted(handlers, key=lambda one: (one.start.lease or 0, one.start.ns))):
             if earlier.start.lease == later.start.lease or not _overlaps(run, earlier, later):
                 continue
             tenure = run.leases.get(earlier.start.lease or 0)
@@ -85,7 +86,8 @@ def _handlers(run: Run, book: Notebook) -> None:
                     book.violation("two handlers, and the lease of the first was not over", job=job,
                                    shown=[earlier.start, later.start])  # fmt: skip
             elif tenure.taken:
-                faults = run.faults_at(earlier.start.ns, later.start.ns, margin_seconds=AFTERMATH_SECONDS)
+                since, until = sorted((earlier.start.ns, later.start.ns))
+                faults = run.faults_at(since, until, margin_seconds=AFTERMATH_SECONDS)
                 causes = sorted({one.fault for one in faults})
                 blamed.update(causes)
                 listed.append(
@@ -118,8 +120,8 @@ def _overlaps(run: Run, earlier: Handler, later: Handler) -> bool:
 
 def _seconds_beside(run: Run, earlier: Handler, later: Handler) -> float:
     """Who wrote no end is taken to have run for as long as its process wrote anything."""
-    end = run.last_words[earlier.start.process] if earlier.end is None else earlier.end.ns
-    return (end - later.start.ns) / 1e9
+    ends = [run.last_words[one.start.process] if one.end is None else one.end.ns for one in (earlier, later)]
+    return (min(ends) - max(earlier.start.ns, later.start.ns)) / 1e9
 
 
 def limits(run: Run) -> Finding:
