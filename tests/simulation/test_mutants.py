@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import Phase, settings
 
+from tests.simulation.fleet import empty
 from tests.simulation.test_simulation import EXAMPLES, SETTINGS, prepared, tell_stories
 from tests.sql.conftest import OpenSession
 from tests.support.broken import Broken
@@ -59,3 +60,4 @@ def test_a_broken_function_is_caught(open_session: OpenSession, broken: Broken) 
     sessions = prepared(open_session)
     with broken.laid(sessions[3]), pytest.raises(AssertionError):
         tell_stories(sessions, settings(SETTINGS, phases=[Phase.generate]))
+    empty(sessions[3])  # what it has left is broken too
