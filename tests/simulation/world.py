@@ -109,6 +109,7 @@ class World(Fleet):
     @precondition(lambda self: self.late)
     @rule(commits=st.booleans())
     def end_the_late_transaction(self, commits: bool) -> None:
+        self.history.look(self.operator)
         self.submitter.run("commit" if commits else "rollback")
         if commits:
             self.model.jobs.update((job.id, job) for job in self.late)
