@@ -249,6 +249,11 @@ def translated() -> Generator[None]:
         raise
     except psycopg.errors.InsufficientPrivilege as error:
         raise forbidden(error) from error
+    except psycopg.errors.SequenceGeneratorLimitExceeded as error:  # in the class of values that cannot be stored
+        raise DatabaseUnreachable(
+            f"the database has given out its last id ({_message(error)}): see docs/backups.md",
+            reason="it has given out its last id",
+        ) from error
     except psycopg.Error as error:
         if error.sqlstate in BY_SQLSTATE:
             raise _ours(error) from error
