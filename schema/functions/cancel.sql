@@ -46,7 +46,7 @@ begin
         into v_now_requested, v_workers
         from marked;
         v_requested := v_requested || v_now_requested;
-        if v_workers is not null and coalesce(current_setting('dtsched.notify', true), '') <> 'off' then
+        if v_workers is not null and dtsched.may_notify() then
             perform pg_notify('dtsched_cancel', worker_id::text) from unnest(v_workers) worker_id;
         end if;
 

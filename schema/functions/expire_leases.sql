@@ -81,7 +81,7 @@ begin
                 update dtsched.leases lease set secret = null where lease.id = v_lease.id and lease.secret is not null;
                 perform dtsched.finish_others(v_lease.worker_id, v_lease.others);
                 v_taken := v_taken || v_lease.id;
-                if coalesce(current_setting('dtsched.notify', true), '') <> 'off' then
+                if dtsched.may_notify() then
                     perform pg_notify('dtsched_cancel', v_lease.worker_id::text);
                 end if;
                 return query select job.id, v_lease.id, job.state from dtsched.jobs job where job.id = v_lease.job_id;

@@ -17,7 +17,7 @@ begin
             where key.limit_key is not null
         )
         select key.limit_key from key where key.limit_key is not null));
-    if coalesce(current_setting('dtsched.notify', true), '') <> 'off' then
+    if dtsched.may_notify() then
         perform pg_notify('dtsched_wake', p_queue);
     end if;
 end $$;

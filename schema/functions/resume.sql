@@ -16,7 +16,7 @@ begin
     if not found then
         return false;
     end if;
-    if coalesce(current_setting('dtsched.notify', true), '') <> 'off' then
+    if dtsched.may_notify() then
         perform pg_notify('dtsched_wake', p_queue);
     end if;
     return true;

@@ -36,7 +36,7 @@ begin
         returning lease.worker_id, given.told
     )
     select array_agg(distinct marked.worker_id) filter (where marked.told) into v_workers from marked;
-    if v_workers is not null and coalesce(current_setting('dtsched.notify', true), '') <> 'off' then
+    if v_workers is not null and dtsched.may_notify() then
         perform pg_notify('dtsched_cancel', worker_id::text) from unnest(v_workers) worker_id;
     end if;
 

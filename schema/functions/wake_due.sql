@@ -22,7 +22,7 @@ begin
         select due.queue, array_agg(due.limit_key) from due group by due.queue
     loop
         perform dtsched.add_turns(v_queue, v_keys);
-        if array_position(v_keys, null) is not null and coalesce(current_setting('dtsched.notify', true), '') <> 'off' then
+        if array_position(v_keys, null) is not null and dtsched.may_notify() then
             perform pg_notify('dtsched_wake', v_queue);
         end if;
     end loop;

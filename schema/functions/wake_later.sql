@@ -14,7 +14,7 @@ begin
     where not exists (
         select from dtsched.wakes wake
         where wake.queue = p_queue and wake.limit_key is not distinct from later.limit_key and wake.at <= later.at);
-    if found and coalesce(current_setting('dtsched.notify', true), '') <> 'off' then
+    if found and dtsched.may_notify() then
         perform pg_notify('dtsched_due', '');
     end if;
 end $$;

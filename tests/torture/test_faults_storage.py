@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from dtsched.torture.faults.jobs import until_ended
 from dtsched.torture.faults.storage import FAULTS, FullDisk, FullNotificationQueue, cannot_mount
 from dtsched.torture.stage import LocalStage
 from tests.torture.small_stage import busy, noted, open_small_stage, struck
@@ -36,10 +37,20 @@ async def test_f26_a_full_disk(stage: LocalStage) -> None:
 async def test_f27_a_full_notification_queue(stage: LocalStage) -> None:
     if FullNotificationQueue.missing(stage) is not None:
         pytest.skip("needs the right to mount")
-    busy(stage, jobs=40, seconds=0.4)
-    await struck(stage, FullNotificationQueue(Random(1)))
+    running = busy(stage, jobs=8, seconds=3.0)
+    fault = FullNotificationQueue(Random(1))
+    try:
+        assert set(running) <= set(await fault.inject(stage))
+        if FullNotificationQueue.leaves_room_for_others(stage):
+            with stage.connect() as connection:  # as many will be told of it as look
+                connection.execute("select dtsched.pause('aside'), dtsched.resume('aside')")
+                connection.execute("select dtsched.set_limit('torture', p_concurrency => 1)")
+                assert connection.execute("select dtsched.cancel(%s)", (running[0],)).fetchone() == ("requested",)
+    finally:
+        await fault.heal(stage)
     said = noted(stage, "F27").note
     assert said["accepted"] == said["submitted"]
+    assert await until_ended(stage, running, seconds=40.0)
 
 
 def test_every_fault_is_listed_once() -> None:
