@@ -26,8 +26,8 @@ Op = Literal[
     "end",  # ok: a handler is about to return; note.outcome: return, raise, retry, snooze, cancelled
     "effect",  # ok: a handler did something that cannot be undone
     "finish",  # of a worker over HTTP: ok: accepted; fail: refused (note.status)
-    # invoke: injected; note: fault, targets, jobs (in flight then), began_ns where it took a while, lost_seconds: how
-    # far back the database may have forgotten what it said yes to. ok: healed. fail: could not be. info: what it tells
+    # invoke: injected; note: fault, targets, jobs (in flight then), began_ns where it took a while, forgets: since
+    # and until when (ns) what the database said yes to may be forgotten. ok: healed. fail: could not be. info: what it tells
     # of itself, also before its invoke: figures, or `tried`, so many forbidden acts, and `accepted`, a list of those
     # that were let through
     "fault",

@@ -95,8 +95,9 @@ def test_what_an_asynchronous_failover_took_back_is_counted_apart() -> None:
     story = Story("F23")
     story.invoke("plain-a-1")
     story.answer("plain-a-1", "ok", 77, created=True)
+    told = story.ns
     story.wait(1)
-    story.fault("F23")
+    story.fault("F23", forgets=[told, story.ns])
 
     assert violated(story) == []
     assert "1 were lost by a failover" in finding(story, "S1").notes[0]

@@ -28,10 +28,6 @@ AT_ITS_END = frozenset({"finish", "work", "complete", "finish_lease"})
 FORGOTTEN = frozenset({"reconcile", "heartbeat"})
 """Those by which it gives up leases that it does not know of."""
 
-REWINDS = frozenset({"F23", "F25"})
-"""Faults after which the database may have forgotten what it had said yes to: failover without synchronous replication,
-and a backup that is older."""
-
 
 class Told(Protocol):
     """What behaviour() returns."""
@@ -292,18 +288,17 @@ class Run:
     def _longest(self) -> float:
         return max((one.healed - one.began for one in self.injections), default=0.0)
 
-    def is_rewound(self, ns: int, *, since_seconds: float = 30.0) -> bool:
-        """Whether what was said yes to then may rightly be forgotten. A restored backup says itself how old it was."""
-        for injection in self.injections:
-            if injection.fault in REWINDS:
-                lost = float(injection.record.note.get("lost_seconds", since_seconds))
-                if injection.began - lost * 1e9 <= ns <= injection.healed:
-                    return True
-        return False
+    def is_rewound(self, ns: int) -> bool:
+        """Whether what was said yes to then may rightly be forgotten: the database has gone back in time since."""
+        return any(since <= ns <= until for since, until in self._forgotten)
+
+    @property
+    def has_rewinds(self) -> bool:
+        return bool(self._forgotten)
 
     @cached_property
-    def has_rewinds(self) -> bool:
-        return any(injection.fault in REWINDS for injection in self.injections)
+    def _forgotten(self) -> Sequence[tuple[int, int]]:
+        return [tuple(record.note["forgets"]) for record in self.of("fault") if "forgets" in record.note]
 
     def phase_began(self, name: str) -> int | None:
         return next((record.ns for record in self.of("phase") if record.note.get("name") == name), None)
