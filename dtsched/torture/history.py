@@ -27,9 +27,9 @@ Op = Literal[
     "effect",  # ok: a handler did something that cannot be undone
     "finish",  # of a worker over HTTP: ok: accepted; fail: refused (note.status)
     # invoke: injected; note: fault, targets, jobs (in flight then), began_ns where it took a while, forgets: since
-    # and until when (ns) what the database said yes to may be forgotten. ok: healed. fail: could not be. info: what it tells
-    # of itself, also before its invoke: figures, or `tried`, so many forbidden acts, and `accepted`, a list of those
-    # that were let through
+    # and until when (ns) what the database said yes to may be forgotten. ok: healed. fail: could not be. info: what it
+    # tells of itself, also before its invoke: figures, or `tried`, so many forbidden acts, and `accepted`, a list of
+    # those that were let through
     "fault",
     "exit",  # ok: a process has ended; note: name, code, expected (a fault or the run's end wanted it)
     "pulse",  # ok: note: counts from the tables, a few times a second
