@@ -28,6 +28,14 @@ fuzz: $(INSTALLED) ## over 10,000 made-up requests to a server: EXAMPLES a route
 	DTSCHED_TEST_EXAMPLES=$(EXAMPLES) DTSCHED_TEST_SEED=$${SEED:-$$(date +%s)} \
 		$(BIN)/python -m pytest -q -n 2 --dist worksteal --timeout 600 tests/api/test_schemathesis.py $(ARGS)
 
+MINUTES := 10
+
+torture: $(INSTALLED) ## a storm of faults over real processes, MINUTES long, and a verdict: make torture SEED=42 ARGS='--workers 4'
+	$(BIN)/dtsched torture --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+mutants: $(INSTALLED) ## plants bugs, one a run, and sees whether torture notices them: some 25 minutes
+	$(BIN)/python -m dtsched.torture.hunt $(ARGS)
+
 lint: $(INSTALLED) ## style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -71,5 +79,5 @@ $(INSTALLED): pyproject.toml requirements.lock
 		$$pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.PHONY: help demo test coverage fuzz lint types layers audit images check lock clean
+.PHONY: help demo test coverage fuzz torture mutants lint types layers audit images check lock clean
 .DEFAULT_GOAL := help
