@@ -1,25 +1,16 @@
 """Every fault that can be injected, by its number."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from inspect import isabstract
+from collections.abc import Mapping, Sequence
 
 from dtsched.errors import InvalidInput
-from dtsched.torture import faults
-from dtsched.torture.faults import clock, network, pool, postgres, processes, semantics
+from dtsched.torture.faults import clock, network, pool, postgres, processes, semantics, standby, storage
 from dtsched.torture.faults.base import Fault
 
-GROUPS = (clock, network, pool, postgres, processes, semantics)
-
-
-def _found(kind: type[Fault]) -> Iterator[type[Fault]]:
-    for one in kind.__subclasses__():
-        yield from _found(one)
-        if not isabstract(one) and hasattr(one, "number") and one.__module__.startswith(f"{faults.__name__}."):
-            yield one
-
+GROUPS = (processes, postgres, storage, standby, network, pool, clock, semantics)
 
 CATALOGUE: Mapping[str, type[Fault]] = {
-    fault.number: fault for fault in sorted(_found(Fault), key=lambda one: one.number)
+    fault.number: fault
+    for fault in sorted((fault for group in GROUPS for fault in group.FAULTS), key=lambda one: one.number)
 }
 
 
