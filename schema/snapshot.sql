@@ -164,6 +164,8 @@ create table dtsched.job_events (
     worker_id uuid,
     at timestamp with time zone default clock_timestamp() not null,
     xid xid8 default pg_current_xact_id() not null,
+    who text,
+    run_at timestamp with time zone,
     constraint job_events_pkey PRIMARY KEY (id)
 ) with ();
 create table dtsched.job_logs (
@@ -221,6 +223,32 @@ create table dtsched.keys (
     until timestamp with time zone,
     constraint keys_pkey PRIMARY KEY (key)
 ) with (autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=20000);
+create table dtsched.lease_epoch (
+    one boolean default true not null,
+    server_started_at timestamp with time zone not null,
+    ids oid not null,
+    constraint lease_epoch_pkey PRIMARY KEY (one),
+    constraint one_lease_epoch CHECK (one)
+) with ();
+create table dtsched.lease_events (
+    id bigint default nextval('dtsched.job_events_id_seq'::regclass) not null,
+    kind text not null,
+    lease_id bigint not null,
+    job_id bigint not null,
+    worker_id uuid not null,
+    limit_key text,
+    queue text,
+    deadline timestamp with time zone,
+    cancel_requested boolean not null,
+    gave_up_key boolean not null,
+    worker_expires_at timestamp with time zone,
+    worker_lost_at timestamp with time zone,
+    who text,
+    at timestamp with time zone default clock_timestamp() not null,
+    xid xid8 default pg_current_xact_id() not null,
+    constraint lease_event_is_known CHECK ((kind = ANY (ARRAY['granted'::text, 'released'::text]))),
+    constraint lease_events_pkey PRIMARY KEY (id)
+) with ();
 create table dtsched.leases (
     id bigint not null,
     job_id bigint not null,
@@ -453,6 +481,19 @@ create table dtsched.wakes (
     at timestamp with time zone not null,
     constraint wakes_pkey PRIMARY KEY (id)
 ) with (autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=20000);
+create table dtsched.worker_events (
+    id bigint default nextval('dtsched.job_events_id_seq'::regclass) not null,
+    kind text not null,
+    worker_id uuid not null,
+    lease interval not null,
+    expires_at timestamp with time zone not null,
+    lost_at timestamp with time zone,
+    who text,
+    at timestamp with time zone default clock_timestamp() not null,
+    xid xid8 default pg_current_xact_id() not null,
+    constraint worker_event_is_known CHECK ((kind = ANY (ARRAY['registered'::text, 'renewed'::text, 'lost'::text, 'gone'::text]))),
+    constraint worker_events_pkey PRIMARY KEY (id)
+) with ();
 create table dtsched.workers (
     id uuid not null,
     name text not null,
@@ -550,6 +591,10 @@ create function dtsched.admitted(p_queue text, p_room integer, p_limit integer, 
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.after_restore()
+    returns void
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.announce_ended(p_jobs bigint[])
     returns void
     language plpgsql volatile
@@ -595,6 +640,10 @@ create function dtsched.bucket(p_seconds double precision)
 create function dtsched.bucket_bounds()
     returns double precision[]
     language sql immutable parallel safe;
+create function dtsched.called(p_stack text)
+    returns text
+    language sql immutable
+    set search_path=pg_catalog, pg_temp;
 create function dtsched.cancel(p_id bigint)
     returns text
     language sql volatile security definer
@@ -1287,6 +1336,10 @@ create function dtsched.max_crashes(p_task text)
     returns integer
     language sql stable
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.may_notify()
+    returns boolean
+    language sql volatile
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.metrics()
     returns TABLE(name text, labels jsonb, value double precision)
     language sql stable security definer
@@ -1311,6 +1364,10 @@ create function dtsched.move_waits(p_jobs bigint[], p_until timestamp with time 
     language sql volatile
     set search_path=pg_catalog, dtsched, pg_temp
     set enable_seqscan=off;
+create function dtsched.new_epoch()
+    returns void
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.next_round(p_operation dtsched.operations, p_rounds integer)
     returns dtsched.operations
     language plpgsql volatile
@@ -1500,6 +1557,11 @@ create function dtsched.reconcile(p_worker uuid, p_held bigint[], p_below bigint
     set jit=off
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.record_leases()
+    returns trigger
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
 create function dtsched.record_step(p_worker uuid, p_lease bigint, p_name text, p_result jsonb)
     returns TABLE(result jsonb, created boolean)
     language plpgsql volatile security definer
@@ -1508,6 +1570,11 @@ create function dtsched.record_step(p_worker uuid, p_lease bigint, p_name text, 
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
 create function dtsched.record_transitions()
+    returns trigger
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off;
+create function dtsched.record_workers()
     returns trigger
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
