@@ -92,7 +92,7 @@ def test_the_locks_are_gone_with_the_last_unwatch(listener: Session, session: Se
 
 
 def test_a_thousand_ends_at_once_fit_into_notifications(listener: Session, worker: Worker):
-    worker.run("select setval('dtsched.job_id_seq', 9000000000000000000)")
+    worker.run("select setval('dtsched.job_id_seq', 9007199254740991 - 1000)")
     jobs = worker.insert(1000)
     worker.claim(1000)
     listener.run("select dtsched.watch_ended(array(select generate_series(0, 255)))")
