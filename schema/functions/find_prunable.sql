@@ -10,7 +10,6 @@ declare
     v_last bigint := (select last_value from dtsched.job_id_seq) / c_size;
     v_next bigint := coalesce((select max(known.chunk) + 1 from dtsched.prunable known where known.chunk <= v_last),
                               (select min(job.id) from dtsched.jobs job) / c_size, v_last);
-    v_first bigint;
     v_rules text := dtsched.retention_digest();
 begin
     if v_last - v_next > 10000 then  -- the sequence was moved, or much was restored
@@ -19,12 +18,16 @@ begin
     end if;
     insert into dtsched.prunable (chunk) select generate_series(v_next, least(v_last, v_next + 9999)) on conflict do nothing;
     if p_all then
-        v_first := coalesce((select min(job.id) from dtsched.jobs job) / c_size, v_next);  -- greatest() passes over a null
-        insert into dtsched.prunable (chunk)
-        select part.chunk
-        from generate_series(greatest(v_first, v_next - 1000000), v_next - 1) as part (chunk)
-        where exists (
-            select from dtsched.jobs job where job.id >= part.chunk * c_size and job.id < (part.chunk + 1) * c_size)
+        -- from one chunk that has a job to the next one: most may have none
+        with recursive met (chunk) as (
+            select (select min(job.id) from dtsched.jobs job where job.id < v_next * c_size) / c_size
+            union all
+            select (select min(job.id) from dtsched.jobs job
+                    where job.id >= (met.chunk + 1) * c_size and job.id < v_next * c_size) / c_size
+            from met
+            where met.chunk is not null
+        )
+        insert into dtsched.prunable (chunk) select met.chunk from met where met.chunk is not null
         on conflict do nothing;
     end if;
     update dtsched.pruning set rules = v_rules where pruning.rules <> v_rules;

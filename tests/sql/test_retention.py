@@ -454,3 +454,18 @@ def test_looking_everywhere_where_no_job_is_left_looks_at_nothing(worker: Worker
     looked = "select sum(idx_scan) from pg_stat_xact_user_tables where schemaname = 'dtsched' and relname ~ '^jobs'"
     assert worker.value(looked) < 1000
     worker.run("commit")
+
+
+def test_looking_everywhere_passes_over_ids_that_no_job_has(worker: Worker):
+    freeze(worker)
+    for last in (1, 500_000, 100_000_000_000):
+        worker.run("select setval('dtsched.job_id_seq', %s)", last)
+        worker.run("select dtsched.prune()")
+        worker.insert()
+    worker.run("delete from dtsched.prunable where chunk = 50")  # as if its job had been restored
+    worker.run("begin")
+    assert prune(worker) == 0
+    looked = "select sum(idx_scan) from pg_stat_xact_user_tables where schemaname = 'dtsched' and relname ~ '^jobs'"
+    assert worker.value(looked) < 5000
+    worker.run("commit")
+    assert worker.column("select chunk from dtsched.prunable where chunk in (0, 50) order by 1") == [0, 50]
