@@ -73,7 +73,8 @@ MUTANTS: Mapping[str, Mutant] = {
             faults=["F20"],
             caught_by=["S1", "S3", "S15"],
             changes=[
-                Change(function, _ASYNC, "null;") for function in ("emit", "finish", "record_step", "submit_many")
+                Change(function, _ASYNC, "null;")
+                for function in ("claim", "emit", "finish", "record_step", "submit_many")
             ],
             statements=[
                 "alter system set wal_writer_delay = '10s'",

@@ -102,6 +102,10 @@ begin
     if v_draining or v_paused or v_limit <= 0 then
         return;
     end if;
+    -- what a crash forgets of the sequence, the server gives out again, and what finishes the one would finish the other
+    if current_setting('synchronous_commit') = 'off' then
+        perform set_config('synchronous_commit', 'on', true);
+    end if;
     if not v_same_epoch then
         perform dtsched.new_epoch();
     end if;

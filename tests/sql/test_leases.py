@@ -298,6 +298,16 @@ def test_finishing_is_durable_though_the_session_would_not_have_it_so(worker: Wo
     worker.run("commit")
 
 
+def test_claiming_is_durable_though_the_session_would_not_have_it_so(worker: Worker):
+    """What a crash forgets of the sequence of leases is given out again, also by a server that was not started anew."""
+    worker.insert()
+    worker.run("set synchronous_commit = off")
+    worker.run("begin")
+    worker.claim()
+    assert worker.value("show synchronous_commit") == "on"
+    worker.run("commit")
+
+
 def test_submitting_is_durable_though_the_session_would_not_have_it_so(session: Session):
     session.run("set synchronous_commit = off")
     session.run("begin")
