@@ -1,5 +1,5 @@
 -- Sets the ids of leases forward, beyond all that may ever have been given out, unless that has been done since this server was
--- started. A server that is started may have gone back in time: it is a standby that was promoted and had missed the last
+-- started, or anyway. A server that is started may have gone back in time: it is a standby that was promoted and had missed the last
 -- commits, or a backup. Its sequence would repeat ids of leases that workers, who know nothing of that, still hold, and what they
 -- finish by them would be the end of other jobs.
 --
@@ -10,7 +10,7 @@
 -- A sequence does not go back with its transaction, so one that is rolled back has done no harm, and whoever finds the row held
 -- by a transaction that is still open knows that the ids have been set forward: the lock around it lasts for an instant.
 -- Locks: the row of lease_epoch, SKIP LOCKED.
-create or replace function dtsched.new_epoch() returns void
+create or replace function dtsched.new_epoch(p_anyway boolean default false) returns void
 language plpgsql
 set search_path = pg_catalog, dtsched, pg_temp
 as $$
@@ -22,7 +22,7 @@ begin
         perform pg_advisory_lock(v_gate, 41);
         perform
         from dtsched.lease_epoch known
-        where known.server_started_at <> pg_postmaster_start_time() or known.ids <> 'dtsched.lease_id_seq'::regclass
+        where p_anyway or known.server_started_at <> pg_postmaster_start_time() or known.ids <> 'dtsched.lease_id_seq'::regclass
         for update skip locked;
         if found then
             perform setval('dtsched.lease_id_seq', (random() * 1000000)::bigint + greatest(

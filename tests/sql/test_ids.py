@@ -139,14 +139,29 @@ def test_after_a_dump_was_loaded_ids_and_transactions_go_on_from_what_is_there(w
     worker.run("update dtsched.ready set xid = '9000000000'")  # of a server that has seen more
     worker.run("insert into dtsched.ages (at, xid, kept) values (clock_timestamp(), '9000000000', false)")
     worker.run("select setval('dtsched.job_id_seq', 1)")
+    before = worker.value("select last_value from dtsched.lease_id_seq")
     worker.run("select dtsched.after_restore()")
     assert worker.value("select max(xid) < pg_snapshot_xmax(pg_current_snapshot()) from dtsched.ready") is True
     assert worker.value("select count(*) from dtsched.ages where xid = '9000000000'") == 0
     more = worker.insert(2)
     assert min(more) > max(jobs)
-    before = worker.value("select last_value from dtsched.lease_id_seq")
     assert sorted(worker.claim()) == sorted([*jobs, *more])
     assert lease_of(worker, jobs[0]) > before + 1_000_000
+
+
+@pytest.mark.parametrize("known", ["known", "unknown"])
+def test_a_claim_beside_an_open_after_restore_is_given_no_old_lease_id(open_worker: OpenWorker, known: str):
+    """Whether its server is that of the copy, as with CREATE DATABASE … TEMPLATE, or another one."""
+    restorer, worker = open_worker(), open_worker()
+    worker.insert()
+    if known == "unknown":
+        restore(worker, leases=10)
+    before = worker.value("select last_value from dtsched.lease_id_seq")
+    restorer.run("begin")
+    restorer.run("select dtsched.after_restore()")
+    (job,) = worker.claim()
+    assert lease_of(worker, job) > before + 1_000_000
+    restorer.run("rollback")
 
 
 def test_nobody_but_the_owner_says_that_a_dump_was_loaded(session: Session):
