@@ -15,7 +15,7 @@ declare
     v_name text;
     v_made integer := 0;
 begin
-    if not pg_try_advisory_xact_lock(dtsched.gate(), 1) then
+    if not pg_try_advisory_xact_lock(dtsched.chores_gate(), 1) then
         return 0;
     end if;
     for v_n in v_current..v_current + 2 loop

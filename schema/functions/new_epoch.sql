@@ -16,7 +16,7 @@ set search_path = pg_catalog, dtsched, pg_temp
 as $$
 declare
     c_last constant bigint := 9007199254740991 - 1000000000000;  -- in 2255: from there on they go on by what is left
-    v_gate constant integer := dtsched.gate();
+    v_gate constant integer := dtsched.chores_gate();
 begin
     begin
         perform pg_advisory_lock(v_gate, 41);

@@ -35,8 +35,8 @@ begin
     partitions := 0;
     more := true;
     if p_all then
-        perform pg_advisory_xact_lock(dtsched.gate(), 17);
-    elsif not pg_try_advisory_xact_lock(dtsched.gate(), 17) then
+        perform pg_advisory_xact_lock(dtsched.chores_gate(), 17);
+    elsif not pg_try_advisory_xact_lock(dtsched.chores_gate(), 17) then
         return;
     end if;
     perform dtsched.find_prunable(p_all);

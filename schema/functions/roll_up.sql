@@ -10,7 +10,7 @@ declare
     v_minute timestamptz := date_trunc('minute', dtsched.now());
     v_taken bigint;
 begin
-    if not pg_try_advisory_xact_lock(dtsched.gate(), 2) then
+    if not pg_try_advisory_xact_lock(dtsched.chores_gate(), 2) then
         return 0;
     end if;
     with taken as (

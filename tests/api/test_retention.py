@@ -31,7 +31,7 @@ def unlock_when_somebody_waits(connection: psycopg.Connection[Any]) -> None:
     waiting = "select exists (select from pg_locks where locktype = 'advisory' and objid = 17 and not granted)"
     while connection.execute(waiting).fetchone() != (True,):
         sleep(0.01)
-    connection.execute("select pg_advisory_unlock(dtsched.gate(), 17)")
+    connection.execute("select pg_advisory_unlock(dtsched.chores_gate(), 17)")
 
 
 async def test_retention_is_set_for_all_queues_and_shown_with_that_of_each(api: Api) -> None:
@@ -57,7 +57,7 @@ async def test_what_is_no_retention_is_refused_and_changes_nothing(api: Api, bod
 
 async def test_what_is_past_its_retention_is_counted_and_deleted(api: Api, connect: Connect) -> None:
     connection = connect()
-    connection.execute("select pg_advisory_lock(dtsched.gate(), 17)")  # the server prunes by itself too
+    connection.execute("select pg_advisory_lock(dtsched.chores_gate(), 17)")  # the server prunes by itself too
     end(connect, 3, days_ago=8)
     end(connect, 2, days_ago=6)
     assert (await api.get("/v1/prune")).json() == {"would_go": [{"queue": "default", "state": "completed", "jobs": 3}]}

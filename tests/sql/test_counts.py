@@ -160,7 +160,7 @@ def test_minutes_that_are_long_past_are_kept_as_one(worker: Worker):
 def test_a_roll_up_leaves_the_work_to_another_that_is_under_way(session: Session, open_session: OpenSession):
     other = open_session()
     other.run("begin")
-    other.run("select pg_advisory_xact_lock(dtsched.gate(), 2)")
+    other.run("select pg_advisory_xact_lock(dtsched.chores_gate(), 2)")
     session.run("insert into dtsched.tallies (minute, queue, task, event, jobs) values ('epoch', 'q', 't', 'retry', 1)")
     assert session.value("select dtsched.roll_up()") == 0
     other.run("commit")

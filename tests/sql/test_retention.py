@@ -469,3 +469,17 @@ def test_looking_everywhere_passes_over_ids_that_no_job_has(worker: Worker):
     assert worker.value(looked) < 5000
     worker.run("commit")
     assert worker.column("select chunk from dtsched.prunable where chunk in (0, 50) order by 1") == [0, 50]
+
+
+def test_no_name_of_a_queue_keeps_maintenance_away(worker: Worker, session: Session):
+    """Who waits for jobs holds a lock by the hash of the queue's name, which may be any number, for as long as it waits."""
+    session.run("select count(pg_advisory_lock_shared(dtsched.gate(), hash)) from generate_series(0, 100) hash")
+    freeze(worker)
+    ended(worker)
+    pass_time(worker, "2 minutes")
+    worker.run("set lock_timeout = '1s'")
+    assert worker.rows("select more from dtsched.prune(p_all => true)") == [(False,)]
+    assert worker.value("select dtsched.roll_up()") > 0
+    worker.run("update dtsched.lease_epoch set server_started_at = '-infinity'")
+    worker.insert()
+    assert len(worker.claim()) == 1
