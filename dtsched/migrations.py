@@ -25,6 +25,8 @@ from dtsched.errors import DatabaseUnreachable
 from dtsched.store import CONTRACT, check_contract
 
 _LOCK = 7245263114  # one migration at a time per database; any number does that nothing else uses
+# what somebody else has put in a schema of the session's path would be called with the rights of whoever migrates
+_SEARCH_PATH = "set local search_path = pg_catalog, pg_temp"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +75,7 @@ def sql() -> str:
     return "\n".join(
         [
             "begin;",
+            f"{_SEARCH_PATH};",
             "create schema if not exists dtsched;",
             _ownership(),
             (_schema() / "functions" / "now.sql").read_text(),
@@ -100,6 +103,7 @@ def _connection(dsn: str) -> Generator[sqlalchemy.Connection]:
     )
     try:
         with engine.begin() as connection:
+            _driver(connection).execute(_SEARCH_PATH)
             _driver(connection).execute("select pg_advisory_xact_lock(%s)", (_LOCK,))
             yield connection
     except psycopg.OperationalError as error:

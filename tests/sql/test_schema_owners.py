@@ -57,6 +57,24 @@ def test_a14_nothing_is_laid_where_somebody_else_has_a_hand_in(
     migrations.up(empty_database)
 
 
+@pytest.mark.parametrize("path", ["public", "public, pg_catalog"])
+@pytest.mark.parametrize("by", ["up", "script"])
+def test_a14_nothing_that_stands_on_the_search_path_is_called_by_what_is_laid(
+    empty_database: str, squatter: str, path: LiteralString, by: str
+) -> None:
+    """With arguments of exactly these types it would be taken, even behind pg_catalog."""
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        name = sql.Identifier(connection.info.dbname)
+        connection.execute(sql.SQL("alter database {} set search_path = {}").format(name, sql.SQL(path)))
+        connection.execute(sql.SQL("grant create on schema public to {0}; set role {0}").format(sql.Identifier(squatter)))
+        for types in ("text, text", "text, regtype", "text, regprocedure, text"):
+            connection.execute(
+                f"create function public.format({types}) returns text language plpgsql"
+                " as 'begin raise exception ''hijacked''; end'".encode()
+            )
+    lay(by, empty_database)
+
+
 def lay(by: str, dsn: str) -> None:
     if by == "up":
         migrations.up(dsn)
