@@ -472,7 +472,7 @@ def test_looking_everywhere_passes_over_ids_that_no_job_has(worker: Worker):
 
 
 def test_no_name_of_a_queue_keeps_maintenance_away(worker: Worker, session: Session):
-    """Who waits for jobs holds a lock by the hash of the queue's name, which may be any number, for as long as it waits."""
+    """Who waits for jobs holds a lock by the hash of the queue's name, which may be any number, all the while."""
     session.run("select count(pg_advisory_lock_shared(dtsched.gate(), hash)) from generate_series(0, 100) hash")
     freeze(worker)
     ended(worker)

@@ -66,7 +66,9 @@ def test_a14_nothing_that_stands_on_the_search_path_is_called_by_what_is_laid(
     with psycopg.connect(empty_database, autocommit=True) as connection:
         name = sql.Identifier(connection.info.dbname)
         connection.execute(sql.SQL("alter database {} set search_path = {}").format(name, sql.SQL(path)))
-        connection.execute(sql.SQL("grant create on schema public to {0}; set role {0}").format(sql.Identifier(squatter)))
+        connection.execute(
+            sql.SQL("grant create on schema public to {0}; set role {0}").format(sql.Identifier(squatter))
+        )
         for types in ("text, text", "text, regtype", "text, regprocedure, text"):
             connection.execute(
                 f"create function public.format({types}) returns text language plpgsql"
