@@ -1,5 +1,6 @@
 """One client's connection through the proxy, whose it is, and what can be done to it."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import psutil
@@ -29,12 +30,17 @@ class Link:
         self.application = application
         self._words = frozenset(application.split())
 
-    def concerns(self, whom: Whom) -> bool:
-        return (not whom.role or whom.role in self._words) and (whom.pid is None or self._is_of(whom.pid))
+    def plays(self, role: str) -> bool:
+        return not role or role in self._words
 
-    def _is_of(self, pid: int) -> bool:
-        if pid not in self._pids:
-            self._pids[pid] = self._port in _ports(pid)
+    def is_known_of(self, pid: int) -> bool:
+        return pid in self._pids
+
+    def learn(self, pid: int, ports: set[int]) -> None:
+        """Of what process the ports are."""
+        self._pids[pid] = self._port in ports
+
+    def is_of(self, pid: int) -> bool:
         return self._pids[pid]
 
     def silence(self, direction: Direction, by: str) -> None:
@@ -56,6 +62,19 @@ class Link:
 
     def _ways(self, direction: Direction) -> list[Way]:
         return {"both": [self.asked, self.answered], "asked": [self.asked], "answered": [self.answered]}[direction]
+
+
+def concerned(links: Iterable[Link], whom: Whom) -> list[Link]:
+    """Those of them that are meant. Whose a connection is, is asked for all of them together: the answer takes as long
+    as there are connections on the machine, and nothing passes the proxy meanwhile."""
+    playing = [link for link in links if link.plays(whom.role)]
+    if whom.pid is None:
+        return playing
+    if unknown := [link for link in playing if not link.is_known_of(whom.pid)]:
+        ports = _ports(whom.pid)
+        for link in unknown:
+            link.learn(whom.pid, ports)
+    return [link for link in playing if link.is_of(whom.pid)]
 
 
 def _ports(pid: int) -> set[int]:

@@ -27,7 +27,7 @@ from typing import Any, Literal, NamedTuple, cast
 
 import uvloop
 
-from dtsched.torture.links import Link, Whom
+from dtsched.torture.links import Link, Whom, concerned
 from dtsched.torture.pgwire import Opening, opening
 from dtsched.torture.ways import Direction, Pace, Way, reset
 
@@ -78,22 +78,22 @@ class Proxy:
         by: str = "",
     ) -> int:
         whom = Whom(role, pid)
-        concerned = [link for link in self._links if link.concerns(whom)]
-        for link in concerned:
+        meant = concerned(self._links, whom)
+        for link in meant:
             link.silence(direction, by)
         if new_ones_too:
             self._silences.append(_Silence(whom, direction, by))
-        self._counts[by]["silenced"] += len(concerned)
-        return len(concerned)
+        self._counts[by]["silenced"] += len(meant)
+        return len(meant)
 
     def refuse(self, by: str = "") -> None:
         self._refusals.add(by)
 
     def cut(self, role: str = "", pid: int | None = None, by: str = "") -> int:
-        concerned = [link for link in self._links if link.concerns(Whom(role, pid))]
-        for link in concerned:
+        meant = concerned(self._links, Whom(role, pid))
+        for link in meant:
             self._cut(link, by)
-        return len(concerned)
+        return len(meant)
 
     def slow(
         self,
@@ -168,11 +168,14 @@ class Proxy:
             task.cancel()
 
     def _set_paces(self) -> None:
-        for link in self._links:
-            self._set_pace(link)
+        paces = dict.fromkeys(self._links, Pace())
+        for slowness in self._slownesses.values():
+            paces.update(dict.fromkeys(concerned(paces, slowness.whom), slowness.pace))
+        for link, pace in paces.items():
+            link.set_pace(pace)
 
     def _set_pace(self, link: Link) -> None:
-        paces = [slowness.pace for slowness in self._slownesses.values() if link.concerns(slowness.whom)]
+        paces = [slowness.pace for slowness in self._slownesses.values() if concerned([link], slowness.whom)]
         link.set_pace(paces[-1] if paces else Pace())
 
     def _cut(self, link: Link, by: str) -> None:
@@ -194,7 +197,7 @@ class Proxy:
         self._links.add(link)
         self._totals["opened"] += 1
         for silence in self._silences:
-            if link.concerns(silence.whom):
+            if concerned([link], silence.whom):
                 link.silence(silence.direction, silence.by)
                 self._counts[silence.by]["silenced"] += 1
         self._set_pace(link)
@@ -243,7 +246,7 @@ class Proxy:
 
     def _who_cuts(self, link: Link, commits: list[set[str]]) -> str | None:
         for by, cut in self._commit_cuts.items():
-            if link.concerns(cut.whom):
+            if concerned([link], cut.whom):
                 for done in commits:
                     if not cut.calls.isdisjoint(done):
                         self._counts[by]["commits"] += 1

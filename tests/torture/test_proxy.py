@@ -13,6 +13,8 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from dtsched.embedded import Cluster
+from dtsched.torture import links
+from dtsched.torture.links import Link, Whom, concerned
 from dtsched.torture.pgwire import Conversation, opening
 from dtsched.torture.wire import FINISHES, SUBMITS, ProxyWire, open_wire
 from tests.runtime.workers import until
@@ -325,3 +327,22 @@ def test_how_a_connection_begins() -> None:
     assert opening((8).to_bytes(4, "big") + (80877103).to_bytes(4, "big")) == ("encryption", 8, "")
     with pytest.raises(ValueError, match="protocol"):
         opening(b"GET / HTTP/1.1\r\n")
+
+
+def test_whose_connections_are_is_asked_once_for_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine with thousands of connections an answer takes tens of milliseconds, in which nothing passes."""
+    asked: list[int] = []
+
+    def ports(pid: int) -> set[int]:
+        asked.append(pid)
+        return {7, 8}
+
+    monkeypatch.setattr(links, "_ports", ports)
+    opened = [Link(port) for port in range(100)]
+    for link in opened:
+        link.begin("dtsched claimer" if link is opened[7] else "dtsched listener")
+
+    assert concerned(opened, Whom("", 1)) == [opened[7], opened[8]]
+    assert concerned(opened, Whom("claimer", 1)) == [opened[7]]
+    assert concerned(opened, Whom("claimer", None)) == [opened[7]]
+    assert asked == [1]
