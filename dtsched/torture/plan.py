@@ -86,7 +86,7 @@ def draw(
     windows, gaps = _one_by_one(strikes, begin, free, random)
     scattered, too_many = _that_fit(together, free * STRIKES_A_SECOND, lambda fault: fault.strikes)
     windows += [_scattered(fault, gaps, random) for fault in scattered for _ in range(fault.strikes)]
-    why = f"its strikes do not fit into {minutes:g} minutes"
+    why = f"no room for all of its strikes in {minutes:g} {'minute' if minutes == 1 else 'minutes'}"
     return sorted(windows, key=lambda window: window.at), {fault.number: why for fault in too_long + too_many}
 
 

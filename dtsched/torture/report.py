@@ -1,7 +1,8 @@
 """A verdict for a person: tables on a terminal, plain columns elsewhere."""
 
 import json
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 
 from rich.console import Console
 from rich.markup import escape
@@ -26,13 +27,21 @@ def show(verdict: Verdict, console: Console | None = None, *, details: int = 3) 
     if verdict.faults:
         console.print(_faults(verdict))
     _violations(verdict, console, details)
-    for fault, reason in sorted(verdict.left_out.items()):
-        console.print(f"left out {fault}: {escape(reason)}", highlight=False)
+    for line in left_out_in_words(verdict.left_out):
+        console.print(escape(line), highlight=False)
     for what in verdict.missing:
         console.print(f"missing {escape(what)}", highlight=False)
     met = sum(one.is_met for one in verdict.sometimes)
     result = f"[{_STYLES[verdict.result]}]{verdict.result}[/]"
     console.print(f"sometimes {met}/{len(verdict.sometimes)}    VERDICT {result}", highlight=False)
+
+
+def left_out_in_words(left_out: Mapping[str, str]) -> list[str]:
+    """A line for each reason."""
+    by_reason: defaultdict[str, list[str]] = defaultdict(list)
+    for fault, reason in sorted(left_out.items()):
+        by_reason[reason].append(fault)
+    return [f"left out {', '.join(faults)}: {reason}" for reason, faults in by_reason.items()]
 
 
 def _heading(verdict: Verdict) -> str:

@@ -62,8 +62,9 @@ class Order:
     mutant: Mutant | None = None
 
 
-async def carry_out(order: Order, show: Show) -> None:
-    """Returns when everything has ended and is written down in the order's folder."""
+async def carry_out(order: Order, show: Show, *, announce: Callable[[Plan], None] = lambda plan: None) -> None:
+    """Returns when everything has ended and is written down in the order's folder. `announce` is given the plan before
+    anything of it happens; what it raises ends the run."""
     mutant = order.mutant
     cast = Cast(
         workers=order.workers,
@@ -78,6 +79,7 @@ async def carry_out(order: Order, show: Show) -> None:
     async with open_stage(order.folder, cast, bin_dir=order.bin_dir, open_wire=open_wire, prepare=prepare) as stage:
         plan = _plan(order, stage)
         plan.save(order.folder)
+        announce(plan)
         await Run(plan, stage, {fault.number: fault for fault in order.faults}, show).run()
         await asyncio.to_thread(dump, stage.cluster.dsn, order.folder)
 
@@ -106,6 +108,7 @@ class Run:
         self._faults = faults
         self._show = show
         self._turns = Turns()
+        self._under_way: dict[asyncio.Task[None], str] = {}
         self._began = monotonic()
 
     async def run(self) -> None:
@@ -115,8 +118,10 @@ class Run:
         self._enter("storm")
         async with asyncio.TaskGroup() as group:
             for number, window in enumerate(self._plan.windows, 1):
-                group.create_task(self._strike(number, window), name=f"torture-{window.fault}-{number}")
-            group.create_task(self._until(self._storm_ends, "storm"))
+                strike = group.create_task(self._strike(number, window), name=f"torture-{window.fault}-{number}")
+                self._under_way[strike] = window.fault
+                strike.add_done_callback(self._under_way.pop)
+            group.create_task(self._storm())
         self._enter("heal")
         await self._stage.wire.heal()
         await asyncio.to_thread(self._stage.cluster.start)
@@ -125,6 +130,15 @@ class Run:
         await self._drain()
         self._enter("check")
         await self._stage.stop()
+
+    async def _storm(self) -> None:
+        """And whoever looks on is told why it takes longer, if it does."""
+        await self._until(self._storm_ends, "storm")
+        while self._under_way:
+            late = monotonic() - self._began - self._storm_ends
+            faults = ", ".join(sorted(set(self._under_way.values())))
+            self._show(f"storm, until {faults} is over", self._storm_ends + late, self._storm_ends)
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def _strike(self, number: int, window: Window) -> None:
         """What could not be injected, or had no turn before the storm was over, makes its verdict inconclusive."""

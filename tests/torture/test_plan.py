@@ -67,7 +67,7 @@ def test_one_by_one_no_two_windows_meet() -> None:
 
 def test_what_does_not_fit_is_left_out_by_name_and_wholly() -> None:
     drawn, left_out = draw(FAULTS, seed=7, minutes=1, mode="storm")
-    assert left_out["F21"] == "its strikes do not fit into 1 minutes"
+    assert left_out["F21"] == "no room for all of its strikes in 1 minute"
     assert not {window.fault for window in drawn} & left_out.keys()
     assert {window.fault for window in drawn} | left_out.keys() == {"F01", "F05", "F19", "F21"}
 

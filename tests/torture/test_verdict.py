@@ -213,3 +213,13 @@ def test_a_window_is_as_long_as_its_injection_took() -> None:
     assert run.faults_at(began - 2 * 10**9, began - 10**9) == []
     assert run.faults_at(story.ns + 10**9, story.ns + 2 * 10**9) == []
     assert len(run.faults_at(story.ns + 10**9, story.ns + 2 * 10**9, margin_seconds=1)) == 1
+
+
+def test_what_was_left_out_for_one_reason_is_one_line() -> None:
+    left_out = {"F26": "not root", "F01": "no room", "F02": "no room"}
+    console = Console(file=io.StringIO())
+    report.show(msgspec.structs.replace(judge(Story().run()), left_out=left_out), console)
+
+    assert isinstance(console.file, io.StringIO)
+    lines = [line for line in console.file.getvalue().splitlines() if line.startswith("left out")]
+    assert lines == ["left out F01, F02: no room", "left out F26: not root"]
