@@ -1,6 +1,7 @@
 """`dtsched torture`: a storm of faults over real processes, and a verdict from what all of them wrote down."""
 
 import asyncio
+import os
 import time
 from pathlib import Path
 from random import SystemRandom
@@ -73,6 +74,8 @@ def torture_command(
         faults=chosen(faults), folder=new_folder(folder, seed),
     )  # fmt: skip
     say(f"seed {seed}; all that happens is written down in {order.folder}")
+    if (load := os.getloadavg()[0]) > (cores := os.cpu_count() or 1):
+        say(f"this machine is busy (load {load:.0f} on {cores} cores): times that are measured will be the machine's")
     with termination_raises(), Display() as display:
         display.advance("starting", 0, None)
         asyncio.run(
