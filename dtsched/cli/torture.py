@@ -77,7 +77,7 @@ def torture_command(
     if (load := os.getloadavg()[0]) > (cores := os.cpu_count() or 1):
         say(f"this machine is busy (load {load:.0f} on {cores} cores): times that are measured will be the machine's")
     with termination_raises(), Display() as display:
-        display.advance("starting", 0, None)
+        display.say("starting a server and the processes around it")
         asyncio.run(
             carry_out(
                 order,
