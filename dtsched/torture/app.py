@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from typing import Any, Literal, NoReturn
 
 import psycopg
@@ -247,7 +246,11 @@ def descend() -> None:
     descend()
 
 
-@cache
-def recorder(_process_id: int) -> Recorder:
-    """Of this process: one that was forked off has a file of its own."""
-    return Recorder(history_of_run(), "worker")
+_RECORDERS: dict[int, Recorder] = {}
+
+
+def recorder(process_id: int) -> Recorder:
+    """Of this process: one that was forked off has a file of its own. Threads that ask at once are given the same one,
+    and wait for no lock, which a fork might find taken."""
+    found = _RECORDERS.get(process_id)
+    return found or _RECORDERS.setdefault(process_id, Recorder(history_of_run(), "worker"))

@@ -16,7 +16,6 @@ import subprocess
 import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -262,10 +261,14 @@ def sabotage_of_run() -> Path:
     return folder_of_run() / "sabotage"
 
 
-@cache
-def recorder(_process_id: int) -> Recorder:
-    """Of this process: one that was forked off has a file of its own."""
-    return Recorder(history_of_run(), "worker")
+_RECORDERS: dict[int, Recorder] = {}
+
+
+def recorder(process_id: int) -> Recorder:
+    """Of this process: one that was forked off has a file of its own. Threads that ask at once are given the same one,
+    and wait for no lock, which a fork might find taken."""
+    found = _RECORDERS.get(process_id)
+    return found or _RECORDERS.setdefault(process_id, Recorder(history_of_run(), "worker"))
 
 
 app = App()
