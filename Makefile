@@ -33,6 +33,9 @@ MINUTES := 10
 torture: $(INSTALLED) ## a storm of faults over real processes, MINUTES long, and a verdict: make torture SEED=42 ARGS='--workers 4'
 	$(BIN)/dtsched torture --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+storm: $(INSTALLED) ## two storms of two minutes, on a seed that is always the same and on a fresh one: fails on a violation
+	$(BIN)/python -m tests.support.storms
+
 mutants: $(INSTALLED) ## plants bugs, one a run, and sees whether torture notices them: some 25 minutes
 	$(BIN)/python -m dtsched.torture.hunt $(ARGS)
 
@@ -79,5 +82,5 @@ $(INSTALLED): pyproject.toml requirements.lock
 		$$pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.PHONY: help demo test coverage fuzz torture mutants lint types layers audit images check lock clean
+.PHONY: help demo test coverage fuzz torture storm mutants lint types layers audit images check lock clean
 .DEFAULT_GOAL := help
