@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import re
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from email import message_from_bytes
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent.parent
 PLACES = {"dtsched": "dtsched", "schema": "dtsched/schema", "workers": "dtsched/workers"}
@@ -98,16 +100,46 @@ def elsewhere() -> Generator[Path]:
 
 @pytest.fixture(scope="module")
 def programs(wheel: Path, elsewhere: Path) -> Path:
-    """Where the wheel is installed away from the checkout, beside pytest."""
-    pins = re.findall(r"(?m)^[a-z0-9-]+==[^\\]+", (ROOT / "requirements.lock").read_text())
-    (elsewhere / "pins.txt").write_text("\n".join(pins))
+    """Where the wheel is installed away from the checkout, beside pytest and what both say they require: nothing else
+    that the tests have, and not downloaded again."""
     installed = elsewhere / "venv/bin"
     run([sys.executable, "-m", "venv", "--without-pip", elsewhere / "venv"], elsewhere)
-    install = ["install", "--quiet", "--no-compile", "--constraint", "pins.txt", f"{wheel}[embedded]", "pytest"]
+    (packages,) = (elsewhere / "venv/lib").glob("python3*/site-packages")
+    link_distributions(required(wheel, "pytest"), packages)
+    install = ["install", "--quiet", "--no-index", f"{wheel}[embedded]", "pytest"]
     run([*pip(), "--python", installed / "python", *install], elsewhere)
     where = run([installed / "python", "-c", "import dtsched; print(dtsched.__file__)"], elsewhere)
     assert Path(where.strip()).is_relative_to(elsewhere / "venv")
     return installed
+
+
+def required(wheel: Path, *others: str) -> set[str]:
+    """The names of all distributions that these need here, by what each of them says of itself."""
+    (metadata,) = (name for name in names(wheel) if name.endswith(".dist-info/METADATA"))
+    with zipfile.ZipFile(wheel) as archive:
+        said = message_from_bytes(archive.read(metadata)).get_all("Requires-Dist") or []
+    waiting = [(Requirement(text), {"", "embedded"}) for text in said] + [(Requirement(name), {""}) for name in others]
+    found: dict[str, set[str]] = {}
+    while waiting:
+        requirement, extras = waiting.pop()
+        if requirement.marker is not None and not any(requirement.marker.evaluate({"extra": one}) for one in extras):
+            continue
+        wanted = {"", *requirement.extras}
+        if not wanted <= found.get(requirement.name, set()):
+            found[requirement.name] = found.get(requirement.name, set()) | wanted
+            needs = importlib.metadata.distribution(requirement.name).requires or []
+            waiting += [(Requirement(text), wanted) for text in needs]
+    return {*found}
+
+
+def link_distributions(distributions: Iterable[str], packages: Path) -> None:
+    """Puts a link to each of their folders and modules into `packages`."""
+    for name in distributions:
+        distribution = importlib.metadata.distribution(name)
+        tops = {file.parts[0] for file in distribution.files or []} - {"..", "__pycache__"}
+        for top in tops:
+            if not (packages / top).is_symlink():  # a folder that several have a part of
+                (packages / top).symlink_to(Path(str(distribution.locate_file(top))))
 
 
 def test_installed_away_from_the_checkout_the_demo_is_true(programs: Path, elsewhere: Path) -> None:
@@ -124,7 +156,7 @@ def test_what_the_page_about_testing_shows_passes_with_the_installed_plugin(prog
         (project / name).write_text(text)
     (asynchronous,) = re.findall(r"```python\n(@pytest.mark.anyio.*?)```", page, re.DOTALL)
     (project / "test_async.py").write_text(f"import pytest, shop\n\n{asynchronous}")
-    assert re.search(r"^2 passed", run([programs / "pytest", "-q"], project), re.MULTILINE)
+    assert re.search(r"^2 passed", run([programs / "python", "-m", "pytest", "-q"], project), re.MULTILINE)
 
 
 def pip() -> list[str]:
