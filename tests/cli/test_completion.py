@@ -1,19 +1,32 @@
 """`dtsched completion`: scripts that shells accept, and what they are told when they ask."""
 
 import subprocess
+from collections.abc import Callable
 
 import pytest
 
-from tests.cli.command import COMMAND, environment, run
+from dtsched.cli import main
+from tests.cli.command import COMMAND, environment
 from tests.cli.conftest import Cli
 
+Completed = Callable[[str], list[str]]
 
-def completed(words: str) -> list[str]:
-    """As bash asks: the last word is what is being typed."""
-    env = {"_DTSCHED_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
-    ended = run(env=env)
-    assert (ended.code, ended.err) == (0, "")
-    return [line.partition(",")[2] for line in ended.out.splitlines()]
+
+@pytest.fixture
+def completed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Completed:
+    """As bash asks: the last word is what is being typed. That the program is asked so, the script itself shows."""
+
+    def ask(words: str) -> list[str]:
+        monkeypatch.setenv("_DTSCHED_COMPLETE", "bash_complete")
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(len(words.split(" ")) - 1))
+        with pytest.raises(SystemExit) as ended:
+            main([])
+        said = capsys.readouterr()
+        assert (ended.value.code, said.err) == (0, "")
+        return [line.partition(",")[2] for line in said.out.splitlines()]
+
+    return ask
 
 
 @pytest.mark.parametrize(
@@ -30,7 +43,9 @@ def completed(words: str) -> list[str]:
         ("dtsched completion ", ["bash", "zsh", "fish"], []),
     ],
 )
-def test_commands_options_and_choices_are_completed(words: str, there: list[str], not_there: list[str]) -> None:
+def test_commands_options_and_choices_are_completed(
+    completed: Completed, words: str, there: list[str], not_there: list[str]
+) -> None:
     found = completed(words)
     assert set(there) <= set(found)
     assert not set(not_there) & set(found)
