@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -40,6 +41,8 @@ class Child:
         """A fault, or the end of the run, wants its end."""
         self.at_work = False
         """It has said that it has registered. Only workers say so."""
+        self._freezers = 0
+        self._freezing = threading.Lock()
 
     @property
     def pid(self) -> int:
@@ -57,6 +60,21 @@ class Child:
     def send(self, number: signal.Signals) -> None:
         if self.alive:
             self.process.send_signal(number)
+
+    @property
+    def frozen(self) -> bool:
+        return self._freezers > 0
+
+    def freeze(self) -> None:
+        with self._freezing:
+            self._freezers += 1
+            self.send(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        with self._freezing:
+            self._freezers = max(0, self._freezers - 1)
+            if not self._freezers:
+                self.send(signal.SIGCONT)
 
     def kill_group(self) -> None:
         """With all that it has started and that stayed in its group."""

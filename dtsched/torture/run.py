@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 from time import monotonic, monotonic_ns
-from typing import LiteralString
+from typing import Any, LiteralString
 
 import psycopg
 
@@ -150,6 +150,7 @@ class Run:
                 note(phase="fail", error="its turn did not come before the storm was over")
                 return
             fault = kind(Random(window.seed))
+            note = partial(note, overlaps=kind.overlaps)
             began = monotonic_ns()
             try:
                 jobs = await fault.inject(self._stage)
@@ -163,7 +164,8 @@ class Run:
             except Exception as error:
                 note(phase="fail", error=f"not healed: {_said(error)}")
             else:
-                note(phase="ok")
+                done: dict[str, Any] = {**fault.done, **({"jobs": fault.late} if fault.late else {})}
+                note(phase="ok", **done)
             if kind.heavy:
                 await asyncio.sleep(RECOVERY_SECONDS)
 

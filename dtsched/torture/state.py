@@ -18,6 +18,7 @@ import msgspec
 import psycopg
 from msgspec import Struct
 
+from dtsched.errors import InvalidInput
 from dtsched.torture.clocks import Pair
 
 Row = TypeVar("Row", bound=Struct)
@@ -303,7 +304,9 @@ def dump(dsn: str, folder: Path, clocks: Iterable[Pair] = ()) -> None:
                     _copy(connection, query, state / f"{name}.ndjson")
         _copy(connection, "select * from dtsched.check()", state / "problems.ndjson")
         _copy(connection, "select current_setting('server_version') as version", state / "server.ndjson")
-    (state / "clocks.ndjson").write_bytes(b"".join(msgspec.json.encode(pair) + b"\n" for pair in pairs))
+    unfinished = state / "clocks.unfinished"
+    unfinished.write_bytes(b"".join(msgspec.json.encode(pair) + b"\n" for pair in pairs))
+    unfinished.rename(state / "clocks.ndjson")  # the last: where it is, all is there
 
 
 def read_clock(connection: psycopg.Connection) -> Pair:
@@ -418,7 +421,16 @@ class State:
             return []
         decode = msgspec.json.Decoder(kind).decode
         with path.open("rb") as lines:
-            return [decode(line) for line in lines]
+            try:
+                return [decode(line) for line in lines]
+            except msgspec.DecodeError as error:
+                raise InvalidInput(f"{path} cannot be read: {error}", field="dir") from error
+
+
+def missing_tables(folder: Path) -> list[str]:
+    """What dump() has not written to its end; a user's own tables need not be there."""
+    names = [*_TABLES, "problems", "server", "clocks"]
+    return [name for name in names if not (folder / "state" / f"{name}.ndjson").exists()]
 
 
 def load(folder: Path) -> State:

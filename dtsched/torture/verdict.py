@@ -51,8 +51,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
 
 def check(folder: Path, *, behaviour: Behaviour | None = None, digest: Digest | None = None) -> Verdict:
-    """Judges a run from its files. Raises FileNotFoundError where there are none, msgspec.ValidationError for files of
-    another version."""
+    """Judges a run from its files. Raises InvalidInput where they are not all there, or cannot be read."""
     return judge(Run.load(folder, behaviour=behaviour, digest=digest))
 
 

@@ -124,8 +124,8 @@ class Story:
         self.record("end", "ok", role="worker", process=process or worker, key=row["name"], job=job, lease=lease,
                     attempt=row["attempt"], outcome=outcome, **note)  # fmt: skip
 
-    def fault(self, fault: str, *jobs: int, lasts: float = 0.0, **note: Any) -> None:
-        self.record("fault", "invoke", fault=fault, jobs=list(jobs), targets=[])
+    def fault(self, fault: str, *jobs: int, lasts: float = 0.0, overlaps: bool = False, **note: Any) -> None:
+        self.record("fault", "invoke", fault=fault, jobs=list(jobs), overlaps=overlaps)
         self.wait(lasts)
         self.record("fault", "ok", fault=fault, **note)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
 from dtsched.torture.state import Limit, Queue
@@ -97,7 +98,7 @@ def test_a_zombie_beside_its_successor_is_put_down_to_the_fault_of_that_time() -
     job = story.submit("plain-a-1")
     zombie = story.claim(job, "w1")
     story.start(zombie)
-    story.fault("F05", job, lasts=1)
+    story.fault("F05", job, lasts=1, overlaps=True)
     story.lose(zombie)
     lease = story.claim(job, "w2")
     story.start(lease)
@@ -116,7 +117,7 @@ def test_a_zombie_that_begins_after_its_successor_is_still_the_zombie() -> None:
     story = Story("F05")
     job = story.submit("plain-a-1")
     frozen = story.claim(job, "w1")
-    story.fault("F05", job, lasts=1)
+    story.fault("F05", job, lasts=1, overlaps=True)
     story.lose(frozen)
     second = story.claim(job, "w2")
     story.start(second)
@@ -144,6 +145,37 @@ def test_a_zombie_without_a_fault_violates_s5() -> None:
     assert violated(story) == ["S5"]
 
 
+def zombie_beside(story: Story, *faults: str) -> None:
+    """A worker is too late for its lease while these strike, none of which may have a handler run beside another."""
+    job = story.submit("plain-a-1")
+    zombie = story.claim(job, "w1")
+    story.start(zombie)
+    for fault in faults:
+        story.fault(fault, job, lasts=1)
+    story.lose(zombie)
+    lease = story.claim(job, "w2")
+    story.start(lease)
+    story.end(zombie)
+    story.end(lease)
+    story.release(lease, "completed")
+
+
+@pytest.mark.parametrize("fault", ["F06", "F07", "F19", "F21", "F32", "F43"])
+def test_a_fault_that_keeps_nobody_from_renewing_for_a_lease_explains_no_zombie(fault: str) -> None:
+    story = Story(fault)
+    zombie_beside(story, fault)
+
+    assert violated(story) == ["S5"]
+
+
+def test_two_that_keep_workers_from_renewing_for_a_while_may_do_so_for_a_lease() -> None:
+    story = Story("F06", "F51")
+    zombie_beside(story, "F06", "F51")
+
+    assert violated(story) == []
+    assert finding(story, "S5").notes[0] == "legal zombie overlaps, by the faults of their time: F06 1, F51 1"
+
+
 def test_a_handler_that_ends_before_its_successor_starts_is_none() -> None:
     story = Story()
     job = story.submit("plain-a-1")
@@ -162,14 +194,14 @@ def test_a_killed_handler_has_run_until_the_last_word_of_its_process() -> None:
     job, other = story.submit("plain-a-1"), story.submit("plain-a-2")
     lease = story.claim(job, "w1")
     story.start(lease)
-    story.fault("F01", job)
+    story.fault("F05", job, overlaps=True)
     story.lose(lease)
     story.work(job, "w2")
     assert finding(story, "S5").notes == []
 
     story.work(other, "w1")  # so w1 has not been killed
     assert violated(story) == []
-    assert finding(story, "S5").notes[0] == "legal zombie overlaps, by the faults of their time: F01 1"
+    assert finding(story, "S5").notes[0] == "legal zombie overlaps, by the faults of their time: F05 1"
 
 
 def test_a_lease_that_is_finished_while_its_handler_goes_on_violates_s5() -> None:

@@ -105,7 +105,7 @@ def test_a_lease_that_is_lost_and_the_job_done_again_violates_nothing() -> None:
     job = story.submit("plain-a-1")
     zombie = story.claim(job, "w1")
     story.start(zombie)
-    story.fault("F05", job)
+    story.fault("F05", job, overlaps=True)
     story.lose(zombie)
     story.work(job, "w2")
     story.end(zombie)  # too late

@@ -209,8 +209,7 @@ async def test_f10_told_to_end(stage: LocalStage, seed: int) -> None:
     busy(stage)
     await struck(stage, ToldToEnd(Random(seed)))
     said = noted(stage, "F10").note
-    assert said["ended"] is True
-    assert said["left_leased"] == []
+    assert said["wrong"] == []
 
 
 async def test_f11_deaf_handlers(stage: LocalStage) -> None:

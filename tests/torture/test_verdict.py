@@ -15,7 +15,7 @@ from dtsched.torture.checker.exposures import exposures
 from dtsched.torture.checker.sometimes import sometimes
 from dtsched.torture.history import Record
 from dtsched.torture.verdict import Verdict, judge
-from tests.torture.story import Story, violated
+from tests.torture.story import Story, finding, violated
 
 
 def killed(story: Story, count: int) -> list[int]:
@@ -223,3 +223,60 @@ def test_what_was_left_out_for_one_reason_is_one_line() -> None:
     assert isinstance(console.file, io.StringIO)
     lines = [line for line in console.file.getvalue().splitlines() if line.startswith("left out")]
     assert lines == ["left out F01, F02: no room", "left out F26: not root"]
+
+
+def test_two_windows_of_one_fault_may_lie_beside_each_other() -> None:
+    story = Story("F05", "F05")
+    one = story.record("fault", "invoke", fault="F05", window=1, jobs=[1])
+    other = story.record("fault", "invoke", fault="F05", window=2, jobs=[2, 3])
+    first = story.record("fault", "ok", fault="F05", window=1)
+    second = story.record("fault", "ok", fault="F05", window=2)
+
+    seen = [(one.record, one.outcome, one.healed) for one in story.run().injections]
+    assert seen == [(one, first, first.ns), (other, second, second.ns)]
+
+
+def test_what_could_not_be_injected_was_not_though_it_was_healed() -> None:
+    story = Story("F37")
+    story.done("plain-a-1")
+    story.record("fault", "fail", fault="F37", window=1, error="OSError: no")
+    healed = story.record("fault", "ok", fault="F37", window=1)
+
+    (injection,) = story.run().injections
+    assert (injection.failed, injection.healed) == (True, healed.ns)
+    [row] = judge(story.run()).faults
+    assert (row.planned, row.injected, row.notes) == (1, 0, ["OSError: no"])
+
+
+def test_a_fault_that_says_how_much_it_has_struck_has_struck_no_more() -> None:
+    story = Story("F42", "F39")
+    jobs = killed(story, 30)
+    story.fault("F42", *jobs, struck=3, commits=100)
+    story.fault("F39", jobs=jobs[:25])
+
+    exposed = {one.fault: (one.exposed, one.is_conclusive) for one in judge(story.run()).faults}
+    assert exposed["F42"] == (3, False)
+    assert exposed["F39"] == (25, True)
+
+
+def test_what_a_fault_saw_and_must_not_be_is_a_violation() -> None:
+    story = Story("F10")
+    story.record("fault", "info", fault="F10", wrong=[])
+    story.fault("F10")
+    assert violated(story) == []
+
+    story.record("fault", "info", fault="F10", wrong=["worker-1 had ended, and held job 7"])
+    story.fault("F10")
+    assert violated(story) == ["SEEN"]
+
+
+def test_what_a_fault_saw_beside_another_one_may_be_that_one_s_doing() -> None:
+    story = Story("F10", "F41")
+    story.record("fault", "invoke", fault="F41", jobs=[])
+    story.record("fault", "info", fault="F10", wrong=["worker-1 had ended, and held job 7"])
+    story.fault("F10")
+    story.record("fault", "info", fault="F12", wrong=["a child of job 7 has acted"])
+    story.fault("F12")
+    story.record("fault", "ok", fault="F41")
+
+    assert [one.what for one in finding(story, "SEEN").violations] == ["F12: a child of job 7 has acted"]

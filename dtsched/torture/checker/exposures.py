@@ -14,8 +14,8 @@ ENOUGH = 20
 
 
 class Exposed(Struct, frozen=True, kw_only=True):
-    """Of one fault. An exposure is a job that was in flight where it struck; `duplicated` of them were started a second
-    time, `lost` are those of which an invariant says so. `recovery` is p50, p99 and the longest of the seconds until a
+    """Of one fault. An exposure is a job that was in flight where it struck, or an act that it has met; `duplicated` of
+    them were started a second time, `lost` are those of which an invariant says so. `recovery` is p50, p99 and the longest of the seconds until a
     job that it struck went on: started anew, or came to its end."""
 
     fault: str
@@ -59,7 +59,7 @@ def _exposed(run: Run, fault: str, lost: Collection[int]) -> Exposed:
         fault=fault,
         planned=windows,
         injected=len(injected),
-        exposed=len(struck),
+        exposed=sum(one.exposed for one in injected),
         duplicated=sum(duplicated for duplicated, _ in fates),
         lost=len({job for _, job in struck} & set(lost)),
         recovery=(percentile(seconds, 0.5), percentile(seconds, 0.99), max(seconds)) if seconds else None,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from dtsched.torture.checker import cancels, leases, liveness, order, outcomes, submissions, ticks
+from dtsched.torture.checker import cancels, leases, liveness, order, outcomes, seen, submissions, ticks
 from dtsched.torture.checker.findings import Finding
 from dtsched.torture.checker.run import Run
 
@@ -34,5 +34,6 @@ INVARIANTS: Sequence[Check] = (
     liveness.ages,
     ticks.lateness,
     liveness.exits,
+    seen.seen,
 )
-"""S1 to S17, then L1 to L8."""
+"""S1 to S17, L1 to L8, and what faults saw themselves."""

@@ -15,6 +15,8 @@ LATE_SECONDS = 2.0
 LISTED = 20
 AFTERMATH_SECONDS = 20.0
 """A handler that runs on beside another one has a fault that ended at most so long ago to thank for it."""
+BRIEF = frozenset({"F03", "F06", "F43", "F51"})
+"""Each keeps workers from renewing for less than a lease; one after the other they may do so for longer."""
 
 
 def exclusion(run: Run) -> Finding:
@@ -24,7 +26,8 @@ def exclusion(run: Run) -> Finding:
     long as they say (no less than half of that after it was traced).
 
     So a handler may run beside a later one only where its lease was taken away: these are listed with the faults of
-    that time, and there is one. A worker that hands a job back when its grace is over may still be about to end."""
+    that time, and there is one among them that can bring this about. A worker that hands a job back when its grace is
+    over may still be about to end."""
     book = Notebook("S5", "overlap under valid lease")
     held: dict[int, LeaseEvent] = {}
     for event in run.state.lease_events:
@@ -88,12 +91,14 @@ def _handlers(run: Run, book: Notebook) -> None:
             elif tenure.taken:
                 since, until = sorted((earlier.start.ns, later.start.ns))
                 faults = run.faults_at(since, until, margin_seconds=AFTERMATH_SECONDS)
-                causes = sorted({one.fault for one in faults})
+                causes = sorted({one.fault for one in faults if one.overlaps})
+                brief = [one.fault for one in faults if one.fault in BRIEF]
+                causes = causes or (sorted(set(brief)) if len(brief) > 1 else [])
                 blamed.update(causes)
                 listed.append(
                     f"job {job} {_seconds_beside(run, earlier, later):.1f} s ({', '.join(causes) or 'timeout'})"
                 )
-                if not faults and tenure.released.who != "expire":
+                if not causes and tenure.released.who != "expire":
                     book.violation("two handlers at a time, and no fault that would explain it", job=job,
                                    shown=[earlier.start, tenure.released, later.start])  # fmt: skip
             elif tenure.released.who in AT_ITS_END and earlier.end is not None and "return" not in earlier.outcomes:

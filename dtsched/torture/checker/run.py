@@ -12,10 +12,11 @@ from typing import Any, Protocol
 
 import msgspec
 
+from dtsched.errors import InvalidInput
 from dtsched.torture.clocks import Clock, Pair
 from dtsched.torture.history import Record, read
 from dtsched.torture.plan import Plan
-from dtsched.torture.state import Event, Job, LeaseEvent, State, load
+from dtsched.torture.state import Event, Job, LeaseEvent, State, load, missing_tables
 
 ENDED = frozenset({"completed", "failed", "cancelled"})
 
@@ -119,8 +120,19 @@ class Injection:
         return self.record.note.get("jobs") or (self.outcome.note.get("jobs") if self.outcome else None) or ()
 
     @property
+    def exposed(self) -> int:
+        """How many: its jobs, or what it says that it has struck."""
+        struck = None if self.outcome is None else self.outcome.note.get("struck")
+        return len(self.jobs) if struck is None else int(struck)
+
+    @property
     def failed(self) -> bool:
         return self.outcome is not None and self.outcome.phase == "fail"
+
+    @property
+    def overlaps(self) -> bool:
+        """It may have a handler started beside one that still runs."""
+        return bool(self.record.note.get("overlaps"))
 
 
 class Run:
@@ -141,8 +153,21 @@ class Run:
 
     @staticmethod
     def load(folder: Path, *, behaviour: Behaviour | None = None, digest: Digest | None = None) -> "Run":
-        """Raises what reading does: FileNotFoundError without a plan."""
-        return Run(Plan.load(folder), read(folder / "history"), load(folder), behaviour=behaviour, digest=digest)
+        """Raises InvalidInput where something of it is missing or cannot be read: nothing is judged by a part."""
+        missing = [name for name in ("plan.json", "history") if not (folder / name).exists()]
+        if missing:
+            raise InvalidInput(f"{folder} holds no run: there is no {' and no '.join(missing)}", field="dir")
+        if lacking := missing_tables(folder):
+            raise InvalidInput(
+                f"the run in {folder} has not come to its end, and cannot be judged: of what the tables held then there "
+                f"is no {', no '.join(lacking)}",
+                field="dir",
+            )
+        try:
+            plan, records = Plan.load(folder), list(read(folder / "history"))
+        except msgspec.DecodeError as error:
+            raise InvalidInput(f"what is written down in {folder} cannot be read: {error}", field="dir") from error
+        return Run(plan, records, load(folder), behaviour=behaviour, digest=digest)
 
     def of(self, op: str) -> Sequence[Record]:
         return self._by_op.get(op, ())
@@ -256,21 +281,30 @@ class Run:
 
     @cached_property
     def injections(self) -> Sequence[Injection]:
-        """What was injected, in order; those that could not be are `failed`. What a fault tells of itself may come
-        before the record of its window, which is written when it has struck."""
+        """What was injected, in order; those that could not be, or not be healed, are `failed`. Two windows of a fault
+        may lie beside each other. What a fault tells of itself may come before the record of its window, which is
+        written when it has struck."""
         injections: list[Injection] = []
         waiting: defaultdict[str, list[Record]] = defaultdict(list)
+        windows: dict[tuple[str, object], Injection] = {}
         under_way: dict[str, Injection] = {}
         for record in self.of("fault"):
-            fault = str(record.note.get("fault", "?"))
-            if record.phase == "invoke" or (record.phase != "info" and fault not in under_way):
-                under_way[fault] = Injection(fault, record, told=waiting.pop(fault, []))
-                injections.append(under_way[fault])
-            if record.phase in ("ok", "fail"):
-                over = under_way.pop(fault)
-                over.outcome, over.healed = record, record.ns
-            elif record.phase == "info":
+            fault, number = str(record.note.get("fault", "?")), record.note.get("window")
+            if record.phase == "info":
                 (under_way[fault].told if fault in under_way else waiting[fault]).append(record)
+                continue
+            one = windows.get((fault, number))
+            if one is None or (number is None and one.outcome is not None):
+                one = windows[fault, number] = Injection(fault, record, told=waiting.pop(fault, []))
+                injections.append(one)
+            if record.phase == "invoke":
+                under_way[fault] = one
+            else:
+                one.healed = record.ns
+                if not one.failed:
+                    one.outcome = record
+                if under_way.get(fault) is one:
+                    del under_way[fault]
         return sorted(injections, key=attrgetter("began"))
 
     def faults_at(self, since: float, until: float, *, margin_seconds: float = 0.0) -> list[Injection]:

@@ -29,6 +29,15 @@ class Member(Protocol):
     @property
     def alive(self) -> bool: ...
 
+    @property
+    def frozen(self) -> bool: ...
+
+    def freeze(self) -> None:
+        """Until as many thaw() it as did freeze it: one fault does not wake whom another one holds."""
+        ...
+
+    def thaw(self) -> None: ...
+
 
 class Wire(Protocol):
     """The proxy between all members and the database; the stage's own connections do not go through it. `role` is a
@@ -166,7 +175,10 @@ class Fault(ABC):
     def __init__(self, random: Random) -> None:
         self.random = random
         self.done: dict[str, int] = {}
-        """How often it did what, once it is healed: for the record."""
+        """How often it did what, once it is healed: for the record. `struck`: so many exposures, whatever jobs were in
+        flight when it began."""
+        self.late: list[int] = []
+        """Its exposures, where it strikes when it is healed."""
 
     @classmethod
     def missing(cls, stage: Stage) -> str | None:

@@ -131,23 +131,18 @@ class SchedulersDown(Fault):
         jobs = stage.in_flight()
         self._frozen = _schedulers(stage)
         for member in self._frozen:
-            _send(member, signal.SIGSTOP)
+            member.freeze()
         self.done["frozen"] = len(self._frozen)
         return jobs
 
     async def heal(self, stage: Stage) -> None:
         for member in getattr(self, "_frozen", ()):
-            _send(member, signal.SIGCONT)
+            member.thaw()
+        self._frozen = []
 
 
 def _schedulers(stage: Stage) -> list[Member]:
     return [*stage.members("worker"), *stage.members("api")]
-
-
-def _send(member: Member, number: signal.Signals) -> None:
-    if member.alive:
-        with suppress(ProcessLookupError):
-            os.kill(member.pid, number)
 
 
 def _now() -> str:

@@ -98,15 +98,17 @@ class CommitsThatDoNotWait(Condition):
         self._lazy = False
 
     async def inject(self, stage: Stage) -> Sequence[int]:
+        """Exposed is what is in flight at the crash."""
         self._lazy = True
         with stage.connect(application="torture fault") as connection:
             connection.execute("alter system set wal_writer_delay = '10s'")
             connection.execute("select pg_reload_conf()")
-        return await super().inject(stage)
+        await super().inject(stage)
+        return []
 
     async def heal(self, stage: Stage) -> None:
         if self._lazy:
-            stage.record("fault", "info", fault=self.number, in_flight_at_the_crash=stage.in_flight())
+            self.late = stage.in_flight()
             await asyncio.to_thread(stage.cluster.stop, "immediate")
             await asyncio.to_thread(stage.cluster.start)
             await super().heal(stage)

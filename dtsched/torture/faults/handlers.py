@@ -105,11 +105,12 @@ class HeldInterpreter(BlockedLoop):
 
 class PoisonPills(Fault):
     """F08. Each takes its process with it as often as a job may, and then fails; the two that Python survives fail like
-    any other. Whoever ran beside them is exposed too."""
+    any other. Whoever ran beside one that kills is exposed too."""
 
     number = "F08"
     title = "handlers that kill their process"
     group: ClassVar[Group] = "processes"
+    strikes = 8
 
     ways: ClassVar[Sequence[Poison]] = ("kill", "exit", "segfault", "recursion", "memory")
     attempts: ClassVar[int] = 5
@@ -149,7 +150,7 @@ class PoisonPills(Fault):
                 worker = worker_with(stage, pid)
                 if worker is not None and self._deadly:
                     stage.expect_exit(worker)
-                held = stage.in_flight(worker) if worker is not None else [pill]
+                held = stage.in_flight(worker) if worker is not None and self._deadly else [pill]
                 go(stage, [pill], attempt=attempt)
                 return held
             with suppress(psycopg.OperationalError):
@@ -216,7 +217,8 @@ class OutlivingChildren(Fault):
         if self._left:
             await asyncio.sleep(max(0.0, self._until - monotonic()))
             late = [job for job in self._left if self._has_acted(stage, job)]
-            stage.record("fault", "info", fault=self.number, late_effects=late)
+            wrong = [f"a child of job {job} has acted after its worker was killed" for job in late]
+            stage.record("fault", "info", fault=self.number, late_effects=len(late), wrong=wrong)
             self._left = []
 
     def _has_acted(self, stage: Stage, job: int) -> bool:

@@ -96,7 +96,7 @@ class LockedTable(Holder):
 
     number = "F32"
     title = "a table in ACCESS EXCLUSIVE mode for longer than a lease"
-    lasts: ClassVar[tuple[float, float]] = (8.0, 20.0)
+    lasts: ClassVar[tuple[float, float]] = (20.0, 20.0)
     heavy = True
 
     tables: ClassVar[Sequence[str]] = ("jobs", "leases", "ready", "scheduled", "workers")
@@ -193,5 +193,5 @@ class DeadlockPressure(Fault):
                 transactions=self._done,
                 deadlocks=self._deadlocks(stage) - self._before,
                 retried=self._retried,
-                errors=self._wrong,
+                wrong=self._wrong,
             )

@@ -21,7 +21,8 @@ class OnTheWire(Fault):
         return f"{self.number} {id(self):x}"
 
     async def heal(self, stage: Stage) -> None:
-        self.done.update(await stage.wire.heal(by=self.by))
+        for what, count in (await stage.wire.heal(by=self.by)).items():
+            self.done[what] = self.done.get(what, 0) + count
 
     def one_of(self, stage: Stage) -> tuple[Member, list[int]]:
         """A worker and the jobs that it has in flight; one that has some, if there is any."""
@@ -43,12 +44,13 @@ class HalfOpen(OnTheWire):
         member, jobs = self.one_of(stage)
         role = self.random.choice(["", "", "claimer", "renewer", "listener", "maintenance"])
         direction: Direction = self.random.choice(["both", "asked", "answered"])
-        await stage.wire.silence(role, pid=member.pid, direction=direction, by=self.by)
-        return jobs
+        silenced = await stage.wire.silence(role, pid=member.pid, direction=direction, by=self.by)
+        return jobs if silenced else []
 
 
 class ReplyLost(OnTheWire):
-    """The server has committed what clients submit and workers finish, and the answer never comes."""
+    """The server has committed what clients submit and workers finish, and the answer never comes: an exposure is a
+    commit of which that is so."""
 
     number: ClassVar[str] = "F42"
     title: ClassVar[str] = "commit done, reply lost"
@@ -60,6 +62,10 @@ class ReplyLost(OnTheWire):
         share = self.random.uniform(*self.share)
         await stage.wire.cut_on_commit(share, calls=SUBMITS | FINISHES, seed=self.random.getrandbits(32), by=self.by)
         return jobs
+
+    async def heal(self, stage: Stage) -> None:
+        await super().heal(stage)
+        self.done["struck"] = self.done.get("commits_cut", 0)
 
 
 class Slow(OnTheWire):
@@ -105,6 +111,7 @@ class Flapping(OnTheWire):
     number: ClassVar[str] = "F45"
     title: ClassVar[str] = "flapping line"
     lasts: ClassVar[tuple[float, float]] = (8.0, 14.0)
+    overlaps: ClassVar[bool] = True
 
     async def inject(self, stage: Stage) -> Sequence[int]:
         jobs = stage.in_flight()

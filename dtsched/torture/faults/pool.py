@@ -40,7 +40,9 @@ class Pooler(Fault):
             await asyncio.gather(acting, return_exceptions=True)
         await stage.wire.to(stage.cluster.dsn)
         await stage.wire.cut(by=self.by)
-        self.done.update(await stage.wire.heal(by=self.by))
+        await stage.wire.heal(by=self.by)
+        if left := self.done.get("left_locks"):
+            stage.record("fault", "info", fault=self.number, wrong=[f"{left} locks of sessions were left behind"])
         if (running := getattr(self, "_running", None)) is not None:
             await asyncio.to_thread(running.close)
 

@@ -74,6 +74,10 @@ class KilledBetweenClaimAndStart(Fault):
     jobs: ClassVar[int] = 400
     seconds: ClassVar[float] = 20.0
 
+    def __init__(self, random: Random) -> None:
+        super().__init__(random)
+        self._frozen: list[Member] = []
+
     async def inject(self, stage: Stage) -> Sequence[int]:
         submit(stage, orders(self.random, self.jobs, "take_time", {"seconds": 0.02}))
         deadline = monotonic() + self.seconds
@@ -87,12 +91,13 @@ class KilledBetweenClaimAndStart(Fault):
                     send(victim, signal.SIGKILL)
                     return unstarted
             finally:
-                thaw(workers)
+                await self.heal(stage)
             await asyncio.sleep(self.random.uniform(0.01, 0.1))
         return []
 
     async def heal(self, stage: Stage) -> None:
-        thaw(stage.members("worker"))
+        thaw(self._frozen)
+        self._frozen = []
 
     async def _caught(self, stage: Stage, workers: Sequence[Member]) -> list[tuple[Member, list[int]]]:
         """Workers, all of which are frozen now, with what they hold and have not started."""
@@ -100,6 +105,7 @@ class KilledBetweenClaimAndStart(Fault):
             async with trace_held_up(stage):
                 if await _waiter(looking, ("dtsched.claim(", "dtsched.work("), seconds=HOLD_SECONDS) is None:
                     return []
+                self._frozen = [*workers]
                 freeze(stage, workers)
             await _until_answered(looking)
         started = _started(stage)
@@ -199,6 +205,7 @@ class FrozenWorkers(Fault):
         if self._frozen:
             await asyncio.sleep(max(0.0, self._since + 3 * stage.lease_seconds - monotonic()))
         thaw(self._frozen)
+        self._frozen = []
 
 
 class BrieflyFrozenWorkers(Fault):
@@ -218,9 +225,6 @@ class BrieflyFrozenWorkers(Fault):
         await asyncio.to_thread(alarm.join)
         return held if monotonic() - since < 0.9 * stage.lease_seconds else []
 
-    async def heal(self, stage: Stage) -> None:
-        thaw(stage.members("worker"))
-
 
 class StarvedWorker(Fault):
     """F09. Of file descriptors, of memory or of threads; its connections end, so that it needs new ones. It may end."""
@@ -229,6 +233,7 @@ class StarvedWorker(Fault):
     title = "worker out of file descriptors, of memory or of threads"
     group: ClassVar[Group] = "processes"
     lasts: ClassVar[tuple[float, float]] = (3.0, 6.0)
+    overlaps = True
 
     headroom_bytes: ClassVar[int] = 4 << 20
     limits: ClassVar[Sequence[int]] = ()
@@ -305,7 +310,9 @@ class ToldToEnd(Fault):
             ended = await until_gone(worker, 60)
             took = round(monotonic() - began, 3)
             left = _held_by(stage, identities)
-            stage.record("fault", "info", fault=self.number, ended=ended, exit_seconds=took, left_leased=left)
+            wrong = [f"{worker.name} had ended, and held job {job}" for job in left] if ended else []
+            wrong += [] if ended else [f"{worker.name} did not end in {took:g} s"]
+            stage.record("fault", "info", fault=self.number, exit_seconds=took, left_leased=len(left), wrong=wrong)
             return held
         return []
 

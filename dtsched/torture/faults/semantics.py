@@ -13,7 +13,6 @@ from typing import Any, ClassVar, Literal, LiteralString
 import psycopg
 from psycopg import sql
 
-from dtsched.errors import DtschedError
 from dtsched.torture.faults.base import Fault, Group, Member, Stage
 from dtsched.torture.faults.jobs import Order, insert, orders, submit, submit_on
 from dtsched.torture.faults.striking import freeze, kill, thaw
@@ -22,6 +21,7 @@ ENDED = ("completed", "failed", "cancelled")
 LIMIT = 3
 
 _CANCEL: LiteralString = "select outcome from dtsched.cancel(array[%s::bigint])"
+_WAITING: LiteralString = "select id from dtsched.jobs where id = any (%s) and state = 'ready' order by id"
 _RETRY: LiteralString = "select outcome from dtsched.retry(array[%s::bigint])"
 
 
@@ -146,7 +146,7 @@ class LimitUnderKills(Fault):
         """One worker with a seat, as soon as there is one."""
         deadline = monotonic() + 3 * stage.lease_seconds + 5
         while monotonic() < deadline:
-            workers = list(stage.members("worker"))
+            workers = [worker for worker in stage.members("worker") if not worker.frozen]
             self.random.shuffle(workers)
             for worker in workers:
                 if jobs.intersection(stage.in_flight(worker)):
@@ -252,11 +252,23 @@ class Starvation(Fault):
     few: ClassVar[int] = 100
 
     async def inject(self, stage: Stage) -> Sequence[int]:
-        low = submit(stage, orders(self.random, self.few, "do_nothing", priority=1))
-        for _ in range(9):
-            submit(stage, orders(self.random, self.few, "take_time", {"seconds": 0.005}, priority=10))
+        """Both come at once; who has not begun when half of the flood is there has waited behind it."""
+        low = orders(self.random, self.few, "do_nothing", priority=1)
+        first = submit(stage, [*low, *self._flood(4)])[: self.few]
+        submit(stage, self._flood(1))
+        waiting = self._waiting(stage, first)
+        for _ in range(4):
             await asyncio.sleep(self.random.uniform(0, 0.1))
-        return low
+            submit(stage, self._flood(1))
+        return waiting
+
+    def _flood(self, times: int) -> list[Order]:
+        return orders(self.random, times * self.few, "take_time", {"seconds": 0.005}, priority=10)
+
+    def _waiting(self, stage: Stage, jobs: Sequence[int]) -> list[int]:
+        with stage.connect(application="torture look") as connection:
+            rows = connection.execute(_WAITING, (list(jobs),)).fetchall()
+        return [job for (job,) in rows]
 
 
 ROLES = ("dtsched_submit", "dtsched_worker", "dtsched_reader", "dtsched_operator")
@@ -303,7 +315,7 @@ ABUSES: Sequence[LiteralString] = (
 
 
 class SqlAbuse(Fault):
-    """F57. What is not refused is taken back, and is an error of this fault. Exposed are the jobs it is aimed at."""
+    """F57. What is not refused is taken back, and violates S17. Exposed are the jobs it is aimed at."""
 
     number = "F57"
     title = "raw SQL abuse by every role"
@@ -324,16 +336,7 @@ class SqlAbuse(Fault):
                 if _is_accepted(connection, role, abuse, aims)
             ]
         tried = len(ROLES) * len(self.abuses)
-        stage.record(
-            "fault",
-            "info",
-            fault=self.number,
-            accepted=len(accepted),
-            denied=tried - len(accepted),
-            let_through=accepted,
-        )
-        if accepted:
-            raise DtschedError(f"not refused: {'; '.join(accepted)}")
+        stage.record("fault", "info", fault=self.number, tried=tried, accepted=accepted)
         return aims["jobs"]
 
     async def _in_flight(self, connection: psycopg.Connection) -> list[tuple[int, int]]:

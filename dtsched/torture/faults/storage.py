@@ -189,7 +189,9 @@ class FullNotificationQueue(Fault):
         for order in [*later, *orders(self.random, self.submissions - len(later), "do_nothing")]:
             with suppress(psycopg.Error):
                 jobs += submit_on(stage, connection, [order])
-        stage.record("fault", "info", fault=self.number, submitted=self.submissions, accepted=len(jobs))
+        refused = self.submissions - len(jobs)
+        wrong = [f"{refused} of {self.submissions} submissions were not accepted"] if refused else []
+        stage.record("fault", "info", fault=self.number, submitted=self.submissions, taken=len(jobs), wrong=wrong)
         return jobs
 
     async def heal(self, stage: Stage) -> None:

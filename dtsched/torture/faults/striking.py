@@ -22,13 +22,13 @@ def send(member: Member, number: signal.Signals) -> None:
 def freeze(stage: Stage, members: Sequence[Member]) -> list[int]:
     """Returns what they hold."""
     for member in members:
-        send(member, signal.SIGSTOP)
+        member.freeze()
     return sorted({job for member in members for job in stage.in_flight(member)})
 
 
 def thaw(members: Sequence[Member]) -> None:
     for member in members:
-        send(member, signal.SIGCONT)
+        member.thaw()
 
 
 def kill(stage: Stage, members: Sequence[Member]) -> list[int]:
@@ -41,10 +41,11 @@ def kill(stage: Stage, members: Sequence[Member]) -> list[int]:
 
 
 async def busy_workers(stage: Stage, random: Random, *, most: int = 1, seconds: float = 10.0) -> list[Member]:
-    """At most so many of those that hold jobs; as soon as one does, and none when the time is over."""
+    """At most so many of those that hold jobs and that nobody has frozen; as soon as one does, and none when the time
+    is over."""
     deadline = monotonic() + seconds
     while True:
-        workers = list(stage.members("worker"))
+        workers = [worker for worker in stage.members("worker") if not worker.frozen]
         random.shuffle(workers)
         busy = [worker for worker in workers if stage.in_flight(worker)]
         if busy or monotonic() > deadline:
