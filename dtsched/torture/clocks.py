@@ -35,6 +35,11 @@ class Clock:
         return before.at + (ns - before.ns) / 1e9, error
 
     @property
+    def last(self) -> float:
+        """What it said when it was read last."""
+        return self._pairs[-1].at if self._pairs else 0.0
+
+    @property
     def jumps(self) -> list[float]:
         """By how many seconds it was moved, where that was more than a second."""
         steps = zip(self._pairs, self._pairs[1:], strict=False)

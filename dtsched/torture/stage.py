@@ -204,7 +204,8 @@ class LocalStage:
         return child
 
     async def begin(self) -> None:
-        """Returns when all of the cast are at work: who submits comes last, when its tasks are known."""
+        """Returns when all of the cast are at work: who submits comes last, when its tasks are known. Without its jobs
+        the time before the first fault would be no measure of anything."""
         self._pulses.start()
         self._keeper = asyncio.create_task(self._keep(), name="torture-stage")
         self.api_urls = [f"http://127.0.0.1:{port}" for port in free_ports(self.cast.apis)]
@@ -214,6 +215,7 @@ class LocalStage:
         await self.until("all APIs listen", self._apis_listen)
         await self._enter("http_worker")
         await self._enter("submitter")
+        await self.until("all submitters have submitted something", self._submitters_are_at_work)
 
     async def workers_at_work(self) -> None:
         """Until every worker of the cast lives and has registered."""
@@ -375,6 +377,10 @@ class LocalStage:
     def _workers_are_at_work(self) -> bool:
         workers = [place.child for place in self._places if place.role == "worker" and place.kept]
         return all(worker is not None and worker.alive and worker.at_work for worker in workers)
+
+    def _submitters_are_at_work(self) -> bool:
+        histories = (self.folder / "history").glob("submitter-*.ndjson")
+        return sum(history.stat().st_size > 0 for history in histories) >= self.cast.submitters
 
     def _apis_listen(self) -> bool:
         return all(_listens(int(url.rpartition(":")[2])) for url in self.api_urls)

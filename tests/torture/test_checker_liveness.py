@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from dtsched.torture.state import Problem
@@ -130,20 +132,57 @@ def test_an_orphan_that_never_runs_again_violates_l3() -> None:
     assert violated(story) == ["L3"]
 
 
-def test_an_orphan_that_waits_behind_others_is_to_be_rescued_in_time() -> None:
-    for others, expected in ((20, []), (19, ["L3"])):
-        story = Story("F01")
-        orphaned = story.submit("plain-a-1")
-        lease = story.claim(orphaned)
-        story.start(lease)
-        story.fault("F01", orphaned)
-        story.lose(lease)
-        for number in range(others):
-            story.done(f"plain-b-{number}")
-        story.wait(5)
-        story.work(orphaned, "w2")
+@pytest.mark.parametrize(
+    ("before", "wait_seconds", "expected"),
+    [({}, 2.9, []), ({}, 3.1, ["L3"]), ({"priority": 4}, 2.0, ["L3"]), ({"queue": "other"}, 2.0, ["L3"])],
+)
+def test_an_orphan_that_waits_behind_others_runs_when_they_do(
+    before: dict[str, Any], wait_seconds: float, expected: list[str]
+) -> None:
+    story = Story("F01")
+    orphaned = story.submit("plain-a-1")
+    lease = story.claim(orphaned)
+    story.start(lease)
+    others = [story.submit(f"plain-b-{number}", **before) for number in range(30)]
+    story.fault("F01", orphaned)
+    story.lose(lease)
+    for other in others:
+        story.wait(1)
+        story.work(other, "w2")
+    story.wait(wait_seconds)
+    story.work(orphaned, "w2")
 
-        assert violated(story) == expected
+    assert violated(story) == expected
+    if not expected:
+        assert finding(story, "L3").notes == ["1 were rescued in time, and waited behind others"]
+
+
+def test_an_orphan_waits_behind_nobody_who_came_later() -> None:
+    story = Story("F01")
+    orphaned = story.submit("plain-a-1")
+    lease = story.claim(orphaned)
+    story.start(lease)
+    story.fault("F01", orphaned)
+    story.lose(lease)
+    for number in range(30):
+        story.wait(1)
+        story.work(story.submit(f"plain-b-{number}"), "w2")
+    story.work(orphaned, "w2")
+
+    assert violated(story) == ["L3"]
+
+
+def test_an_orphan_may_wait_for_a_seat() -> None:
+    story = Story("F01")
+    orphaned = story.submit("plain-a-1", limit_key="one")
+    lease = story.claim(orphaned)
+    story.start(lease)
+    story.fault("F01", orphaned)
+    story.lose(lease)
+    story.wait(10)
+    story.work(orphaned, "w2")
+
+    assert violated(story) == []
 
 
 def test_an_orphan_that_is_rescued_late_violates_l3_whatever_is_before_it() -> None:

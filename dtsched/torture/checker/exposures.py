@@ -13,10 +13,13 @@ ENOUGH = 20
 """A planned fault with fewer exposures says nothing."""
 
 
+_NO_FIGURES = frozenset({"window", "began_ns", "struck"})
+
+
 class Exposed(Struct, frozen=True, kw_only=True):
     """Of one fault. An exposure is a job that was in flight where it struck, or an act that it has met; `duplicated` of
-    them were started a second time, `lost` are those of which an invariant says so. `recovery` is p50, p99 and the longest of the seconds until a
-    job that it struck went on: started anew, or came to its end."""
+    the jobs were started a second time, `lost` are those of which an invariant says so. `recovery` is p50, p99 and the
+    longest of the seconds until a job that it struck went on: started anew, or came to its end."""
 
     fault: str
     planned: int
@@ -98,12 +101,12 @@ def _in_flight(run: Run, injection: Injection, job: int) -> Tenure | None:
 
 
 def _told(injections: Iterable[Injection]) -> list[str]:
-    """What faults had to say of themselves, over all their windows."""
+    """The figures that faults had to say of themselves, over all their windows."""
     sums: dict[str, list[float]] = {}
     for injection in injections:
         for record in (*injection.told, *([injection.outcome] if injection.outcome is not None else [])):
             for name, value in record.note.items():
-                if isinstance(value, (int, float)) and not isinstance(value, bool):
+                if isinstance(value, (int, float)) and not isinstance(value, bool) and name not in _NO_FIGURES:
                     sums.setdefault(name, []).append(float(value))
     return [
         f"{name} {in_words(values) if len(values) > 1 else f'{values[0]:g}'}" for name, values in sorted(sums.items())

@@ -10,13 +10,11 @@ from dtsched.torture.checker.order import waits
 from dtsched.torture.checker.run import ENDED, Injection, Run, Tenure
 from dtsched.torture.checker.sums import in_words, percentile
 from dtsched.torture.history import Record
-from dtsched.torture.state import Job
+from dtsched.torture.state import Job, LeaseEvent
 
 RESCUE_MARGIN_SECONDS = 3.0
 """B, in which an orphan runs again, is the lease and this."""
 LAST_SECONDS = 3.0
-BACKLOG = 20
-"""So many claims of others after an orphan was rescued: it waits in its lane, and not for its rescue."""
 RATE_SECONDS = 5.0
 """In which nine tenths of the rate are back after a restart of the database."""
 DEAF_SECONDS = 15.0
@@ -127,9 +125,10 @@ def _recovered(pulses: Sequence[Record], since: int, wanted: float) -> int | Non
 
 
 def orphans(run: Run) -> Finding:
-    """A job whose worker was killed runs again within B, the lease and three seconds, of the kill; one that others are
-    claimed before, because its lane has a backlog, is rescued within B. This looks at faults that kill a worker and the
-    jobs that they say it had, where no other fault is at work from the kill to then."""
+    """A job whose worker was killed runs again within B, the lease and three seconds, of the kill. One that others of
+    its queue are before, of a higher priority or ready when it was not yet, is rescued within B, and claimed within
+    three seconds of the last of them; one that waits for a seat of its limit key is rescued within B. This looks at faults
+    that kill a worker and the jobs that they say it had, where no other fault is at work from the kill to then."""
     book = Notebook("L3", "orphans that waited")
     bound = run.plan.lease_seconds + RESCUE_MARGIN_SECONDS
     took: list[float] = []
@@ -150,13 +149,12 @@ def orphans(run: Run) -> Finding:
             continue  # its crashes, or its attempts, were used up
         book.checked += 1
         seconds = (until - struck) / 1e9
-        if seconds > bound and _claims_before(run, orphaned) >= BACKLOG:
-            at, error = run.clock.at(struck)
-            seconds = max(0.0, orphaned.released.at - at - error)
+        late = start is None or seconds > bound
+        if late and _waited_its_turn(run, orphaned, struck, bound):
             behind += 1
-        else:
-            took.append(seconds)
-        if (start is None and _claims_before(run, orphaned) < BACKLOG) or seconds > bound:
+            continue
+        took.append(seconds)
+        if late:
             shown = [injection.record, *([start] if start else []), *run.events.get(job, [])[-4:]]
             said = f"after {seconds:.1f} s" if start else "never"
             book.violation(f"it ran again {said}, the bound is {bound:g} s", job=job, shown=shown)
@@ -169,13 +167,32 @@ def orphans(run: Run) -> Finding:
     return book.finding()
 
 
-def _claims_before(run: Run, orphaned: Tenure) -> int:
-    """Of other jobs, between its rescue and its next claim, or the end."""
-    assert orphaned.released is not None
-    since = orphaned.released.id
-    grants = [tenure.granted for tenure in run.tenures.get(orphaned.granted.job_id, [])]
-    until = next((granted.id for granted in grants if granted.id > since), 2**63)
-    return bisect_left(run.grants, until) - bisect_right(run.grants, since)
+def _waited_its_turn(run: Run, orphaned: Tenure, struck: int, bound: float) -> bool:
+    """It was rescued in time, and then claimed as soon as nobody was before it any more."""
+    rescued = orphaned.released
+    job = run.jobs.get(orphaned.granted.job_id)
+    if rescued is None or job is None:
+        return False
+    at, error = run.clock.at(struck)
+    if rescued.at - at - error > bound:
+        return False
+    if job.limit_key is not None:
+        return True
+    again = next((one.granted for one in run.tenures[job.id] if one.granted.id > rescued.id), None)
+    claimed = again.at if again is not None else run.ended
+    first, last = bisect_right(run.grants, rescued.id), bisect_left(run.grants, again.id if again else 2**63)
+    before = (run.granted[number] for number in range(last - 1, first - 1, -1))
+    turn = next((one.at for one in before if _is_before(run, one, job, rescued.id)), rescued.at)
+    return claimed - turn <= RESCUE_MARGIN_SECONDS
+
+
+def _is_before(run: Run, granted: LeaseEvent, job: Job, since: int) -> bool:
+    """Whether what was claimed there has its place before this job, which became ready with the event `since`."""
+    other = run.jobs.get(granted.job_id)
+    if other is None or other.queue != job.queue or other.priority < job.priority:
+        return False
+    ready = [event.id for event in run.events.get(other.id, []) if event.to_state == "ready" and event.id < granted.id]
+    return other.priority > job.priority or (bool(ready) and ready[-1] < since)
 
 
 KILLS = frozenset({"F01", "F02", "F03", "F08", "F09"})

@@ -1,5 +1,6 @@
 """Who may run before or beside whom: keys, parents, first come first served, and not too early."""
 
+from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
@@ -114,16 +115,19 @@ def first_come(run: Run) -> Finding:
     for line in lines.values():
         rows = {job.id: job for job in line}
         ready: dict[int, Event] = {}
+        waiting: list[tuple[int, int]] = []  # in the order in which they are to be claimed
         for event in sorted((event for job in line for event in run.events.get(job.id, [])), key=lambda one: one.id):
-            ready.pop(event.job_id, None)
+            place = (-rows[event.job_id].priority, event.job_id)
+            if ready.pop(event.job_id, None) is not None:
+                del waiting[bisect_left(waiting, place)]
             if event.to_state == "ready":
                 ready[event.job_id] = event
+                insort(waiting, place)
             elif event.to_state == "running":
                 book.checked += 1
                 claimed = rows[event.job_id]
-                for earlier, since in ready.items():
-                    if (-rows[earlier].priority, earlier) >= (-claimed.priority, claimed.id):
-                        continue
+                for _, earlier in waiting[: bisect_left(waiting, place)]:
+                    since = ready[earlier]
                     inversions += 1
                     if event.at - since.at >= MARGIN_SECONDS and _was_accepted_before(run, rows[earlier], claimed):
                         book.violation(f"job {earlier} was passed over", job=claimed.id, key=claimed.limit_key,

@@ -159,8 +159,8 @@ class Run:
             raise InvalidInput(f"{folder} holds no run: there is no {' and no '.join(missing)}", field="dir")
         if lacking := missing_tables(folder):
             raise InvalidInput(
-                f"the run in {folder} has not come to its end, and cannot be judged: of what the tables held then there "
-                f"is no {', no '.join(lacking)}",
+                f"the run in {folder} has not come to its end, and cannot be judged: of what the tables held there is "
+                f"no {', no '.join(lacking[:3])}{', …' if len(lacking) > 3 else ''}",
                 field="dir",
             )
         try:
@@ -235,9 +235,14 @@ class Run:
         return leases
 
     @cached_property
+    def granted(self) -> Sequence[LeaseEvent]:
+        """All grants, in order."""
+        return [event for event in self.state.lease_events if event.kind == "granted"]
+
+    @cached_property
     def grants(self) -> Sequence[int]:
-        """The events of all grants, in order."""
-        return [event.id for event in self.state.lease_events if event.kind == "granted"]
+        """The ids of their events."""
+        return [event.id for event in self.granted]
 
     @cached_property
     def handlers(self) -> Mapping[int, list[Handler]]:
@@ -336,6 +341,12 @@ class Run:
 
     def phase_began(self, name: str) -> int | None:
         return next((record.ns for record in self.of("phase") if record.note.get("name") == name), None)
+
+    @cached_property
+    def ended(self) -> float:
+        """When the time to drain was over, by the database's clock; or, of a run without one, when it was read last."""
+        over = self.phase_began("check")
+        return self.clock.at(over)[0] if over is not None else self.clock.last
 
     @cached_property
     def starts(self) -> Sequence[int]:
