@@ -34,6 +34,11 @@ class Clock:
         error = before.error_seconds + after.error_seconds + drift
         return before.at + (ns - before.ns) / 1e9, error
 
+    def ns(self, at: float) -> int:
+        """When it said so, where it was never moved."""
+        pair = self._pairs[max(0, bisect_right(self._pairs, at, key=lambda pair: pair.at) - 1)]
+        return pair.ns + round((at - pair.at) * 1e9)
+
     @property
     def last(self) -> float:
         """What it said when it was read last."""

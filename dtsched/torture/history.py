@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from heapq import merge
 from operator import attrgetter
 from pathlib import Path
+from sys import intern
 from time import monotonic_ns
 from typing import Any, Literal
 from uuid import uuid4
@@ -41,7 +42,7 @@ Phase = Literal["invoke", "ok", "fail", "info"]
 Role = Literal["runner", "submitter", "worker", "http_worker", "sql"]
 
 
-class Record(Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Record(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """`ns` of CLOCK_MONOTONIC; `process` is a UUID, new at each start. `key` is the job's name from its submitter's own
     counting, `job` its id, `lease` and `attempt` those of the handler that writes."""
 
@@ -120,6 +121,8 @@ def _read_one(path: Path) -> Iterator[Record]:
         for line in lines:
             if line.endswith(b"\n"):  # a full disk may have cut the last one
                 try:
-                    yield decode(line)
+                    record = decode(line)
                 except msgspec.DecodeError as error:
                     raise msgspec.DecodeError(f"{path.name}: {error}") from error
+                msgspec.structs.force_setattr(record, "process", intern(record.process))  # one, and not one a line
+                yield record

@@ -244,6 +244,34 @@ def test_a_tick_that_is_missed_although_all_are_to_run_violates_s13() -> None:
         assert violated(story) == expected
 
 
+@pytest.mark.parametrize(("late", "expected"), [(15.0, []), (15.1, ["L7"])])
+def test_a_tick_that_is_late_without_a_fault_violates_l7(late: float, expected: list[str]) -> None:
+    story = Story()
+    story.schedule()
+    story.tick(10, job=None, late=late)
+    assert violated(story) == expected
+
+    story.fault("F51", lasts=2)
+    assert violated(story) == []
+
+
+@pytest.mark.parametrize(("silent", "expected"), [(15.9, []), (16.1, ["L7"])])
+def test_a_schedule_that_fires_no_more_violates_l7(silent: float, expected: list[str]) -> None:
+    story = Story()
+    story.schedule()
+    story.tick(10, job=None)
+    story.ns = round((10 + silent) * 1e9)
+    story.record("phase", "ok", name="check")
+    assert violated(story) == expected
+
+
+def test_a_schedule_that_never_fired_violates_l7() -> None:
+    story = Story()
+    story.schedule()
+    story.drain()
+    assert violated(story) == ["L7"]
+
+
 def test_nobody_knows_which_ticks_there_were_while_the_clock_was_moved() -> None:
     story = Story("F49")
     ticking(story, 3, 4, 3604, 3605)

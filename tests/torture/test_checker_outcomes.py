@@ -307,3 +307,24 @@ def test_a_row_whose_making_was_not_traced_violates_s7() -> None:
     story.answer("plain-a-1", "ok", story.row("plain-a-1"))
 
     assert violated(story) == ["S7"]
+
+
+def test_a_database_that_went_back_excuses_leases_of_before_and_no_others() -> None:
+    for later, expected in ((29, []), (31, ["S6"])):
+        story = Story("F25")
+        job = story.submit("plain-a-1")
+        lease = story.claim(job)
+        story.start(lease)
+        story.fault("F25", forgets=[story.ns - 1_000_000, story.ns])
+        story.end(lease)
+        story.release(lease, "completed")
+        story.wait(later - 1)
+        other = story.submit("plain-a-2")
+        again = story.claim(other)
+        story.wait(1)
+        story.start(again)
+        story.start(again)
+        story.end(again)
+        story.release(again, "completed")
+
+        assert violated(story) == expected

@@ -84,8 +84,9 @@ def _handlers(run: Run, book: Notebook) -> None:
                 continue
             tenure = run.leases.get(earlier.start.lease or 0)
             if tenure is None or tenure.released is None:
-                unknown += run.has_rewinds
-                if not run.has_rewinds:
+                forgotten = run.may_be_forgotten(earlier.start.ns)
+                unknown += forgotten
+                if not forgotten:
                     book.violation("two handlers, and the lease of the first was not over", job=job,
                                    shown=[earlier.start, later.start])  # fmt: skip
             elif tenure.taken:

@@ -127,8 +127,8 @@ def _recovered(pulses: Sequence[Record], since: int, wanted: float) -> int | Non
 def orphans(run: Run) -> Finding:
     """A job whose worker was killed runs again within B, the lease and three seconds, of the kill. One that others of
     its queue are before, of a higher priority or ready when it was not yet, is rescued within B, and claimed within
-    three seconds of the last of them; one that waits for a seat of its limit key is rescued within B. This looks at faults
-    that kill a worker and the jobs that they say it had, where no other fault is at work from the kill to then."""
+    three seconds of the last of them; one that waits for a seat of its limit key is rescued within B. This looks at
+    faults that kill a worker and the jobs that they say it had, where no other one is at work from the kill to then."""
     book = Notebook("L3", "orphans that waited")
     bound = run.plan.lease_seconds + RESCUE_MARGIN_SECONDS
     took: list[float] = []

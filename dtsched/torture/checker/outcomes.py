@@ -62,7 +62,7 @@ def fencing(run: Run) -> Finding:
             if event.from_state == "running":
                 _fenced(run, book, event)
     for finish in run.of("finish"):
-        if finish.phase == "ok" and finish.lease is not None and not run.has_rewinds:
+        if finish.phase == "ok" and finish.lease is not None and not run.may_be_forgotten(finish.ns):
             tenure = run.leases.get(finish.lease)
             released = None if tenure is None else tenure.released
             if released is None or released.who != "finish_lease":
@@ -119,7 +119,7 @@ def starts(run: Run) -> Finding:
             book.violation(f"it has crashed {row.crash_count} workers", job=job, key=row.name, shown=[row])
     _as_told(run, book)
     for lease, handlers in run.by_lease.items():
-        if len(handlers) > 1 and not run.has_rewinds:
+        if len(handlers) > 1 and not any(run.may_be_forgotten(one.start.ns) for one in handlers):
             shown = [handler.start for handler in handlers]
             book.violation(f"lease {lease} has started {len(handlers)} handlers", job=shown[0].job, shown=shown)
     return book.finding()
@@ -134,7 +134,7 @@ def _as_told(run: Run, book: Notebook) -> None:
         for handler in handlers:
             start = handler.start
             attempt = None if tenure is None else counted.get((tenure.granted.job_id, tenure.granted.xid))
-            if attempt is not None and start.attempt not in (None, attempt) and not run.has_rewinds:
+            if attempt is not None and start.attempt not in (None, attempt) and not run.may_be_forgotten(start.ns):
                 book.violation(f"attempt {attempt} was told that it is {start.attempt}", job=start.job, key=start.key,
                                shown=[start])  # fmt: skip
             if run.behaviour is None or start.key is None or start.attempt is None:

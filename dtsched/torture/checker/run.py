@@ -30,6 +30,10 @@ FORGOTTEN = frozenset({"reconcile", "heartbeat"})
 """Those by which it gives up leases that it does not know of."""
 
 
+_ZOMBIE_NS = 30_000_000_000
+"""For so long after the database went back in time the leases of before may be heard of."""
+
+
 class Told(Protocol):
     """What behaviour() returns."""
 
@@ -331,9 +335,10 @@ class Run:
         """Whether what was said yes to then may rightly be forgotten: the database has gone back in time since."""
         return any(since <= ns <= until for since, until in self._forgotten)
 
-    @property
-    def has_rewinds(self) -> bool:
-        return bool(self._forgotten)
+    def may_be_forgotten(self, ns: int) -> bool:
+        """Of a lease: whether who held it then may have it of a server that is gone, which its successor knows nothing
+        of, and whose id that has given out again."""
+        return any(since <= ns <= until + _ZOMBIE_NS for since, until in self._forgotten)
 
     @cached_property
     def _forgotten(self) -> Sequence[tuple[int, int]]:
