@@ -11,7 +11,6 @@ from random import Random
 
 import pytest
 
-from dtsched.errors import DtschedError
 from dtsched.torture.faults.base import Fault, Stage
 from dtsched.torture.faults.handlers import (
     BlockedLoop,
@@ -225,7 +224,7 @@ async def test_f12_children_of_a_killed_worker(stage: LocalStage) -> None:
         each = 4
 
     await struck(stage, Fewer(Random(1)))
-    assert noted(stage, "F12").note["late_effects"] == []
+    assert noted(stage, "F12").note["wrong"] == []
 
 
 async def test_f13_a_fork_in_a_handler(stage: LocalStage) -> None:
@@ -283,13 +282,13 @@ async def test_f56_starvation(stage: LocalStage) -> None:
     class Fewer(Starvation):
         few = 20
 
-    assert len(await struck(stage, Fewer(Random(1)))) == 20
+    assert 1 <= len(await struck(stage, Fewer(Random(1)))) <= 20  # who had to wait
 
 
 async def test_f57_abuse_by_sql(stage: LocalStage) -> None:
     await struck(stage, SqlAbuse(Random(1)))
     said = noted(stage, "F57").note
-    assert (said["accepted"], said["denied"]) == (0, len(ROLES) * len(ABUSES))
+    assert (said["accepted"], said["tried"]) == ([], len(ROLES) * len(ABUSES))
 
 
 async def test_f57_tells_of_what_is_not_refused(stage: LocalStage) -> None:
@@ -297,9 +296,10 @@ async def test_f57_tells_of_what_is_not_refused(stage: LocalStage) -> None:
         abuses = ("select dtsched.version()",)
 
     busy(stage)
-    with pytest.raises(DtschedError, match=r"dtsched_reader: select dtsched.version\(\)"):
-        await Permitted(Random(1)).inject(stage)
-    assert noted(stage, "F57").note["accepted"] == len(ROLES)
+    await Permitted(Random(1)).inject(stage)
+    said = noted(stage, "F57").note
+    assert said["tried"] == len(ROLES)
+    assert "dtsched_reader: select dtsched.version()" in said["accepted"]
     await all_come_right(stage, seconds=40)
 
 

@@ -252,12 +252,10 @@ class Starvation(Fault):
     few: ClassVar[int] = 100
 
     async def inject(self, stage: Stage) -> Sequence[int]:
-        """Both come at once; who has not begun when half of the flood is there has waited behind it."""
+        """Both come at once; who has not begun when the first of the flood is there waits behind it."""
         low = orders(self.random, self.few, "do_nothing", priority=1)
-        first = submit(stage, [*low, *self._flood(4)])[: self.few]
-        submit(stage, self._flood(1))
-        waiting = self._waiting(stage, first)
-        for _ in range(4):
+        waiting = self._waiting(stage, submit(stage, [*low, *self._flood(4)])[: self.few])
+        for _ in range(5):
             await asyncio.sleep(self.random.uniform(0, 0.1))
             submit(stage, self._flood(1))
         return waiting
