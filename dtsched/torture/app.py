@@ -7,15 +7,13 @@ of a killed one says how far it came.
 """
 
 import asyncio
-import ctypes
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 import psycopg
 
@@ -24,10 +22,9 @@ from dtsched.connections import parameters
 from dtsched.context import Suspended
 from dtsched.torture.behaviour import Behaviour, behaviour, kind_of
 from dtsched.torture.digests import digest
-from dtsched.torture.history import Recorder
 from dtsched.torture.outbox import EFFECT
-from dtsched.torture.sabotage import add_to
-from dtsched.torture.surroundings import history_of_run, poison_is_wanted, seed_of_run
+from dtsched.torture.sabotage import add_to, die, note
+from dtsched.torture.surroundings import poison_is_wanted, seed_of_run
 
 SCHEDULE = "torture-every-second"
 MOST_ATTEMPTS = 50
@@ -116,13 +113,13 @@ async def strict(context: Context, name: str, payload: int) -> int:
 async def poison(context: Context, name: str, payload: Any) -> None:
     """Takes its worker down with it, if the runner has asked for that: as often as a job may by default."""
     with attempt(context, name, payload) as told:
-        die(told)
+        perish(told)
 
 
 @app.task(executor="process", retry=AGAIN)
 def poison_in_process(context: Context, name: str, payload: Any) -> None:
     with attempt(context, name, payload) as told:
-        die(told)
+        perish(told)
 
 
 @app.schedule("* * * * * *", name=SCHEDULE, args={"name": "cron", "payload": None}, catchup="all", catchup_limit=1000)
@@ -144,21 +141,6 @@ def attempt(context: Context, name: str, payload: object) -> Generator[Behaviour
         outcome, reason = _OUTCOMES.get(type(error), "raise"), type(error).__name__
         note(context, name, "end", outcome=outcome, error=reason)
         raise
-
-
-def note(
-    context: Context, name: str, op: Literal["start", "effect", "end"], digest: str | None = None, **more: object
-) -> None:
-    recorder(os.getpid())(
-        op,
-        "ok",
-        key=name,
-        job=context.job_id,
-        lease=context.lease_id,
-        attempt=context.attempt,
-        digest=digest,
-        **more,
-    )
 
 
 async def linger(context: Context, told: Behaviour) -> None:
@@ -226,31 +208,8 @@ def fork() -> None:
     os.waitpid(child, 0)
 
 
-def die(told: Behaviour) -> NoReturn:
-    if poison_is_wanted():
-        match told.death:
-            case "kill":
-                os.kill(os.getpid(), signal.SIGKILL)
-            case "exit":
-                os._exit(1)
-            case "segfault":
-                ctypes.string_at(0)
-            case "memory":
-                bytearray(1 << 60)
-            case _:
-                descend()
+def perish(told: Behaviour) -> NoReturn:
+    """If the runner has asked for that."""
+    if poison_is_wanted() and told.death is not None:
+        die(told.death)
     raise RuntimeError(f"told to die by {told.death}")
-
-
-def descend() -> None:
-    descend()
-
-
-_RECORDERS: dict[int, Recorder] = {}
-
-
-def recorder(process_id: int) -> Recorder:
-    """Of this process: one that was forked off has a file of its own. Threads that ask at once are given the same one,
-    and wait for no lock, which a fork might find taken."""
-    found = _RECORDERS.get(process_id)
-    return found or _RECORDERS.setdefault(process_id, Recorder(history_of_run(), "worker"))

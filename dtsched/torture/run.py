@@ -170,8 +170,8 @@ class Run:
                 await asyncio.sleep(RECOVERY_SECONDS)
 
     async def _drain(self) -> None:
-        """Ends early when nothing is left. The time begins anew whenever fewer jobs are left than ever before: a backlog
-        is worked off first. What is left when it is over is for the checker to find."""
+        """Ends early when nothing is left. The time begins anew whenever fewer are left than ever before: a backlog is
+        worked off first. What is left when it is over is for the checker to find."""
         seconds = drain_seconds(self._plan)
         began = monotonic()
         since = least = None

@@ -10,11 +10,14 @@ import sys
 import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from random import Random
 
 import httpx
+import psutil
 import pytest
 
 from dtsched.torture import members
+from dtsched.torture.faults.striking import busy_workers
 from dtsched.torture.history import Record, read
 from dtsched.torture.stage import RESTART_SECONDS, Cast, LocalStage, open_stage
 from tests.support.servers import other_programs
@@ -63,6 +66,22 @@ async def test_a_member_that_ends_is_started_again_and_its_end_is_noted(stage: L
     await stage.until("there are two again", lambda: worker.pid not in pids(stage) and len(pids(stage)) == 2)
     [end] = [end for end in records(stage, "exit") if end.note["pid"] == worker.pid]
     assert (end.note["name"], end.note["code"], end.note["expected"]) == (worker.name, -signal.SIGKILL, False)
+
+
+async def test_who_is_frozen_by_two_is_not_woken_by_one(stage: LocalStage) -> None:
+    worker = stage.members("worker")[0]
+    process = psutil.Process(worker.pid)
+    worker.freeze()
+    worker.freeze()
+    worker.thaw()
+    assert worker.frozen
+    await stage.until("it stands still", lambda: process.status() == psutil.STATUS_STOPPED)
+    assert await busy_workers(stage, Random(1), seconds=0.0) == []
+
+    worker.thaw()
+    worker.thaw()  # once too often
+    assert not worker.frozen
+    await stage.until("it goes on", lambda: process.status() != psutil.STATUS_STOPPED)
 
 
 async def test_an_end_that_a_fault_wants_is_expected(stage: LocalStage) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from psycopg.types.json import Jsonb
 
+from dtsched.errors import InvalidInput
 from dtsched.torture.clocks import Pair
 from dtsched.torture.history import Recorder, recording
 from dtsched.torture.plan import Plan
@@ -142,3 +143,28 @@ def test_what_the_tables_say_comes_back_as_it_was(worker: Worker, database: str,
 def test_a_table_that_a_run_did_not_have_is_empty(folder: Path) -> None:
     assert load(folder).outbox == []
     assert load(folder).server is None
+
+
+def test_a_part_of_a_run_is_not_judged(worker: Worker, database: str, folder: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"has not come to its end.*no jobs"):
+        check(folder, digest=digest)
+
+    dump(database, folder)
+    (folder / "state" / "clocks.ndjson").rename(folder / "clocks")
+    with pytest.raises(InvalidInput, match=r"has not come to its end.*no clocks"):
+        check(folder, digest=digest)
+
+    (folder / "clocks").rename(folder / "state" / "clocks.ndjson")
+    assert check(folder, digest=digest).result == "INCONCLUSIVE"
+    (folder / "history" / "worker-1.ndjson").write_bytes(b"garbage\n")
+    with pytest.raises(InvalidInput, match=r"cannot be read: worker-1.ndjson"):
+        check(folder, digest=digest)
+
+    (folder / "history" / "worker-1.ndjson").write_bytes(b"what a full disk has cut")
+    (folder / "state" / "server.ndjson").write_bytes(b'{"vers')
+    with pytest.raises(InvalidInput, match=r"server.ndjson cannot be read"):
+        check(folder, digest=digest)
+
+    (folder / "plan.json").unlink()
+    with pytest.raises(InvalidInput, match=r"there is no plan.json"):
+        check(folder, digest=digest)

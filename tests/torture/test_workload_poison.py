@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from dtsched.torture.app import die
+from dtsched.torture.app import perish
 from dtsched.torture.behaviour import DEATHS, Behaviour, Death
 from dtsched.torture.submitter import new_life
 
 DIE = """
 import json, os
-from dtsched.torture.app import die
+from dtsched.torture.app import perish
 from dtsched.torture.behaviour import DEATHS, Behaviour
 
 ends = {}
@@ -23,7 +23,7 @@ for death in DEATHS:
     child = os.fork()
     if child == 0:
         try:
-            die(Behaviour(death=death))
+            perish(Behaviour(death=death))
         except (RecursionError, MemoryError):
             os._exit(77)
         os._exit(78)
@@ -36,7 +36,7 @@ print(json.dumps(ends))
 def test_without_leave_poison_is_an_error_like_any_other(death: Death, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DTSCHED_TORTURE_POISON", raising=False)
     with pytest.raises(RuntimeError, match=f"told to die by {death}"):
-        die(Behaviour(death=death))
+        perish(Behaviour(death=death))
 
 
 def test_f08_with_leave_each_poison_ends_its_process_or_its_handler() -> None:
