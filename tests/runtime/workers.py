@@ -7,8 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, LiteralString
@@ -19,8 +18,9 @@ from psycopg.types.json import Jsonb
 from dtsched import App
 from dtsched.runtime.worker import Worker
 from dtsched.settings import Settings
+from tests.support.patience import PATIENCE_SECONDS
+from tests.support.patience import until_async as until
 
-PATIENCE_SECONDS = 30.0
 ENDED = ("completed", "failed", "cancelled")
 
 
@@ -99,13 +99,6 @@ def state_of(connection: psycopg.Connection, job_id: int) -> str:
 
 def states(connection: psycopg.Connection) -> dict[str, int]:
     return dict(connection.execute("select state, count(*) from dtsched.jobs group by state").fetchall())
-
-
-async def until(reached: Callable[[], object], *, seconds: float = PATIENCE_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < deadline, "waited in vain"
-        await asyncio.sleep(0.01)
 
 
 async def until_ended(connection: psycopg.Connection, *job_ids: int, seconds: float = PATIENCE_SECONDS) -> None:
