@@ -44,6 +44,14 @@ async def work_slow(ctx: Context, seconds: float = 0.05) -> None:
 
 
 @fast.task
+async def work_when_told(ctx: Context, path: str) -> None:
+    note(ctx, f"fast {os.getpid()}", ended=False)
+    while not Path(path).exists():  # noqa: ASYNC110, ASYNC240  (a moment)
+        await asyncio.sleep(0.01)
+    note(ctx, f"fast {os.getpid()}", ended=True)
+
+
+@fast.task
 async def fragile(ctx: Context, broken: str) -> None:
     note(ctx, f"fast {os.getpid()}", ended=False)
     await asyncio.sleep(0.02)
