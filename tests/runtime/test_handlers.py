@@ -15,6 +15,7 @@ import pytest
 
 from dtsched import App, Cancel, Context, InvalidInput, Retry, Snooze
 from tests.runtime.workers import one, running_worker, state_of, states, submit, until, until_ended
+from tests.support.patience import NEVER_SECONDS
 
 Connect = Callable[[], psycopg.Connection]
 SOON = '{"kind": "fixed", "base": 0.02}'
@@ -227,7 +228,7 @@ async def test_a_cancelled_handler_that_does_not_stop_is_given_up_on(database: s
         job = submit(connection, "deaf")
         await until(lambda: state_of(connection, job) == "running")
         connection.execute("select dtsched.cancel(%s)", (job,))
-        await until_ended(connection, job, seconds=10)
+        await until_ended(connection, job, seconds=30)  # half of what it goes on for
         enough.set()
     assert state_of(connection, job) == "cancelled"
 
@@ -335,9 +336,13 @@ async def test_a_running_handler_is_cancelled_at_once_when_its_job_is(database: 
     assert sorted(stopped) == ["async", "thread"]
 
 
-async def test_a_waiting_job_that_is_cancelled_never_starts(database: str, connect: Connect) -> None:
+async def test_a_waiting_job_that_is_cancelled_never_starts(
+    database: str, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dtsched.runtime.slots.HOARD_SECONDS", NEVER_SECONDS)
     app = App()
     started: list[int] = []
+    cancelled = asyncio.Event()
 
     @app.task
     async def quick() -> None: ...
@@ -345,7 +350,7 @@ async def test_a_waiting_job_that_is_cancelled_never_starts(database: str, conne
     @app.task
     async def linger(ctx: Context) -> None:
         started.append(ctx.job_id)
-        await asyncio.sleep(0.6)
+        await cancelled.wait()
 
     connection = connect()
     jobs = [submit(connection, "linger") for _ in range(3)]
@@ -354,6 +359,8 @@ async def test_a_waiting_job_that_is_cancelled_never_starts(database: str, conne
     async with running_worker(app, database, {"default": 1}):
         await until(lambda: [state_of(connection, job) for job in jobs] == ["running"] * 3)
         connection.execute("select dtsched.cancel(%s)", (jobs[1],))
+        await until(lambda: state_of(connection, jobs[1]) == "cancelled")
+        cancelled.set()
         await until_ended(connection, *jobs)
     assert started == [jobs[0], jobs[2]]
     assert [state_of(connection, job) for job in jobs] == ["completed", "cancelled", "completed"]
