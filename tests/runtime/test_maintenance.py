@@ -16,6 +16,7 @@ from dtsched.maintenance.operations import Operations
 from dtsched.maintenance.promote import Promote
 from dtsched.store import open_store
 from tests.conftest import Connect
+from tests.support.patience import until_async as until
 
 
 async def test_a_step_that_breaks_its_connection_each_time_is_tried_less_and_less_often(
@@ -43,6 +44,7 @@ async def test_a_step_that_breaks_its_connection_each_time_is_tried_less_and_les
         asyncio.create_task(repeat(step, name=step.__name__, database=link.outage)) for step in (working, breaking)
     ]
     await asyncio.sleep(1.7)
+    await until(lambda: tries > 1)
     for loop in loops:
         loop.cancel()
     await asyncio.gather(*loops, return_exceptions=True)
