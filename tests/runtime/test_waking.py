@@ -11,10 +11,10 @@ import pytest
 
 from dtsched import App
 from tests.runtime.workers import one, running_worker, state_of, submit, until, until_ended
+from tests.support.patience import NEVER_SECONDS, five_tries, timely
 
 Connect = Callable[[], psycopg.Connection]
 
-NEVER_SECONDS = 600.0
 HUNGRY = "select count(*) from pg_locks where locktype = 'advisory' and mode = 'ShareLock'"
 
 
@@ -103,6 +103,7 @@ async def test_foreign_and_malformed_notifications_change_nothing(database: str,
 
 
 @pytest.mark.parametrize("slots", [1, 4])
+@five_tries
 async def test_submitting_to_a_busy_worker_notifies_nobody(database: str, connect: Connect, slots: int) -> None:
     connection, listening = connect(), connect()
     listening.execute("listen dtsched_wake")
@@ -114,22 +115,24 @@ async def test_submitting_to_a_busy_worker_notifies_nobody(database: str, connec
         for _ in range(100):
             submit(connection, "note")
             await asyncio.sleep(0.005)
-        assert one(connection, "select count(*) from dtsched.ready") > 0, "the worker was not busy throughout"
+        timely(one(connection, "select count(*) from dtsched.ready") > 0, "the worker was not busy throughout")
         assert list(listening.notifies(timeout=0)) == []
 
 
 async def test_an_idle_worker_costs_next_to_nothing(database: str, connect: Connect) -> None:
-    """The best of some windows, because autovacuum's transactions are counted too."""
+    """The best of some windows, because autovacuum's transactions are counted too, and a busy machine is dear."""
     connection = connect()
     transactions = "select xact_commit + xact_rollback from pg_stat_database where datname = current_database()"
     costs: list[float] = []
+    cpu: list[float] = []
     async with running_worker(notifying_app(), database, {"default": 4, "mail": 4}, lease=30.0, poll=1.0):
         await until_hungry(connection)
         for _ in range(5):
             before, cpu_before = one(connection, transactions), time.process_time()
             await asyncio.sleep(4)
             costs.append((one(connection, transactions) - before) / 4)
-            assert (time.process_time() - cpu_before) / 4 < 0.03
-            if costs[-1] <= 2.5:
+            cpu.append((time.process_time() - cpu_before) / 4)
+            if costs[-1] <= 2.5 and cpu[-1] < 0.03:
                 break
     assert min(costs) <= 2.5, costs
+    assert min(cpu) < 0.03, cpu
