@@ -11,6 +11,7 @@ import pytest
 
 from dtsched import App, JobHandle, NotFound
 from tests.sql.sessions import Worker
+from tests.support.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -54,10 +55,10 @@ async def test_following_brings_each_line_as_it_comes_and_ends_with_the_job(
     lines = job.logs(follow=True)
     assert (await anext(lines)).message == "one"
     asyncio.get_running_loop().call_later(0.05, log, worker, job, "two")
-    assert (await asyncio.wait_for(anext(lines), 10)).message == "two"
+    assert (await asyncio.wait_for(anext(lines), PATIENCE_SECONDS)).message == "two"
     log(worker, job, "three")
     worker.finish(job.id)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         assert [line.message async for line in lines] == ["three"]
 
 
