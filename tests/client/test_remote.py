@@ -34,6 +34,7 @@ from dtsched.store import Store
 from tests.api.keyholders import make_key
 from tests.sql.sessions import Worker
 from tests.support.bad_input import declare
+from tests.support.patience import PATIENCE_SECONDS, within
 from tests.support.rest import serving
 from tests.support.servers import Databases
 
@@ -285,8 +286,8 @@ async def test_whoever_waits_for_what_has_ended_does_not_wait_for_those_that_cam
         waiting = [asyncio.create_task(client.until_ended(one.id)) for one in many]
         worker.claim(queue=queue)
         worker.finish(many[-1].id)
-        async with asyncio.timeout(5):
-            await waiting[-1]
+        with within(5):
+            await asyncio.wait_for(waiting[-1], PATIENCE_SECONDS)
         worker.finish(*(one.id for one in many[:-1]))
         await asyncio.gather(*waiting)
 
