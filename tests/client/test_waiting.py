@@ -17,6 +17,7 @@ from dtsched.jobs import NewJob
 from tests.conftest import Connect
 from tests.runtime.workers import one, until
 from tests.sql.sessions import Worker
+from tests.support.patience import NEVER_SECONDS, PATIENCE_SECONDS, five_tries, timely
 
 LISTENING = """select count(*) from pg_stat_activity
     where position('listener' in application_name) > 0 and datname = current_database()"""
@@ -39,18 +40,19 @@ async def submit(client: Client, count: int = 1) -> list[int]:
     return [job.id for job in await client.submit_many([NewJob(task="echo") for _ in range(count)])]
 
 
-async def test_a_waiter_is_told_by_notification(client: Client, worker: Worker, connect: Connect) -> None:
+async def test_a_waiter_is_told_by_notification(
+    client: Client, worker: Worker, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dtsched.waiting._LISTENING_PAUSE_SECONDS", NEVER_SECONDS)
     connection = connect()
     (job_id,) = await submit(client)
     waiting = asyncio.create_task(client.wait(job_id))
     await until(lambda: one(connection, WATCHING) == 2)
-    await asyncio.sleep(1.3)  # by now it looks by itself every two seconds
-    began = asyncio.get_running_loop().time()
+    await asyncio.sleep(1.3)  # by now it looks by itself only now and then
     worker.claim()
     worker.finish(job_id)
-    job = await waiting
-    assert job.state == "completed"
-    assert asyncio.get_running_loop().time() - began < 1
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        assert (await waiting).state == "completed"
 
 
 async def test_any_number_of_waiters_share_one_connection(client: Client, worker: Worker, connect: Connect) -> None:
@@ -72,7 +74,7 @@ async def test_a_waiter_finds_out_also_where_nothing_is_told(client: Client, wor
     await asyncio.sleep(0.1)
     worker.claim()
     worker.finish(job_id)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         assert (await waiting).state == "completed"
 
 
@@ -88,7 +90,7 @@ async def test_a_lost_listener_is_opened_again(client: Client, worker: Worker, c
     await until(lambda: one(connection, WATCHING) == 2)
     worker.claim()
     worker.finish(job_id)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         assert (await waiting).state == "completed"
 
 
@@ -106,7 +108,7 @@ async def test_a_job_that_is_deleted_while_it_is_waited_for_is_not_found(client:
     waiting = asyncio.create_task(client.wait(job_id))
     await asyncio.sleep(0.1)
     worker.run("select dtsched.delete(%s)", job_id)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         with pytest.raises(NotFound):
             await waiting
 
@@ -119,7 +121,7 @@ async def test_closing_tells_whoever_waits(database: str, seconds: float) -> Non
     waiting = asyncio.create_task(client.wait(job_id))
     await asyncio.sleep(seconds)
     await client.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         with pytest.raises(DtschedError, match="closed"):
             await waiting
 
@@ -154,7 +156,7 @@ async def test_whoever_waits_when_the_database_goes_away_is_told(cluster: Cluste
         waiting = asyncio.create_task(client.wait(job_id))
         await asyncio.sleep(0.1)
         await asyncio.to_thread(cluster.stop, "immediate")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             (told,) = await asyncio.gather(waiting, return_exceptions=True)
         assert isinstance(told, Exception)
         assert is_outage(told)
@@ -163,6 +165,7 @@ async def test_whoever_waits_when_the_database_goes_away_is_told(cluster: Cluste
             await client.wait(job_id, timeout=0.2)
 
 
+@five_tries
 async def test_thousands_who_wait_ask_in_turns(database: str, worker: Worker) -> None:
     """However long that takes: it is the others of them that hold the connections."""
     async with Client(database, pool_size=2, wait_seconds=0.05) as client:
@@ -171,7 +174,9 @@ async def test_thousands_who_wait_ask_in_turns(database: str, worker: Worker) ->
         await asyncio.sleep(0)
         for _ in range(3):
             worker.finish(*worker.claim())
-        assert {job.state for job in await asyncio.gather(*waiting)} == {"completed"}
+        told = await asyncio.gather(*waiting, return_exceptions=True)
+    timely(not any(isinstance(job, DatabaseUnreachable) for job in told), told)
+    assert {job if isinstance(job, BaseException) else job.state for job in told} == {"completed"}
 
 
 async def test_who_waits_for_a_turn_that_does_not_come_is_told(
@@ -180,9 +185,9 @@ async def test_who_waits_for_a_turn_that_does_not_come_is_told(
     """Each question may take as long as a statement may: one after the other they would take minutes."""
     monkeypatch.setattr("dtsched.client.TURN_SECONDS", 0.2)
     async with Client(database, pool_size=2, statement_ms=1000) as client:
-        jobs = await submit(client, 60)
+        jobs = await submit(client, 400)
         with connect() as holder, holder.transaction():
             holder.execute("lock table dtsched.jobs in access exclusive mode")
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 told = await asyncio.gather(*(client.wait(job_id) for job_id in jobs), return_exceptions=True)
-    assert sum(isinstance(error, DatabaseUnreachable) for error in told) >= 50, told
+    assert sum(isinstance(error, DatabaseUnreachable) for error in told) >= len(jobs) - 10, told
