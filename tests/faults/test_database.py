@@ -32,6 +32,7 @@ from tests.runtime.workers import (
     until_ended,
     worker_process,
 )
+from tests.support.patience import PATIENCE_SECONDS, five_tries, within
 
 Connect = Callable[[], psycopg.Connection]
 
@@ -52,6 +53,17 @@ def noting_app(*, seconds: float = 0) -> App:
     @app.task
     async def note(n: int) -> int:
         await asyncio.sleep(seconds)
+        return n
+
+    return app
+
+
+def gated_app(gate: asyncio.Event) -> App:
+    app = App()
+
+    @app.task
+    async def note(n: int) -> int:
+        await gate.wait()
         return n
 
     return app
@@ -123,35 +135,44 @@ async def test_f18_a_worker_that_lost_only_its_listener_still_polls(database: st
 
 async def test_f31_a_locked_job_row_keeps_no_other_job_from_ending(database: str, connect: Connect) -> None:
     connection, holder = connect(), connect()
-    app = noting_app(seconds=0.5)
-    async with running_worker(app, database, {"default": 2}):
+    held = asyncio.Event()
+    async with running_worker(gated_app(held), database, {"default": 2}):
         locked = submit(connection, "note", {"n": 1})
         await until(lambda: state_of(connection, locked) == "running")
         with holder.transaction():
             holder.execute("select from dtsched.jobs where id = %s for update", (locked,))
+            held.set()
             others = [submit(connection, "note", {"n": n}) for n in range(4)]
-            await until_ended(connection, *others, seconds=20)
+            with within(20):
+                await until_ended(connection, *others)
             assert state_of(connection, locked) == "running"
-        await until_ended(connection, locked, seconds=20)
+        await until_ended(connection, locked)
     assert states(connection) == {"completed": 5}
     assert one(connection, "select max(attempt) from dtsched.jobs") == 1
 
 
 async def test_f31_rows_that_somebody_holds_cost_the_other_jobs_no_time(database: str, connect: Connect) -> None:
     connection, holder = connect(), connect()
-    async with running_worker(noting_app(seconds=0.5), database, {"default": 20, "quick": 1}):
+    locked = asyncio.Event()
+
+    @five_tries
+    async def note_quickly(n: int) -> None:
+        with within(0.9):
+            await until_ended(connection, submit(connection, "note", {"n": n}, queue="quick"))
+
+    async with running_worker(gated_app(locked), database, {"default": 20, "quick": 1}):
         held = [submit(connection, "note", {"n": n}) for n in range(10)]
         await until(lambda: states(connection) == {"running": 10})
         with holder.transaction():
             holder.execute("select from dtsched.jobs where id = any (%s) for update", (held,))
+            locked.set()
             await asyncio.sleep(2)
             for n in range(5):
-                began = time.monotonic()
-                await until_ended(connection, submit(connection, "note", {"n": n}, queue="quick"))
-                assert time.monotonic() - began < 0.9
-            assert states(connection) == {"running": 10, "completed": 5}
-        await until_ended(connection, *held, seconds=5)
-    assert states(connection) == {"completed": 15}
+                await note_quickly(n)
+            assert [state_of(connection, job) for job in held] == ["running"] * 10
+        with within(5):
+            await until_ended(connection, *held)
+    assert set(states(connection)) == {"completed"}
     assert one(connection, "select max(attempt) from dtsched.jobs") == 1
 
 
@@ -159,14 +180,17 @@ async def test_f31_children_that_somebody_holds_do_not_keep_other_jobs_from_runn
     database: str, connect: Connect
 ) -> None:
     connection, holder = connect(), connect()
-    async with running_worker(noting_app(seconds=0.5), database, {"default": 20, "quick": 1}):
+    locked = asyncio.Event()
+    async with running_worker(gated_app(locked), database, {"default": 20, "quick": 1}):
         parents = [submit(connection, "note", {"n": n}) for n in range(5)]
         children = [submit(connection, "note", {"n": 9}, depends_on=[parent]) for parent in parents]
         with holder.transaction():
             holder.execute("select dtsched.cancel(%s::bigint[])", (children,))
+            locked.set()
             await asyncio.sleep(1)
             for n in range(5):
-                await until_ended(connection, submit(connection, "note", {"n": n}, queue="quick"), seconds=6)
+                with within(6):
+                    await until_ended(connection, submit(connection, "note", {"n": n}, queue="quick"))
             assert [state_of(connection, parent) for parent in parents] == ["running"] * 5
         await until_ended(connection, *parents, *children)
     assert states(connection) == {"completed": 10, "cancelled": 5}
@@ -232,7 +256,8 @@ async def test_f32_a_locked_table_does_not_keep_lost_jobs_from_being_rescued(dat
             job = submit(connection, "note", {"n": 1}, queue="aside")
             connection.execute("select dtsched.claim(id, 'aside', 1) from dtsched.workers where name = 'dead'")
             connection.execute("update dtsched.jobs set queue = 'default' where id = %s", (job,))
-            await until_ended(connection, job, seconds=8)
+            with within(8):
+                await until_ended(connection, job)
 
 
 async def test_f33_idle_sessions_that_are_ended_come_back(database: str, connect: Connect) -> None:
@@ -246,7 +271,8 @@ async def test_f33_idle_sessions_that_are_ended_come_back(database: str, connect
         await until(lambda: connection.execute(listener).fetchall())
         before = connection.execute(listener).fetchall()
         await asyncio.sleep(3)
-        await until_ended(connection, submit(connection, "note", {"n": 1}), seconds=10)
+        with within(10):
+            await until_ended(connection, submit(connection, "note", {"n": 1}))
         assert connection.execute(listener).fetchall() == before
 
 
@@ -270,7 +296,8 @@ async def test_f42_a_claim_whose_answer_was_lost_is_handed_back(database: str, c
         assert state_of(connection, job) == "running"
         connection.execute("update dtsched.jobs set queue = 'default' where id = %s", (job,))
         await until_ended(connection, submit(connection, "note", {"n": 2}))
-        await until_ended(connection, job, seconds=20)
+        with within(20):
+            await until_ended(connection, job)
     assert one(connection, "select attempt from dtsched.jobs where id = %s", job) == 2
 
 
@@ -283,7 +310,8 @@ async def test_f42_a_claim_that_commits_late_is_handed_back_by_an_idle_worker(da
         job = submit(connection, "note", {"n": 1}, queue="aside")
         connection.execute("select dtsched.claim((select id from dtsched.workers), 'aside', 1)")
         connection.execute("update dtsched.jobs set queue = 'default' where id = %s", (job,))
-        await until_ended(connection, job, seconds=10)
+        with within(10):
+            await until_ended(connection, job)
 
 
 async def test_f42_an_outcome_that_is_sent_again_is_refused_and_changes_nothing(
@@ -305,7 +333,7 @@ async def test_f29_a_deaf_worker_notices_and_reconnects(database: str, connect: 
     connection.execute("set dtsched.notify = off")
     async with running_worker(noting_app(), database, poll=600.0, deaf_seconds=1.0):
         await asyncio.sleep(2)
-        await until_ended(connection, submit(connection, "note", {"n": 1}), seconds=20)
+        await until_ended(connection, submit(connection, "note", {"n": 1}))
 
 
 async def test_while_the_database_is_away_a_worker_logs_little_and_spends_nothing(
@@ -315,9 +343,9 @@ async def test_while_the_database_is_away_a_worker_logs_little_and_spends_nothin
         await asyncio.sleep(0.5)
         cluster.stop("fast")
         caplog.clear()
-        cpu = time.process_time()
+        cpu, began = time.process_time(), time.monotonic()
         await asyncio.sleep(4)
-        assert (time.process_time() - cpu) / 4 < 0.1
+        assert (time.process_time() - cpu) / (time.monotonic() - began) < 0.1
         assert len(caplog.records) < 12
         cluster.start()
 
@@ -373,7 +401,7 @@ async def test_a_worker_that_cannot_start_its_renewer_ends_and_hands_back_what_i
     threading.stack_size(1 << 47)  # more than there are addresses
     try:
         with pytest.raises(RuntimeError, match="can't start new thread"):
-            await asyncio.wait_for(worker.run(), 10)
+            await asyncio.wait_for(worker.run(), PATIENCE_SECONDS)
     finally:
         threading.stack_size(0)
     assert one(connection, "select count(*) from dtsched.workers") == 0
