@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable
 
 from tests.sql.sessions import Session
-
-PATIENCE_SECONDS = 20.0
+from tests.support.patience import PATIENCE_SECONDS
 
 
 def in_parallel(*actions: Callable[[], object]) -> None:
