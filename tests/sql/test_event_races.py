@@ -12,6 +12,7 @@ from tests.sql.conftest import OpenSession, OpenWorker
 from tests.sql.parallel import in_parallel
 from tests.sql.sessions import Session, Worker
 from tests.sql.test_steps import ask, park
+from tests.support.patience import PATIENCE_SECONDS
 
 EVENTS = 60
 LONGEST_SECONDS = 0.004
@@ -85,7 +86,7 @@ def test_of_all_events_emitted_while_jobs_come_to_wait_for_them_none_is_lost(
     observer = open_session()
     observer.run(JOBS, EVENTS, EVENTS)
     told: list[int] = []
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_SECONDS
     chances = (random.Random(seed) for seed in count(random.randrange(1000)))
     stop = threading.Event()
 
