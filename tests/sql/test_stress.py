@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 from tests.sql.parallel import in_parallel
 from tests.sql.sessions import Session, Worker
+from tests.support.patience import PATIENCE_SECONDS
 
 PRODUCING_SECONDS = 8.0
-PATIENCE_SECONDS = 60.0
 LEASE = "2 s"
 
 
