@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import psycopg
 import pytest
 
 from tests.sql.conftest import OpenSession
 from tests.sql.sessions import Session, Worker
+from tests.support.patience import within
 
 
 def test_a_plain_insert_of_a_task_alone_is_claimed_with_the_defaults(session: Session, worker: Worker):
@@ -20,11 +19,9 @@ def test_a_plain_insert_of_a_task_alone_is_claimed_with_the_defaults(session: Se
 
 
 def test_copy_routes_200_000_rows_within_seconds(session: Session, worker: Worker):
-    started = time.monotonic()
-    with session.connection.cursor().copy("copy dtsched.jobs (task, args, priority) from stdin") as copy:
+    with within(60), session.connection.cursor().copy("copy dtsched.jobs (task, args, priority) from stdin") as copy:
         for n in range(200_000):
             copy.write_row(("echo", '{"n": 1}', 1 + n % 10))
-    assert time.monotonic() - started < 60
     assert session.value("select count(*) from dtsched.ready") == 200_000
     assert len(worker.claim(1000)) == 1000
     assert session.column("select distinct priority from dtsched.jobs where state = 'running'") == [10]
@@ -83,12 +80,10 @@ def test_a_submitter_waits_for_no_open_transaction(open_session: OpenSession, wo
     first.run("begin")
     held = first.insert(priority=7)
     second.run("set lock_timeout = '200ms'")
-    started = time.monotonic()
     second.run("begin")
     jobs = second.insert(priority=7 if lane == "the same" else 3, queue="fresh" if lane == "a new one" else "default")
     jobs += [second.value("select dtsched.submit('echo', queue => 'fresh', key => 'a key of its own')")]
     second.run("commit")
-    assert time.monotonic() - started < 1
     claimed = worker.drain() + worker.claim(queue="fresh")
     assert set(jobs) <= set(claimed)
     first.run("commit")
