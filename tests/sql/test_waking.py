@@ -10,6 +10,7 @@ import pytest
 from tests.sql.conftest import OpenSession, OpenWorker
 from tests.sql.parallel import in_parallel
 from tests.sql.sessions import Session, Worker
+from tests.support.patience import PATIENCE_SECONDS, five_tries, timely, until
 
 
 class Listener:
@@ -32,12 +33,15 @@ class Listener:
 
     def wait_until_settled(self, xid: int | None) -> None:
         """Other transactions of the cluster (autovacuum's) count too, so it may take a moment."""
-        deadline = time.monotonic() + 20
-        while not self.settled(xid):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: self.settled(xid))
+
+    def hears(self) -> tuple[str, str]:
+        """What is sure to come, however late."""
+        (heard,) = self._session.connection.notifies(timeout=PATIENCE_SECONDS, stop_after=1)
+        return heard.channel, heard.payload
 
     def heard(self, *, stop_after: int = 1) -> list[tuple[str, str]]:
+        """What has come by now."""
         notifications = self._session.connection.notifies(timeout=0.3, stop_after=stop_after)
         return [(heard.channel, heard.payload) for heard in notifications]
 
@@ -65,15 +69,16 @@ def test_many_submitters_at_once_do_not_take_one_another_for_a_hungry_worker(dat
     assert len(listener.heard(stop_after=100)) < 2400 / 100
 
 
+@five_tries
 def test_a_hungry_worker_hears_of_a_job_within_milliseconds(session: Session, listener: Listener):
     listener.go_hungry()
     delays: list[float] = []
     for _ in range(20):
         session.insert()
         committed = time.monotonic()
-        assert listener.heard() == [("dtsched_wake", "default")]
+        assert listener.hears() == ("dtsched_wake", "default")
         delays.append(time.monotonic() - committed)
-    assert sorted(delays)[10] < 0.05
+    timely(sorted(delays)[10] < 0.05, delays)
 
 
 def test_a_worker_is_woken_for_its_own_queues_only(session: Session, listener: Listener):
@@ -81,7 +86,7 @@ def test_a_worker_is_woken_for_its_own_queues_only(session: Session, listener: L
     session.insert(queue="reports")
     assert listener.heard() == []
     session.insert(queue="mail")
-    assert listener.heard() == [("dtsched_wake", "mail")]
+    assert listener.hears() == ("dtsched_wake", "mail")
 
 
 def test_a_worker_cannot_go_hungry_while_somebody_has_the_gate_and_does_not_wait_for_it(
@@ -95,7 +100,7 @@ def test_a_worker_cannot_go_hungry_while_somebody_has_the_gate_and_does_not_wait
     assert listener.heard() == []
     assert listener.go_hungry()
     session.insert()
-    assert listener.heard() == [("dtsched_wake", "default")]
+    assert listener.hears() == ("dtsched_wake", "default")
 
 
 def test_a_sated_worker_is_left_alone_again(session: Session, listener: Listener):
@@ -110,7 +115,7 @@ def test_hunger_said_twice_is_taken_back_twice(session: Session, listener: Liste
     listener.go_hungry()
     listener.be_sated()
     session.insert()
-    assert listener.heard() == [("dtsched_wake", "default")]
+    assert listener.hears() == ("dtsched_wake", "default")
     listener.be_sated()
     session.insert()
     assert listener.heard() == []
@@ -122,7 +127,7 @@ def test_one_sated_worker_does_not_silence_another(open_session: OpenSession, se
     other.go_hungry()
     listener.be_sated()
     session.insert()
-    assert other.heard() == [("dtsched_wake", "default")]
+    assert other.hears() == ("dtsched_wake", "default")
 
 
 def test_hunger_ends_with_the_connection(open_session: OpenSession, session: Session, listener: Listener):
@@ -141,7 +146,7 @@ def test_promoted_jobs_wake_a_hungry_worker(session: Session, listener: Listener
     session.travel("2 min")
     listener.go_hungry()
     assert session.value("select promoted from dtsched.promote()") == 1
-    assert listener.heard() == [("dtsched_wake", "default")]
+    assert listener.hears() == ("dtsched_wake", "default")
 
 
 def test_jobs_handed_back_wake_a_hungry_worker(worker: Worker, listener: Listener):
@@ -149,7 +154,7 @@ def test_jobs_handed_back_wake_a_hungry_worker(worker: Worker, listener: Listene
     worker.claim()
     listener.go_hungry()
     worker.release(never_started=[job])
-    assert listener.heard() == [("dtsched_wake", "default")]
+    assert listener.hears() == ("dtsched_wake", "default")
 
 
 def test_children_released_wake_a_hungry_worker(worker: Worker, listener: Listener):
@@ -158,7 +163,7 @@ def test_children_released_wake_a_hungry_worker(worker: Worker, listener: Listen
     worker.claim()
     listener.go_hungry()
     worker.finish(parent)
-    assert listener.heard() == [("dtsched_wake", "mail")]
+    assert listener.hears() == ("dtsched_wake", "mail")
 
 
 def test_a_job_parked_by_a_worker_that_does_not_know_it_wakes_those_who_may(
@@ -166,9 +171,9 @@ def test_a_job_parked_by_a_worker_that_does_not_know_it_wakes_those_who_may(
 ):
     listener.go_hungry()
     session.insert(task="resize")
-    assert listener.heard() == [("dtsched_wake", "default")]
+    assert listener.hears() == ("dtsched_wake", "default")
     open_worker(tasks=["echo"]).claim()
-    assert listener.heard() == [("dtsched_wake", "default")]
+    assert listener.hears() == ("dtsched_wake", "default")
 
 
 def test_an_entry_put_back_because_its_job_is_held_wakes_nobody(
@@ -207,7 +212,7 @@ def test_a_transaction_that_submits_after_the_gate_was_shut_notifies_however_ear
     early.insert()
     early.run("commit")
     listener.wait_until_settled(xid)
-    assert listener.heard() == [("dtsched_wake", "default")]
+    assert listener.hears() == ("dtsched_wake", "default")
 
 
 def test_a_silenced_submission_can_be_prepared_although_a_worker_is_hungry(
@@ -227,5 +232,5 @@ def test_a_running_job_that_is_cancelled_tells_its_worker(session: Session, work
     (job,) = worker.insert()
     worker.claim()
     assert session.value("select dtsched.cancel(%s)", job) == "requested"
-    assert listener.heard() == [("dtsched_cancel", str(worker.id))]
+    assert listener.hears() == ("dtsched_cancel", str(worker.id))
     assert worker.rows("select alive, cancelled from dtsched.renew(%s)", worker.id) == [(True, [worker.leases[job]])]
