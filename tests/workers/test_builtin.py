@@ -44,10 +44,10 @@ def test_random_numbers_factorize_as_trial_division_does() -> None:
     ],
 )
 def test_powers_large_primes_and_products_of_large_primes(n: int, factors: list[int]) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     assert prime_factorization(n) == factors
     assert math.prod(factors) == n
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
 
 
 def test_a_number_that_cannot_be_factorized_surely_is_refused() -> None:
