@@ -22,8 +22,8 @@ import workers
 from dtsched.embedded.binaries import find_bin_dir
 from tests.api.keyholders import make_key
 from tests.api.processes import ApiProcess, served
-from tests.api.test_waiting import until
 from tests.sql.sessions import Session
+from tests.support.patience import PATIENCE_SECONDS, until
 from tests.support.servers import Databases
 
 Language: TypeAlias = Literal["node", "bash", "psql"]
@@ -153,7 +153,7 @@ def test_a_worker_runs_the_built_in_tasks_and_leaves_in_order(language: Language
         (shown,) = place.workers()
         assert shown["name"] == "mine"
         worker.send_signal(signal.SIGTERM)
-        assert worker.wait(timeout=20) == 0
+        assert worker.wait(timeout=PATIENCE_SECONDS) == 0
     assert place.workers() == []
 
 
@@ -165,7 +165,7 @@ def test_a_worker_that_is_told_to_end_finishes_what_it_runs(language: Language, 
         place.until_state(long, "running")
         behind = place.submit("echo", {"value": 1})
         worker.send_signal(signal.SIGTERM)
-        assert worker.wait(timeout=20) == 0
+        assert worker.wait(timeout=PATIENCE_SECONDS) == 0
     done = place.job(long)
     assert (done["state"], done["attempt"]) == ("completed", 1)
     assert place.job(behind)["state"] == "ready"
@@ -229,7 +229,7 @@ def test_a_worker_says_that_its_key_is_wanting(
                 connection.execute("insert into dtsched.jobs (task) values ('echo')")  # ends the claim that waits
             until(lambda: "claim failed: there is no valid API key" in log.read_text())
         with place.worker(language) as refused:
-            assert refused.wait(10) == 1
+            assert refused.wait(PATIENCE_SECONDS) == 1
         place.session.close()
     assert "registration was refused: there is no valid API key" in log.read_text()
     assert "    at " not in log.read_text()
