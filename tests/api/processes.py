@@ -15,6 +15,8 @@ from pathlib import Path
 import httpx
 from psycopg.conninfo import make_conninfo
 
+from tests.support.patience import PATIENCE_SECONDS
+
 _PROGRAM = """
 import sys
 from dtsched import logs
@@ -51,12 +53,12 @@ class ApiProcess:
         return self.request("POST", "/v1/jobs", body)
 
     def request(self, method: str, path: str, body: object = None) -> httpx.Response:
-        return httpx.request(method, f"{self.url}{path}", json=body, timeout=10, verify=_TLS)
+        return httpx.request(method, f"{self.url}{path}", json=body, timeout=PATIENCE_SECONDS, verify=_TLS)
 
     def send(self, body: bytes) -> httpx.Response:
         """Submits a body as it is."""
         headers = {"content-type": "application/json"}
-        return httpx.post(f"{self.url}/v1/jobs", content=body, headers=headers, timeout=10, verify=_TLS)
+        return httpx.post(f"{self.url}/v1/jobs", content=body, headers=headers, timeout=PATIENCE_SECONDS, verify=_TLS)
 
     def rss_bytes(self) -> int:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
@@ -79,7 +81,7 @@ def served(dsn: str, log: Path) -> Generator[ApiProcess]:
 
 
 def _url(process: subprocess.Popen[bytes], log: Path) -> str:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         if found := _LISTENING.search(log.read_text()):
             return found[1]
