@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +27,8 @@ from dtsched.api.protocol import (
     Connection,
     connections_of,
 )
+from tests.support.patience import PATIENCE_SECONDS, five_tries, timely
+from tests.support.patience import until_async as until
 
 GET = b"GET /quick HTTP/1.1\r\nHost: a\r\n\r\n"
 WAIT = b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -57,14 +59,6 @@ class Serving:
         for connection in connections_of(self.state):
             connection.look_at_the_clock(now + seconds)
         await asyncio.sleep(0.02)
-
-
-async def until(reached: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while True:
-            if reached():
-                return
-            await asyncio.sleep(0.001)
 
 
 @asynccontextmanager
@@ -114,7 +108,7 @@ async def serving(most: int = 100) -> AsyncGenerator[Serving]:
 
 
 async def answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
         return int(head[0].split(" ")[1]), headers, await reader.readexactly(int(headers["content-length"]))
@@ -133,7 +127,7 @@ async def refusal(reader: asyncio.StreamReader, status: int, kind: str) -> dict[
 
 
 async def is_closed(reader: asyncio.StreamReader) -> bool:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         try:
             return await reader.read(1) == b""
         except ConnectionResetError:
@@ -141,15 +135,17 @@ async def is_closed(reader: asyncio.StreamReader) -> bool:
 
 
 @pytest.mark.parametrize("head", [b"G", b"GET / HTTP/1.1\r\n", GET[:-1]])
+@five_tries
 async def test_a12_a_head_that_does_not_come_in_time_is_refused(head: bytes) -> None:
     async with serving() as api:
         reader, _ = await api.open(head)
         await api.later(HEAD_SECONDS - 0.1)
-        assert len(connections_of(api.state)) == 1
+        timely(len(connections_of(api.state)) == 1)
         await api.later(HEAD_SECONDS)
         await refusal(reader, 408, "request-timeout")
 
 
+@five_tries
 async def test_a12_a_head_that_trickles_gains_no_time() -> None:
     async with serving() as api:
         reader, writer = await api.open(b"GET / HTTP/1.1\r\n")
@@ -160,6 +156,7 @@ async def test_a12_a_head_that_trickles_gains_no_time() -> None:
         await refusal(reader, 408, "request-timeout")
 
 
+@five_tries
 async def test_a12_whoever_sends_nothing_is_let_go_after_a_while() -> None:
     async with serving() as api:
         silent, _ = await api.open()
@@ -168,12 +165,13 @@ async def test_a12_whoever_sends_nothing_is_let_go_after_a_while() -> None:
         await answer(kept)
         await api.later(IDLE_SECONDS - 1)
         writer.write(b"\r\n")
-        assert len(connections_of(api.state)) == 3
+        timely(len(connections_of(api.state)) == 3)
         await api.later(IDLE_SECONDS)
         for reader in (silent, blank, kept):
             assert await is_closed(reader)
 
 
+@five_tries
 async def test_a12_whoever_waits_for_an_answer_is_not_let_go() -> None:
     async with serving() as api:
         reader, _ = await api.open(WAIT)
@@ -182,6 +180,7 @@ async def test_a12_whoever_waits_for_an_answer_is_not_let_go() -> None:
         assert (await answer(reader))[0] == 200
 
 
+@five_tries
 async def test_a12_the_rest_of_a_body_that_nobody_reads_is_not_waited_for() -> None:
     async with serving() as api:
         reader, writer = await api.open(POST + b"x")
@@ -189,22 +188,24 @@ async def test_a12_the_rest_of_a_body_that_nobody_reads_is_not_waited_for() -> N
         writer.write(b"x")
         await asyncio.sleep(0.02)
         await api.later(LEFTOVER_SECONDS - 0.5)
-        assert len(connections_of(api.state)) == 1
+        timely(len(connections_of(api.state)) == 1)
         await api.later(LEFTOVER_SECONDS)
         assert await is_closed(reader)
 
 
+@five_tries
 async def test_a12_whoever_does_not_read_the_answer_is_left() -> None:
     async with serving() as api:
         _, writer = await api.open(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
         await until(lambda: any(connection.flow.write_paused for connection in connections_of(api.state)))
         await api.later(UNREAD_SECONDS - 1)
-        assert len(connections_of(api.state)) == 1
+        timely(len(connections_of(api.state)) == 1)
         await api.later(UNREAD_SECONDS)
         await until(lambda: not connections_of(api.state))
         writer.close()
 
 
+@five_tries
 async def test_a12_whoever_is_refused_and_does_not_read_what_came_before_is_left() -> None:
     async with serving() as api:
         _, writer = await api.open(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -212,12 +213,13 @@ async def test_a12_whoever_is_refused_and_does_not_read_what_came_before_is_left
         writer.write(b"GARBAGE\r\n\r\n")
         await until(lambda: all(connection.transport.is_closing() for connection in connections_of(api.state)))
         await api.later(UNREAD_SECONDS - 1)
-        assert len(connections_of(api.state)) == 1
+        timely(len(connections_of(api.state)) == 1)
         await api.later(UNREAD_SECONDS)
         await until(lambda: not connections_of(api.state))
         writer.close()
 
 
+@five_tries
 async def test_a12_when_all_connections_are_in_use_a_new_one_is_told_so() -> None:
     async with serving(most=2) as api:
         busy = [await api.open(WAIT) for _ in range(2)]
@@ -230,6 +232,7 @@ async def test_a12_when_all_connections_are_in_use_a_new_one_is_told_so() -> Non
             assert (await answer(waiting))[0] == 200
 
 
+@five_tries
 async def test_a12_a_hoard_of_idle_connections_makes_room_for_others() -> None:
     async with serving(most=3) as api:
         first, _ = await api.open(GET)
@@ -258,6 +261,7 @@ async def test_a12_a_hoard_of_idle_connections_makes_room_for_others() -> None:
     ],
     ids=["address", "header", "headers", "headers without end", "header without end", "blank lines"],
 )
+@five_tries
 async def test_a06_a_head_that_is_too_large_is_refused(head: bytes) -> None:
     async with serving() as api:
         reader, _ = await api.open(head)
@@ -265,6 +269,7 @@ async def test_a06_a_head_that_is_too_large_is_refused(head: bytes) -> None:
         assert api.seen == []
 
 
+@five_tries
 async def test_a06_a_head_of_just_the_size_is_taken() -> None:
     async with serving() as api:
         head = b"GET /quick HTTP/1.1\r\nHost: a\r\n" + b"X: a\r\n" * (MAX_HEADERS - 1) + b"\r\n"
@@ -275,6 +280,7 @@ async def test_a06_a_head_of_just_the_size_is_taken() -> None:
         assert (await answer(reader))[0] == 200
 
 
+@five_tries
 async def test_a06_a_body_of_nothing_but_framing_is_refused() -> None:
     async with serving() as api:
         chunked = b"POST /wait HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -283,6 +289,7 @@ async def test_a06_a_body_of_nothing_but_framing_is_refused() -> None:
             await refusal(reader, 431, "head-too-large")
 
 
+@five_tries
 async def test_a06_what_follows_a_body_is_no_header() -> None:
     async with serving() as api:
         head = b"POST /quick HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -291,6 +298,7 @@ async def test_a06_what_follows_a_body_is_no_header() -> None:
         assert {name for name, _ in api.seen[0]["headers"]} == {b"host", b"transfer-encoding"}
 
 
+@five_tries
 async def test_a06_requests_one_behind_the_other_are_answered_in_order_and_not_without_end() -> None:
     async with serving() as api:
         reader, _ = await api.open(GET * MOST_PIPELINED)
@@ -300,6 +308,7 @@ async def test_a06_requests_one_behind_the_other_are_answered_in_order_and_not_w
         assert await is_closed(reader)
 
 
+@five_tries
 async def test_a06_garbage_behind_a_request_does_not_pass_for_its_answer() -> None:
     async with serving() as api:
         reader, _ = await api.open(WAIT + b"GARBAGE\r\n\r\n")
@@ -310,6 +319,7 @@ async def test_a06_garbage_behind_a_request_does_not_pass_for_its_answer() -> No
         assert await is_closed(reader)
 
 
+@five_tries
 async def test_a06_a_body_that_goes_wrong_after_its_answer_has_no_second_one() -> None:
     async with serving() as api:
         reader, writer = await api.open(b"POST /quick HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -318,6 +328,7 @@ async def test_a06_a_body_that_goes_wrong_after_its_answer_has_no_second_one() -
         assert await is_closed(reader)
 
 
+@five_tries
 async def test_a_client_that_would_rather_speak_http2_is_answered_all_the_same() -> None:
     async with serving() as api:
         reader, _ = await api.open(
