@@ -21,6 +21,7 @@ from tests.api.problems import problem
 from tests.api.processes import ApiProcess
 from tests.api.test_hostile_bodies import HEAD, MIB, connected
 from tests.support.bad_input import TASK, declare, written
+from tests.support.patience import PATIENCE_SECONDS, Stopwatch, five_tries, timely, within
 
 BODY = json.dumps({"task": TASK}).encode()
 POST = HEAD + b"Content-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
@@ -205,11 +206,12 @@ def test_a06_a_request_hidden_in_another_is_not_found(refusing_api: ApiProcess, 
         assert written(connection) == before
 
 
+@five_tries
 def test_a06_large_bodies_take_no_lasting_memory_and_nobody_waits_for_them(refusing_api: ApiProcess) -> None:
     def ask() -> float:
-        began = time.monotonic()
-        assert refusing_api.get("/livez").status_code == 200
-        return time.monotonic() - began
+        with Stopwatch() as passed:
+            assert refusing_api.get("/livez").status_code == 200
+        return passed.seconds
 
     for _ in range(2):  # what the process allocates once and for all
         exchange(refusing_api, BATCH + b"Content-Length: %d\r\n\r\n" % MIB + b" " * MIB)
@@ -220,7 +222,7 @@ def test_a06_large_bodies_take_no_lasting_memory_and_nobody_waits_for_them(refus
             assert answer, name
             assert problem(as_response(answer), status), name
     assert refusing_api.rss_bytes() - memory < 50 * MIB
-    assert max(took) < 2
+    timely(max(took) < 2, took)
 
 
 def test_a06_a_body_in_chunks_of_a_byte_is_read_all_the_same(refusing_api: ApiProcess) -> None:
@@ -232,11 +234,13 @@ def test_a06_a_body_in_chunks_of_a_byte_is_read_all_the_same(refusing_api: ApiPr
 @pytest.mark.parametrize(
     "framing", [b"Content-Length: 1000\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1;"]
 )
+@five_tries
 def test_a12_a_body_that_stops_coming_is_given_up_after_two_seconds(refusing_api: ApiProcess, framing: bytes) -> None:
     began = time.monotonic()
-    answer = as_response(exchange(refusing_api, HEAD + framing))
+    with within(4):
+        answer = as_response(exchange(refusing_api, HEAD + framing))
     assert problem(answer, 408)["type"] == "/problems/request-timeout"
-    assert 1.9 < time.monotonic() - began < 4
+    assert time.monotonic() - began > 1.9
 
 
 def test_a12_slow_heads_are_ended_while_others_are_answered(refusing_api: ApiProcess) -> None:
@@ -245,10 +249,10 @@ def test_a12_slow_heads_are_ended_while_others_are_answered(refusing_api: ApiPro
         for connection in slow:
             connection.sendall(b"GET /livez HTTP/1.1\r\nHost: local")
         assert refusing_api.get("/livez").status_code == 200
-        deadline = time.monotonic() + 10
-        for connection in slow:
-            connection.settimeout(max(0.1, deadline - time.monotonic()))
-            assert connection.recv(65536).startswith(b"HTTP/1.1 408 ")
+        with within(10):
+            for connection in slow:
+                connection.settimeout(PATIENCE_SECONDS)
+                assert connection.recv(65536).startswith(b"HTTP/1.1 408 ")
     finally:
         for connection in slow:
             connection.close()
