@@ -28,6 +28,7 @@ from tests.api.problems import problem
 from tests.api.processes import ApiProcess, served
 from tests.runtime.workers import worker_process
 from tests.support.bad_input import declare, written
+from tests.support.patience import PATIENCE_SECONDS, five_tries, within
 
 INJECTIONS = [
     "'",
@@ -210,13 +211,12 @@ def test_a08_nothing_that_is_sent_is_read_as_sql(client: httpx.Client, connectio
             ("POST", "/v1/events", {"name": text}, {}),
         ]
         for method, path, body, query in asked:
-            began = time.monotonic()
             header = text.encode("latin-1", "ignore").replace(b"\0", b"").strip()
-            answer = client.request(
-                method, path, json=body, params=query, headers={b"prefer": header, b"if-match": header}
-            )
+            with within(4):
+                answer = client.request(
+                    method, path, json=body, params=query, headers={b"prefer": header, b"if-match": header}
+                )
             assert answer.status_code < 500, (method, path, body, answer.text)
-            assert time.monotonic() - began < 4
             if answer.status_code >= 400:
                 problem(answer, answer.status_code)
             elif path == "/v1/jobs" and method == "GET":
@@ -282,7 +282,10 @@ FORGERIES = [
 def test_a18_no_text_that_is_sent_makes_a_log_line_of_its_own(database: str, tmp_path: Path) -> None:
     with psycopg.connect(database, autocommit=True) as connection:
         declare(connection)
-    with served(database, tmp_path / "api.log") as api, httpx.Client(base_url=api.url, timeout=10) as client:
+    with (
+        served(database, tmp_path / "api.log") as api,
+        httpx.Client(base_url=api.url, timeout=PATIENCE_SECONDS) as client,
+    ):
         asked = 0
         for text in FORGERIES:
             part = quote(text, safe="")
@@ -358,19 +361,22 @@ def test_a19_expensive_filters_and_deep_pages_are_answered_in_two_seconds(databa
                 'task', 'echo', 'queue', 'q' || n % 100, 'args', jsonb_build_object('value', repeat('a', 50)))))
             from generate_series(1, 10000) n""")
         connection.execute("analyze")
-        with served(database, tmp_path / "api.log") as api, httpx.Client(base_url=api.url, timeout=10) as client:
-            took: list[float] = []
+        with (
+            served(database, tmp_path / "api.log") as api,
+            httpx.Client(base_url=api.url, timeout=PATIENCE_SECONDS) as client,
+        ):
+
+            @five_tries
+            def ask(query: dict[str, Any]) -> httpx.Response:
+                with within(2):
+                    return client.get("/v1/jobs", params=query)
+
             for wanted in EXPENSIVE:
                 for query in ({"filter": wanted}, {"filter": wanted, "limit": 200, "after": 2**62}):
-                    began = time.monotonic()
-                    answer = client.get("/v1/jobs", params=query)
-                    took.append(time.monotonic() - began)
+                    answer = ask(query)
                     assert answer.status_code in (200, 422), (wanted[:50], answer.text)
             for after in (1, 2, 5000, 2**62):
-                began = time.monotonic()
-                assert client.get("/v1/jobs", params={"after": after, "limit": 200}).status_code == 200
-                took.append(time.monotonic() - began)
-    assert max(took) < 2
+                assert ask({"after": after, "limit": 200}).status_code == 200
 
 
 def test_a19_a_read_that_takes_too_long_is_given_up_and_writes_go_on_meanwhile(database: str, tmp_path: Path) -> None:
@@ -379,8 +385,14 @@ def test_a19_a_read_that_takes_too_long_is_given_up_and_writes_go_on_meanwhile(d
         declare(connection)
         with served(database, tmp_path / "api.log") as api:
             holder.execute("lock table dtsched.schedules in access exclusive mode")
-            began = time.monotonic()
-            answer = api.get("/v1/schedules")
-            assert problem(answer, 503)["type"] == "/problems/busy"
-            assert 1.9 < time.monotonic() - began < 3.5
+
+            @five_tries
+            def be_refused() -> None:
+                began = time.monotonic()
+                with within(3.5):
+                    answer = api.get("/v1/schedules")
+                assert problem(answer, 503)["type"] == "/problems/busy"
+                assert time.monotonic() - began > 1.9
+
+            be_refused()
             assert api.submit({"task": "echo"}).status_code == 201
