@@ -19,6 +19,7 @@ from tests.api.conftest import Api, Serve
 from tests.api.keyholders import in_loop
 from tests.api.problems import problem
 from tests.conftest import Connect
+from tests.support.patience import PATIENCE_SECONDS
 
 ECHO = {"task": "echo"}
 
@@ -175,7 +176,7 @@ def kill_soon(pid: int, connect: Connect) -> None:
 
 
 def until_answered(client: httpx.Client, body: object) -> httpx.Response:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         answer = client.post("/v1/jobs", json=body, headers={"idempotency-key": "k"})
         if answer.status_code != 409:
