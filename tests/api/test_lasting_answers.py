@@ -26,6 +26,7 @@ from tests.api.keyholders import bearer, in_loop, make_key
 from tests.api.problems import problem
 from tests.conftest import Connect
 from tests.runtime.workers import one
+from tests.support.patience import PATIENCE_SECONDS, until_async
 
 MAIL = {"task": "echo", "queue": "mail"}
 
@@ -46,9 +47,7 @@ def revoke(connection: psycopg.Connection) -> None:
 
 
 async def until(connection: psycopg.Connection, query: LiteralString) -> None:
-    async with asyncio.timeout(20):
-        while not one(connection, query):  # noqa: ASYNC110  (the database tells nobody)
-            await asyncio.sleep(0.01)
+    await until_async(lambda: one(connection, query))
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs/{}/events", "/v1/queues/mail/events", "/v1/events"])
@@ -64,7 +63,7 @@ async def test_a_stream_ends_when_its_key_is_revoked(
     await asyncio.wait([watching], timeout=0.2)
     assert not watching.done()
     revoke(connection)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         answer = await watching
     assert answer.status_code == 200
     assert answer.text.endswith(": end\n\n")
@@ -130,7 +129,7 @@ async def test_a_worker_that_waits_with_a_key_that_is_revoked_claims_nothing(
     revoke(connection)
     await asyncio.sleep(1)  # so long it may take to count: a look that was admitted before may be under way
     job = one(connection, "select dtsched.submit('echo', queue => 'mail')")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         problem(await waiting, 401)
     assert one(connection, "select state from dtsched.jobs where id = %s", job) == "ready"
 
@@ -180,7 +179,7 @@ async def test_a_turn_is_passed_on_by_a_poll_that_fails(database: str, connectio
 
     try:
         both = [poll(), poll()]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not at_rest(polls):  # noqa: ASYNC110  (nobody is told)
                 await asyncio.sleep(0.01)
             outcomes += [NotFound("there is no worker"), None]
