@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from tests.api.processes import ApiProcess, served
-from tests.api.test_waiting import until
 from tests.sql.sessions import Session
+from tests.support.patience import until
 
 
 @pytest.fixture
