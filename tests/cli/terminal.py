@@ -13,9 +13,9 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
 from tests.cli.command import COMMAND, environment
+from tests.support.patience import PATIENCE_SECONDS
 
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-BOUND_SECONDS = 30
 
 
 class Terminal:
@@ -34,28 +34,28 @@ class Terminal:
         os.write(self._keyboard, keys.encode())
 
     def until(self, words: str) -> None:
-        deadline = time.monotonic() + BOUND_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while words not in self.text:
             assert time.monotonic() < deadline, self.text
             assert self._read(), f"it ended before it said {words!r}: {self.text}"
 
     def end(self) -> int:
         """Its exit code."""
-        deadline = time.monotonic() + BOUND_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while self._read():
             assert time.monotonic() < deadline, self.text
-        return self.process.wait(timeout=BOUND_SECONDS)
+        return self.process.wait(timeout=PATIENCE_SECONDS)
 
     def interrupt(self) -> int:
         """Types Ctrl-C until it has ended: Python may not see one that comes just before it begins to read a line."""
-        deadline = time.monotonic() + BOUND_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         typed_at = 0.0
         while self._read() or self.process.poll() is None:
             assert time.monotonic() < deadline, self.text
             if time.monotonic() - typed_at > 3:
                 typed_at = time.monotonic()
                 self.type("\x03")
-        return self.process.wait(timeout=BOUND_SECONDS)
+        return self.process.wait(timeout=PATIENCE_SECONDS)
 
     def _read(self) -> bool:
         """False once it has ended and all is read."""
