@@ -14,6 +14,7 @@ from dtsched import migrations
 from dtsched.embedded import Cluster
 from tests.cli.command import COMMAND, Ended, environment, run, start
 from tests.cli.conftest import Cli
+from tests.support.patience import PATIENCE_SECONDS
 from tests.support.servers import temporary_cluster
 
 NOBODY = "postgresql://somebody:secret-word@127.0.0.1:1/nowhere"
@@ -211,7 +212,7 @@ def test_waiting_for_a_job_that_is_cancelled_is_5(database: str, cli: Cli) -> No
     while not cli("list", "--json").json["jobs"]:
         time.sleep(0.02)
     assert cli("cancel", str(cli("list", "--json").json["jobs"][0]["id"])).code == 0
-    _, talk = waiting.communicate(timeout=20)
+    _, talk = waiting.communicate(timeout=PATIENCE_SECONDS)
     assert waiting.returncode == 5
     assert "cancelled" in talk
 
@@ -229,7 +230,7 @@ def test_ctrl_c_is_130(database: str, cli: Cli) -> None:
         time.sleep(0.02)
     time.sleep(0.1)
     waiting.send_signal(signal.SIGINT)
-    _, talk = waiting.communicate(timeout=20)
+    _, talk = waiting.communicate(timeout=PATIENCE_SECONDS)
     assert waiting.returncode == 130
     assert f"job {cli('list', '--json').json['jobs'][0]['id']} goes on" in talk
     assert "Traceback" not in talk
@@ -259,7 +260,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(database: str, cli: Cli) -> N
     assert listing.stderr is not None
     with listing.stderr as talk:
         assert talk.read() == ""
-    assert listing.wait(timeout=20) == 0
+    assert listing.wait(timeout=PATIENCE_SECONDS) == 0
 
 
 def test_a_server_that_goes_away_in_the_middle_is_6(cluster: Cluster) -> None:
@@ -267,7 +268,7 @@ def test_a_server_that_goes_away_in_the_middle_is_6(cluster: Cluster) -> None:
     wait_for_a_job(cluster.dsn)
     cluster.stop("immediate")
     try:
-        _, talk = waiting.communicate(timeout=20)
+        _, talk = waiting.communicate(timeout=PATIENCE_SECONDS)
     except subprocess.TimeoutExpired:
         waiting.kill()
         raise
