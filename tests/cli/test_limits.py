@@ -146,8 +146,8 @@ def test_draining_ends_when_the_last_job_has(cli: Cli, worker: Worker) -> None:
     jobs = worker.insert(2, queue="mail")
     assert worker.claim(1, queue="mail") == jobs[:1]
     finishing = threading.Timer(0.7, lambda: worker.finish(jobs[0]))
-    finishing.start()
     began = time.monotonic()
+    finishing.start()
     ended = cli("queue", "drain", "mail", "--json")
     assert time.monotonic() - began >= 0.7
     finishing.join()
