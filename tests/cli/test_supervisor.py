@@ -16,8 +16,8 @@ from dtsched.cli.detached import birth_of
 from dtsched.cli.supervisor import Done, GiveUp, Restart, how_it_ended, verdict
 from tests.cli.command import Ended, environment, run, start
 from tests.conftest import Connect
+from tests.support.patience import PATIENCE_SECONDS, until
 
-PATIENCE_SECONDS = 60.0  # a machine may be busy for seconds; what hangs is ended by pytest, with its stacks
 BUILTIN = ("-A", "dtsched.workers.builtin:app")
 NOBODY = "postgresql://somebody:secret-word@127.0.0.1:1/nowhere"
 APP = """
@@ -62,19 +62,17 @@ def workers(connection: psycopg.Connection) -> dict[str, int]:
 def until_at_work(
     process: subprocess.Popen[str], connection: psycopg.Connection, *names: str, without: int = 0
 ) -> dict[str, int]:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while set(found := workers(connection)) != set(names) or without in found.values():
+    def at_work() -> bool:
         assert process.poll() is None, process.stderr and process.stderr.read()
-        assert time.monotonic() < deadline, found
-        time.sleep(0.02)
-    return found
+        found = workers(connection)
+        return set(found) == set(names) and without not in found.values()
+
+    until(at_work)
+    return workers(connection)
 
 
-def until_gone(*pids: int, seconds: float = PATIENCE_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while living := [pid for pid in pids if birth_of(pid)]:
-        assert time.monotonic() < deadline, f"left behind: {living}"
-        time.sleep(0.02)
+def until_gone(*pids: int) -> None:
+    until(lambda: not any(birth_of(pid) for pid in pids))
 
 
 def until_said(process: subprocess.Popen[str], words: str) -> str:
