@@ -11,6 +11,7 @@ from tests.cli.command import start
 from tests.cli.conftest import Cli
 from tests.cli.terminal import terminal
 from tests.sql.sessions import Worker
+from tests.support.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_each_change_of_state_is_a_line(database: str, worker: Worker) -> None:
     assert watching.stdout.readline().split("\t")[2:4] == ["running", "1/5"]
     worker.finish(job)
     assert watching.stdout.readline().split("\t")[2:4] == ["completed", "1/5"]
-    rest, talk = watching.communicate(timeout=20)
+    rest, talk = watching.communicate(timeout=PATIENCE_SECONDS)
     assert (watching.returncode, rest, talk) == (0, "", "")
 
 
@@ -70,7 +71,7 @@ def test_the_jobs_of_a_filter_are_followed_after_they_fit_it_no_longer(database:
     assert first == [str(job) for job in reversed(jobs)]
     worker.claim()
     worker.finish(*jobs)
-    assert watching.wait(timeout=20) == 0
+    assert watching.wait(timeout=PATIENCE_SECONDS) == 0
     watching.communicate()
 
 
@@ -102,7 +103,7 @@ def test_ctrl_c_ends_the_watching_and_not_the_job(database: str, worker: Worker,
     watching = start(*arguments, str(job), env={"DTSCHED_DSN": database})
     until_connected(worker)
     watching.send_signal(signal.SIGINT)
-    _, talk = watching.communicate(timeout=20)
+    _, talk = watching.communicate(timeout=PATIENCE_SECONDS)
     assert watching.returncode == 130
     assert "go" in talk
     assert "Traceback" not in talk
@@ -156,7 +157,7 @@ def test_the_result_of_what_has_not_ended_is_4_or_waited_for(database: str, cli:
     assert cli("result", str(job), "--timeout", "50ms").code == 124
     waiting = start("result", str(job), "--wait", env={"DTSCHED_DSN": database})
     worker.finish(*worker.claim())
-    out, _ = waiting.communicate(timeout=20)
+    out, _ = waiting.communicate(timeout=PATIENCE_SECONDS)
     assert (waiting.returncode, out) == (0, "null\n")
 
 
