@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -14,6 +13,7 @@ from dtsched.errors import InvalidInput
 from tests.cli.command import COMMAND, environment, start
 from tests.cli.conftest import Cli
 from tests.conftest import Connect
+from tests.support.patience import PATIENCE_SECONDS, until, within
 
 
 @contextmanager
@@ -28,8 +28,7 @@ def worker(dsn: str, *arguments: str, app: str = "dtsched.workers.builtin:app") 
 
 def until_registered(connect: Connect) -> None:
     connection = connect()
-    while connection.execute("select count(*) from dtsched.workers").fetchone() == (0,):
-        time.sleep(0.02)
+    until(lambda: connection.execute("select count(*) from dtsched.workers").fetchone() != (0,))
 
 
 def test_builtin_tasks_run_and_waiting_prints_their_results(database: str, cli: Cli, connect: Connect) -> None:
@@ -42,7 +41,7 @@ def test_builtin_tasks_run_and_waiting_prints_their_results(database: str, cli: 
         whole = cli("submit", "prime_factorization", "n=18446744073709551615", "--wait", "--json").json
         assert (whole["state"], whole["result"]) == ("completed", [3, 5, 17, 257, 641, 65537, 6700417])
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=PATIENCE_SECONDS) == 0
 
 
 @pytest.mark.parametrize(
@@ -95,10 +94,8 @@ def test_a_child_stops_when_its_parent_is_killed(database: str, connect: Connect
         parent.kill()
         parent.wait()
     connection = connect()
-    deadline = time.monotonic() + 10
-    while connection.execute("select count(*) from dtsched.workers").fetchone() != (0,):
-        assert time.monotonic() < deadline, "the worker outlived its parent"
-        time.sleep(0.05)
+    with within(10):
+        until(lambda: connection.execute("select count(*) from dtsched.workers").fetchone() == (0,))
 
 
 def test_queues_are_a_name_and_perhaps_slots() -> None:
