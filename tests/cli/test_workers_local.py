@@ -17,6 +17,7 @@ from tests.cli.command import Ended, run
 from tests.cli.conftest import Cli
 from tests.cli.test_supervisor import APP, running_job, until_gone, workers
 from tests.conftest import Connect
+from tests.support.patience import within
 
 BUILTIN = ("-A", "dtsched.workers.builtin:app")
 
@@ -140,7 +141,8 @@ def test_who_does_not_stop_in_time_is_killed_with_all_workers(
     stopped = cli("workers", "stop", "--timeout", "100ms")
     assert stopped.code == 0
     assert "did not stop in time and were killed" in stopped.err
-    until_gone(started["pid"], worker, seconds=5)  # an orphan that ends by itself takes 10
+    with within(5):  # an orphan that ends by itself takes 10
+        until_gone(started["pid"], worker)
 
 
 def test_state_is_nobody_elses_and_holds_no_secret(begin: Start, database: str, folder: Path) -> None:
