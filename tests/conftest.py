@@ -27,28 +27,49 @@ Connect = Callable[[], psycopg.Connection]
 
 # What asks for none of these is the same on every server.
 SERVERS = {"server", "empty_cluster"}
-# And so is what stands in front of our SQL: for another server it is enough that each of our statements works there.
-# The functions, workers and clients send nearly all of them, whole folders prove it; of the API and the command line it
-# is where each route is asked once, and where a statement of their own is. What they read, refuse and show is left out.
+# And so is what stands in front of our SQL, and what that computes once it has read its rows. What another server may
+# do otherwise is to plan, lock, show and vacuum rows, to notify, to keep partitions and rights, to stop and start, and
+# to know fewer functions than the newest. So there all of SQL is run where that decides, and else each of its functions
+# in some test; of what is in front, what sends each statement once, listens, or sees the server go.
 DEPENDING = (
     "tests/sql/",
-    "tests/client/",
     "tests/cron/",
-    "tests/runtime/",
+    "tests/client/test_acting.py",
+    "tests/client/test_bad_input.py",
+    "tests/client/test_no_database.py",
+    "tests/client/test_remote.py",
+    "tests/client/test_submitting.py",
+    "tests/client/test_transactions.py",
+    "tests/client/test_waiting.py",
+    "tests/runtime/test_handlers.py",
+    "tests/runtime/test_listener.py",
+    "tests/runtime/test_pruning.py",
+    "tests/runtime/test_schedules.py",
+    "tests/runtime/test_steps.py",
+    "tests/runtime/test_superseding.py",
+    "tests/runtime/test_waking.py",
     "tests/faults/test_database.py",
-    "tests/faults/test_steps.py",
     "tests/api/test_openapi.py",
-    "tests/api/test_http_workers.py",
-    "tests/api/test_operations.py",
     "tests/api/test_group_commit.py",
-    "tests/api/test_idempotency.py",
-    "tests/api/test_errors.py",
     "tests/api/test_metrics.py",
     "tests/api/test_audit.py",
-    "tests/cli/test_remote.py",
     "tests/cli/test_migrate.py",
-    "tests/cli/test_psql.py",
-    "tests/cli/test_bench.py",
+)
+# Rules that are many, in functions that the other files of their folder call too.
+ALIKE = (
+    "tests/sql/test_key_modes.py",
+    "tests/sql/test_parent_policies.py",
+    "tests/sql/test_parents_by_key.py",
+    "tests/sql/test_partial_batches.py",
+    "tests/sql/test_queue_limits.py",
+    "tests/sql/test_random_graphs.py",
+    "tests/sql/test_result_ttl.py",
+    "tests/sql/test_retry_delay.py",
+    "tests/sql/test_revival.py",
+    "tests/sql/test_settings_doors.py",
+    "tests/sql/test_task_settings.py",
+    "tests/sql/test_tasks_and_queues.py",
+    "tests/sql/test_why.py",
 )
 
 
@@ -64,7 +85,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if not config.getoption("--on-servers") or collection_path.is_dir():
         return None
     place = collection_path.relative_to(config.rootpath).as_posix()
-    return None if place.startswith(DEPENDING) else True
+    return None if place.startswith(DEPENDING) and not place.startswith(ALIKE) else True
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
