@@ -700,6 +700,9 @@ create function dtsched.chores(p_now timestamp with time zone, p_all boolean)
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.chores_gate()
+    returns integer
+    language sql immutable parallel safe;
 create function dtsched.circle(p_children integer[], p_parents integer[], p_count integer)
     returns integer[]
     language plpgsql immutable
@@ -1364,7 +1367,7 @@ create function dtsched.move_waits(p_jobs bigint[], p_until timestamp with time 
     language sql volatile
     set search_path=pg_catalog, dtsched, pg_temp
     set enable_seqscan=off;
-create function dtsched.new_epoch()
+create function dtsched.new_epoch(p_anyway boolean DEFAULT false)
     returns void
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp;
