@@ -39,12 +39,18 @@ class _Request:
 class Listener:
     """Calls `channels[channel](payload)` in the event loop for each notification, and `on_change()` whenever the
     connection has come or gone: what was sent in between is lost. `generation` counts the connections; locks of one
-    end with it."""
+    end with it. `role` is shown in pg_stat_activity."""
 
     def __init__(
-        self, dsn: str, channels: Mapping[str, Callable[[str], None]], *, on_change: Callable[[], None] = lambda: None
+        self,
+        dsn: str,
+        channels: Mapping[str, Callable[[str], None]],
+        *,
+        on_change: Callable[[], None] = lambda: None,
+        role: str = "listener",
     ) -> None:
         self._dsn = dsn
+        self._role = role
         self._channels = dict(channels)
         self._on_change = [on_change]
         self._requests: deque[_Request] = deque()
@@ -115,7 +121,7 @@ class Listener:
     async def _listen(self, outage: Outage) -> None:
         # a database in SQL_ASCII lets anybody send a payload in no encoding: asked for another one, the server would
         # end the connection, and psycopg's own handler fails on it
-        settings = parameters(self._dsn, "listener")
+        settings = parameters(self._dsn, self._role)
         settings["client_encoding"] = "SQL_ASCII"
         async with await open_connection(self._dsn, settings) as connection:
             if is_pooled(connection):

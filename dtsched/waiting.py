@@ -40,7 +40,9 @@ class Waiting:
 
     def __init__(self, dsn: str, find_ended: Callable[[Sequence[int]], Coroutine[Any, Any, set[int]]]) -> None:
         self._find_ended = find_ended
-        self._listener = Listener(dsn, {"dtsched_done": self._announced}, on_change=self._listener_changed)
+        self._listener = Listener(
+            dsn, {"dtsched_done": self._announced}, on_change=self._listener_changed, role="waiting listener"
+        )
         self._awaited: dict[int, _Awaited] = {}
         self._queue: list[tuple[float, int]] = []
         """A heap of when to look at which job; an entry counts only if it says what the job's `look_at` says."""

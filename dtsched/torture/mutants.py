@@ -19,19 +19,30 @@ class Change(Struct, frozen=True):
 
 
 class Mutant(Struct, frozen=True, kw_only=True):
-    """`faults` are those of its run, `caught_by` the invariants of which one has to notice it. `poll_seconds`, where it
-    is given, takes the place of the workers' own."""
+    """`faults` are those of its run, each with what is to be otherwise about it: its run is as short as the bug allows.
+    `caught_by` are the invariants of which one has to notice it, each with words of what it says then. `poll_seconds`
+    and `app`, where they are given, take the place of the workers' own."""
 
     number: str
     title: str
-    faults: Sequence[str]
-    caught_by: Sequence[str]
+    faults: Mapping[str, Mapping[str, object]]
+    caught_by: Mapping[str, str]
     changes: Sequence[Change] = ()
     statements: Sequence[LiteralString] = ()
     poll_seconds: float | None = None
+    app: str | None = None
+    minutes: float = 0.6
+    seed: int = 42
 
 
 _ASYNC = """perform set_config('synchronous_commit', 'on', true);"""
+_READ_COMMITTED = "perform dtsched.require_read_committed();"
+_UNFENCED = """
+    update dtsched.leases lease
+    set id = spent.lease_id, worker_id = p_worker, secret = null
+    from dtsched.attempts spent
+    where spent.lease_id = {} and spent.outcome = 'crash' and lease.job_id = spent.job_id;"""
+"""Whoever holds the job by now, it is this worker's again, by the lease that it had."""
 
 MUTANTS: Mapping[str, Mutant] = {
     mutant.number: mutant
@@ -39,26 +50,29 @@ MUTANTS: Mapping[str, Mutant] = {
         Mutant(
             number="M1",
             title="no fence: who was taken for dead may still finish",
-            faults=["F05"],
-            caught_by=["S4", "S3", "S5"],
+            faults={"F05": {"strikes": 2}},
+            minutes=0.75,
+            caught_by={"S4": "an outcome of a stale lease was accepted"},
             changes=[
+                Change("finish", _READ_COMMITTED, _READ_COMMITTED + _UNFENCED.format("any (p_done)")),
+                Change("complete", _READ_COMMITTED, _READ_COMMITTED + _UNFENCED.format("p_lease")),
+                # nor is it told, or it would drop what it has before it could finish it
+                Change("renew", "return query select false, false,", "return query select true, false,"),
+                Change("taken_away", "where not exists", "where false and not exists"),
                 Change(
-                    "finish",
-                    "perform dtsched.require_read_committed();",
-                    """perform dtsched.require_read_committed();
-    insert into dtsched.leases (id, job_id, worker_id, queue)
-    select attempt.lease_id, attempt.job_id, p_worker, 'default'
-    from dtsched.attempts attempt
-    where attempt.lease_id = any (p_done) and attempt.outcome = 'crash'
-    on conflict do nothing;""",
-                )
+                    "work",
+                    "if p_limit > 0 then",
+                    """if p_limit > 0 and exists (
+        select from dtsched.workers worker
+        where worker.id = p_worker and worker.lost_at is null and worker.expires_at > dtsched.now()) then""",
+                ),
             ],
         ),
         Mutant(
             number="M2",
             title="a claim takes more than it was asked for",
-            faults=["F01"],
-            caught_by=["S9"],
+            faults={"F47": {}},
+            caught_by={"S9": "leases of a worker over HTTP"},
             changes=[
                 Change(
                     "claim",
@@ -70,8 +84,8 @@ MUTANTS: Mapping[str, Mutant] = {
         Mutant(
             number="M3",
             title="what was acknowledged is not on the disk yet",
-            faults=["F20"],
-            caught_by=["S1", "S3", "S15"],
+            faults={"F20": {"strikes": 1}},
+            caught_by={"S1": "it was accepted, and is not there"},
             changes=[
                 Change(function, _ASYNC, "null;")
                 for function in ("claim", "emit", "finish", "record_step", "submit_many")
@@ -79,15 +93,18 @@ MUTANTS: Mapping[str, Mutant] = {
             statements=[
                 "alter system set wal_writer_delay = '10s'",
                 "alter system set wal_writer_flush_after = '1GB'",
-                "alter system set synchronous_commit = off",
                 "select pg_reload_conf()",
+                """do $$ begin
+                    execute format('alter database %I set synchronous_commit = off', current_database());
+                end $$""",
             ],
         ),
         Mutant(
             number="M4",
             title="leases begin when their transaction did, however long it has waited since",
-            faults=["F32"],
-            caught_by=["S5"],
+            faults={"F32": {"strikes": 1, "lasts": (6.5, 7.5), "tables": ("workers",)}},
+            minutes=0.7,
+            caught_by={"S5": "a lease was renewed for less than half of it"},
             statements=[
                 """create or replace function dtsched.now() returns timestamptz language sql stable parallel safe
                 as $$ select pg_catalog.transaction_timestamp() $$"""
@@ -96,15 +113,25 @@ MUTANTS: Mapping[str, Mutant] = {
         Mutant(
             number="M5",
             title="nobody polls: what no notification told of waits",
-            faults=["F18", "F29"],
-            caught_by=["L4", "L8", "L1"],
+            faults={"F29": {"strikes": 1, "lasts": (10.0, 10.5), "silenced": 1.0, "settled_seconds": 14.0}},
+            minutes=0.8,
+            caught_by={"L4": "had ready jobs, and nothing was started"},
             poll_seconds=3600.0,
+        ),
+        Mutant(
+            number="M6",
+            title="a listener that has lost its connection does not listen any more",
+            faults={"F18": {"strikes": 1}},
+            minutes=0.4,
+            caught_by={"L8": "workers listen, some have not"},
+            app="dtsched.torture.deaf:app",
         ),
         Mutant(
             number="M7",
             title="a schedule is fired by everybody who finds it due",
-            faults=["F01"],
-            caught_by=["S13"],
+            faults={"F01": {"strikes": 2}},
+            minutes=0.5,
+            caught_by={"S13": " times"},
             changes=[
                 Change("fire", "for no key update skip locked", ""),
                 Change("fire", "and schedule.next_at is not distinct from p_due", ""),
@@ -120,8 +147,9 @@ MUTANTS: Mapping[str, Mutant] = {
         Mutant(
             number="M8",
             title="an attempt is counted when it fails: one that kills its worker never is",
-            faults=["F01"],
-            caught_by=["S6", "S4"],
+            faults={"F01": {"strikes": 2}},
+            minutes=0.5,
+            caught_by={"S6": " came after "},
             changes=[
                 Change("claim", "attempt = job.attempt + 1,", ""),
                 Change(
@@ -134,8 +162,8 @@ MUTANTS: Mapping[str, Mutant] = {
         Mutant(
             number="M9",
             title="free seats of a limit are counted without a lock",
-            faults=["F53"],
-            caught_by=["S9"],
+            faults={"F53": {}},
+            caught_by={"S9": "leases of limit key"},
             changes=[
                 Change(
                     "take_limited",
@@ -150,8 +178,9 @@ MUTANTS: Mapping[str, Mutant] = {
         Mutant(
             number="M10",
             title="one row that cannot be rescued keeps all others from it",
-            faults=["F31", "F01"],
-            caught_by=["L1", "L3"],
+            faults={"F31": {"strikes": 5, "lasts": (14.0, 15.0)}, "F01": {"strikes": 1}},
+            seed=1,  # rows of several workers are held, then one is killed, and for ten seconds they still are
+            caught_by={"L3": "it ran again after"},
             changes=[
                 Change(
                     "rescue",
@@ -165,8 +194,8 @@ MUTANTS: Mapping[str, Mutant] = {
         Mutant(
             number="M11",
             title="a lost worker's row is deleted first, and its jobs are looked for by it",
-            faults=["F01"],
-            caught_by=["L1", "L3"],
+            faults={"F01": {"strikes": 3}},
+            caught_by={"L1": "running instead of"},
             changes=[
                 Change("rescue", "where gone.lost_at < v_now - interval '1 day'", "where gone.lost_at <= v_now"),
                 Change(
@@ -181,8 +210,8 @@ MUTANTS: Mapping[str, Mutant] = {
         Mutant(
             number="M12",
             title="a request that is repeated is submitted again",
-            faults=["F42", "F47"],
-            caught_by=["S1"],
+            faults={"F42": {"share": (0.1, 0.2)}},
+            caught_by={"S1": "rows carry this name"},
             changes=[Change("submit_once", "elsif replayed then", "elsif false then")],
         ),
     )

@@ -13,8 +13,13 @@ from dtsched.torture.clocks import Pair
 from dtsched.torture.history import Recorder
 from dtsched.torture.state import read_clock
 
+LISTENERS: LiteralString = """
+    select count(*) from pg_stat_activity
+    where datname = current_database() and application_name = 'dtsched listener'"""
+"""Of workers. Who waits for the ends of jobs listens under another name, and not always."""
+
 # `finished` counts ends, less what was brought back. An entry of ready may be stale: these are figures to look at.
-_LOOK: LiteralString = """
+_LOOK: LiteralString = f"""
     select
         (select coalesce(sum(case when event in ('complete', 'fail', 'cancel') then jobs
                                   when event in ('uncomplete', 'unfail', 'uncancel') then -jobs end), 0)::bigint
@@ -22,26 +27,36 @@ _LOOK: LiteralString = """
         (select count(*) from dtsched.ready),
         (select count(*) from dtsched.leases),
         (select count(*) from dtsched.scheduled where run_at <= dtsched.now()),
-        (select coalesce(jsonb_object_agg(lane.queue, jsonb_build_object('jobs', lane.jobs, 'age', lane.age)), '{}')
+        (select coalesce(jsonb_object_agg(lane.queue, jsonb_build_object('jobs', lane.jobs, 'age', lane.age)), '{{}}')
          from (select entry.queue, count(*) as jobs, extract(epoch from
                    dtsched.now() - min(greatest(job.created_at, job.run_at)))::double precision as age
                from (select entry.queue, entry.job_id from dtsched.ready entry limit 2000) entry
                join dtsched.jobs job on job.id = entry.job_id and job.state = 'ready'
                group by entry.queue) lane),
         (select count(*) from pg_stat_activity
-         where datname = current_database() and starts_with(application_name, 'dtsched'))"""
+         where datname = current_database() and starts_with(application_name, 'dtsched')),
+        ({LISTENERS})"""
 
 _STATEMENT_MS = 2000
 
 
 class Pulses(threading.Thread):
-    """`clocks` grows with each pulse that was answered."""
+    """`clocks` grows with each pulse that was answered. `count_workers` says how many are at work, each of
+    which is to listen."""
 
-    def __init__(self, dsn: Callable[[], str], record: Recorder, *, pause_seconds: float = 0.3) -> None:
+    def __init__(
+        self,
+        dsn: Callable[[], str],
+        record: Recorder,
+        *,
+        count_workers: Callable[[], int] = lambda: 0,
+        pause_seconds: float = 0.3,
+    ) -> None:
         super().__init__(name="torture-pulse", daemon=True)
         self.clocks: list[Pair] = []
         self._dsn = dsn
         self._record = record
+        self._count_workers = count_workers
         self._pause_seconds = pause_seconds
         self._over = threading.Event()
         self._connection: psycopg.Connection | None = None
@@ -71,7 +86,7 @@ class Pulses(threading.Thread):
         self.clocks.append(clock)
         row = connection.execute(_LOOK).fetchone()
         assert row is not None
-        finished, ready, running, late, queues, connections = row
+        finished, ready, running, late, queues, connections, listeners = row
         self._record(
             "pulse",
             "ok",
@@ -82,6 +97,8 @@ class Pulses(threading.Thread):
             oldest_due_seconds=max((lane["age"] for lane in queues.values()), default=0.0),
             queues=queues,
             connections=connections,
+            workers=self._count_workers(),
+            listeners=listeners,
             clock=clock,
         )
 

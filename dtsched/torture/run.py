@@ -14,9 +14,11 @@ from typing import Any, LiteralString
 import psycopg
 
 from dtsched.outage import first_line
+from dtsched.torture.checker.liveness import LISTEN_SECONDS
 from dtsched.torture.faults.base import Fault
 from dtsched.torture.mutants import Mutant, plant
 from dtsched.torture.plan import RECOVERY_SECONDS, Mode, Plan, Window, baseline_of, draw
+from dtsched.torture.pulse import LISTENERS
 from dtsched.torture.stage import Cast, LocalStage, open_stage
 from dtsched.torture.state import dump
 from dtsched.torture.turns import Turns
@@ -25,6 +27,7 @@ from dtsched.torture.wire import open_wire
 Show = Callable[[str, float, float], None]
 """What is going on, how many seconds of it are over, and how many there are."""
 
+APP = "dtsched.torture.app:app"
 SUBMITTERS = 2
 LEASE_SECONDS = 5.0
 POLL_SECONDS = 1.0
@@ -74,6 +77,7 @@ async def carry_out(order: Order, show: Show, *, announce: Callable[[Plan], None
         lease_seconds=LEASE_SECONDS,
         poll_seconds=POLL_SECONDS if mutant is None or mutant.poll_seconds is None else mutant.poll_seconds,
         seed=order.seed,
+        app=APP if mutant is None or mutant.app is None else mutant.app,
     )
     prepare = None if mutant is None else partial(plant, mutant=mutant)
     async with open_stage(order.folder, cast, bin_dir=order.bin_dir, open_wire=open_wire, prepare=prepare) as stage:
@@ -127,7 +131,8 @@ class Run:
         await asyncio.to_thread(self._stage.cluster.start)
         self._enter("drain")
         await self._stage.stop("submitter")
-        await self._drain()
+        if await self._drain():
+            await self._until_all_listen()
         self._enter("check")
         await self._stage.stop()
 
@@ -169,7 +174,7 @@ class Run:
             if kind.heavy:
                 await asyncio.sleep(RECOVERY_SECONDS)
 
-    async def _drain(self) -> None:
+    async def _drain(self) -> bool:
         """Ends early when nothing is left. The time begins anew whenever fewer are left than ever before: a backlog is
         worked off first. What is left when it is over is for the checker to find."""
         seconds = drain_seconds(self._plan)
@@ -181,9 +186,21 @@ class Run:
                 since = since or _value(connection, "select dtsched.now()")
                 left = int(_value(connection, _LEFT, since=since))
                 if left == 0:
-                    return
+                    return True
                 if least is None or left < least:
                     least, began = left, monotonic()
+            await asyncio.sleep(_LOOK_SECONDS)
+        return False
+
+    async def _until_all_listen(self) -> None:
+        """Or for so long that the checker can tell that they do not."""
+        seconds = LISTEN_SECONDS + 2.0
+        began = monotonic()
+        while (spent := monotonic() - began) < seconds:
+            with suppress(psycopg.OperationalError), self._stage.connect(application="torture drain") as connection:
+                if _value(connection, LISTENERS) >= self._stage.count_workers():
+                    return
+            self._show("drain", spent, seconds)
             await asyncio.sleep(_LOOK_SECONDS)
 
     @property

@@ -27,6 +27,9 @@ from dtsched.torture.surroundings import folder_of_run, history_of_run
 ALSO = "DTSCHED_TORTURE_ALSO"
 """Names, with commas, under which a worker knows do_nothing too: tasks that were renamed, or that are to come."""
 
+QUIET_QUEUE = "quiet"
+"""Where workers sleep: a queue that is busy is looked at after each job, whatever they hear or do not."""
+
 PATIENCE_SECONDS = 60.0
 LATE_SECONDS = 3.0
 
@@ -47,6 +50,12 @@ class NobodyCame(Exception):
 
 
 async def do_nothing(context: Context, name: str, payload: Payload) -> Result:
+    with attempt(context, name, payload):
+        return conclude(context, name)
+
+
+async def be_found(context: Context, name: str, payload: Payload) -> Result:
+    """In a queue that has no others."""
     with attempt(context, name, payload):
         return conclude(context, name)
 
@@ -149,6 +158,7 @@ def add_to(app: App) -> None:
     for function in (do_nothing, take_time, fail_at_once, stand_by, return_and_die, block_the_loop, fork_and_go_on):
         app.task(retry=_AGAIN, max_crashes=_MANY)(function)
     app.task(retry=_AGAIN, max_crashes=_MANY)(ignore_cancellation)
+    app.task(queue=QUIET_QUEUE, retry=_AGAIN, max_crashes=_MANY)(be_found)
     for in_process in (ignore_timeout, leave_a_child):
         app.task(executor="process", retry=_AGAIN, max_crashes=_MANY)(in_process)
     app.task(retry=Retry(2, backoff="fixed", base=0.2))(take_poison)

@@ -146,7 +146,7 @@ class LocalStage:
         self.lease_seconds = cast.lease_seconds
         self.run_id = str(uuid4())
         self.api_urls: list[str] = []
-        self._pulses = Pulses(lambda: cluster.dsn, record)
+        self._pulses = Pulses(lambda: cluster.dsn, record, count_workers=self.count_workers)
         self._places: list[_Place] = []
         self._keeper: asyncio.Task[None] | None = None
         self._hear, self._ready = os.pipe()
@@ -216,6 +216,10 @@ class LocalStage:
         await self._enter("http_worker")
         await self._enter("submitter")
         await self.until("all submitters have submitted something", self._submitters_are_at_work)
+
+    def count_workers(self) -> int:
+        """Those that live and have registered. From any thread."""
+        return sum(child.at_work for child in self._children("worker"))
 
     async def workers_at_work(self) -> None:
         """Until every worker of the cast lives and has registered."""

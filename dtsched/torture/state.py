@@ -84,6 +84,7 @@ class WorkerEvent(Struct, frozen=True, kw_only=True, gc=False):
     id: int
     kind: str
     worker_id: str
+    slots: int
     lease: float
     expires_at: float
     lost_at: float | None
@@ -230,7 +231,7 @@ _TABLES: dict[str, tuple[type[Struct], LiteralString]] = {
     ),
     "worker_events": (
         WorkerEvent,
-        """select event.id, event.kind, event.worker_id, date_part('epoch', event.lease) as lease,
+        """select event.id, event.kind, event.worker_id, event.slots, date_part('epoch', event.lease) as lease,
                date_part('epoch', event.expires_at) as expires_at, date_part('epoch', event.lost_at) as lost_at,
                event.who, date_part('epoch', event.at) as at
            from dtsched.worker_events event

@@ -26,11 +26,12 @@ create table dtsched.lease_events (
     xid               xid8 not null default pg_current_xact_id()
 );
 
--- Every change of until when a worker's leases are valid.
+-- Every change of until when a worker's leases are valid, with how many slots it has then.
 create table dtsched.worker_events (
     id         bigint not null default nextval('dtsched.job_events_id_seq') constraint worker_events_pkey primary key,
     kind       text not null constraint worker_event_is_known check (kind in ('registered', 'renewed', 'lost', 'gone')),
     worker_id  uuid not null,
+    slots      integer not null,
     lease      interval not null,
     expires_at timestamptz not null,
     lost_at    timestamptz,

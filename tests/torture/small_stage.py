@@ -21,7 +21,7 @@ from tests.support.servers import BIN_DIR
 CAST = Cast(
     workers=2,
     app="dtsched.torture.sabotage:app",
-    queues=["default:4"],
+    queues=["default:4", "quiet:1"],
     lease_seconds=1.0,
     poll_seconds=0.2,
     grace_seconds=0.5,

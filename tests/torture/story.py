@@ -56,6 +56,7 @@ class Story:
         self._held: dict[int, tuple[int, str]] = {}
         self._workers: dict[str, float] = {}
         self._lost: dict[str, float] = {}
+        self._slots: dict[str, int] = {}
 
     @property
     def at(self) -> float:
@@ -129,9 +130,17 @@ class Story:
         self.wait(lasts)
         self.record("fault", "ok", fault=fault, **note)
 
-    def pulse(self, *, finished: int = 0, ready: int = 0, ok: bool = True) -> None:
+    def pulse(self, *, finished: int = 0, ready: int = 0, ok: bool = True, listeners: int = 2) -> None:
+        """Of two workers."""
         lanes = {"default": {"jobs": ready, "age": 0.1}} if ready else {}
-        self.record("pulse", "ok" if ok else "fail", finished=finished, ready=ready, due=ready, queues=lanes)
+        self.record("pulse", "ok" if ok else "fail", finished=finished, ready=ready, due=ready, queues=lanes,
+                    workers=2, listeners=listeners)  # fmt: skip
+
+    def pulses(self, seconds: float, **seen: Any) -> None:
+        """Four a second, for so long: the last of them when it is over."""
+        for _ in range(round(seconds / 0.25)):
+            self.wait(0.249)
+            self.pulse(**seen)
 
     # what the database writes
 
@@ -194,7 +203,18 @@ class Story:
             )
         )
 
-    def worker_event(self, kind: str, worker: str, expires_at: float, *, lost_at: float | None = None) -> None:
+    def worker_event(
+        self,
+        kind: str,
+        worker: str,
+        expires_at: float,
+        *,
+        lost_at: float | None = None,
+        slots: int | None = None,
+        who: str = "renew",
+    ) -> None:
+        """Without any, its slots are those that it had before."""
+        self._slots[worker] = slots if slots is not None else self._slots.get(worker, 10)
         self._workers[worker] = expires_at
         if lost_at is not None:
             self._lost[worker] = lost_at
@@ -203,10 +223,11 @@ class Story:
                 id=self._next(),
                 kind=kind,
                 worker_id=worker,
+                slots=self._slots[worker],
                 lease=LEASE_SECONDS,
                 expires_at=expires_at,
                 lost_at=lost_at,
-                who="renew",
+                who=who,
                 at=self.at,
             )
         )

@@ -241,6 +241,50 @@ def test_a_limit_that_is_kept_violates_nothing_and_one_that_is_not_violates_s9()
     assert finding(story, "S9").violated == 2
 
 
+def finish(story: Story, *leases: int) -> None:
+    for lease in leases:
+        story.start(lease)
+        story.end(lease)
+        story.release(lease, "completed")
+
+
+def test_a_worker_over_http_that_is_given_more_than_it_has_slots_violates_s9() -> None:
+    story = Story()
+    jobs = [story.submit(f"http-a-{number}") for number in range(3)]
+    story.worker_event("registered", "h1", story.at + LEASE_SECONDS, slots=2, who="register_http_worker")
+    first, second = (story.claim(job, "h1") for job in jobs[:2])
+    finish(story, first)
+    third = story.claim(jobs[2], "h1")
+    finish(story, second, third)
+    assert violated(story) == []
+
+    jobs = [story.submit(f"http-b-{number}") for number in range(3)]
+    finish(story, *[story.claim(job, "h1") for job in jobs])
+    assert violated(story) == ["S9"]
+    assert finding(story, "S9").violations[0].what == "3 leases of a worker over HTTP, which has 2 slots"
+
+
+def test_slots_of_a_worker_over_http_are_those_that_it_has_when_it_is_given_a_job() -> None:
+    story = Story()
+    jobs = [story.submit(f"http-a-{number}") for number in range(4)]
+    story.worker_event("registered", "h1", story.at + LEASE_SECONDS, slots=1, who="register_http_worker")
+    story.worker_event("renewed", "h1", story.at + LEASE_SECONDS, slots=3)
+    leases = [story.claim(job, "h1") for job in jobs[:3]]
+    story.worker_event("renewed", "h1", story.at + LEASE_SECONDS, slots=2)
+    finish(story, *leases[:2])
+    finish(story, leases[2], story.claim(jobs[3], "h1"))
+    assert violated(story) == []
+
+
+def test_a_worker_in_python_may_fetch_ahead() -> None:
+    story = Story()
+    jobs = [story.submit(f"plain-a-{number}") for number in range(3)]
+    story.worker_event("registered", "w1", story.at + LEASE_SECONDS, slots=2, who="register_worker")
+    finish(story, *[story.claim(job) for job in jobs])
+
+    assert violated(story) == []
+
+
 def test_the_limit_of_a_key_that_says_nothing_is_its_queue_s_or_one() -> None:
     story = Story()
     jobs = [story.submit(f"limited-a-{number}", limit_key="a") for number in range(2)]

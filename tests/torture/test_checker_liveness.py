@@ -209,6 +209,42 @@ def test_an_orphan_of_an_outage_is_no_measure_of_rescue() -> None:
     assert finding(story, "L3").notes == ["1 more beside other faults"]
 
 
+def test_rows_that_somebody_holds_keep_no_orphans_but_their_own_from_being_rescued() -> None:
+    for held, expected in ((1, []), (2, ["L3"])):
+        story = Story("F01", "F31")
+        story.record("fault", "invoke", fault="F31", jobs=[held])
+        job = story.submit("plain-a-1")
+        lease = story.claim(job)
+        story.start(lease)
+        story.fault("F01", job)
+        story.wait(8.1)
+        story.lose(lease)
+        story.work(job, "w2")
+        assert violated(story) == expected
+
+
+def test_an_orphan_beside_rows_that_are_held_is_to_be_rescued_in_time() -> None:
+    story = Story("F01", "F31")
+    story.record("fault", "invoke", fault="F31", jobs=[2])
+    orphan(story, wait_seconds=20)
+
+    assert violated(story) == []
+
+
+def test_an_orphan_may_wait_for_the_seat_of_a_job_whose_row_is_held() -> None:
+    story = Story("F01", "F31")
+    story.record("fault", "invoke", fault="F31", jobs=[2])
+    job = story.submit("limited-a-1", limit_key="a")
+    lease = story.claim(job)
+    story.start(lease)
+    story.fault("F01", job)
+    story.wait(8.1)
+    story.lose(lease)
+    story.work(job, "w2")
+
+    assert violated(story) == []
+
+
 def test_an_exit_that_nobody_wanted_violates_l8() -> None:
     story = Story()
     story.record("exit", "ok", name="worker-1", code=-9, expected=True)
@@ -269,3 +305,100 @@ def test_figures_are_no_judgements() -> None:
     assert finding(story, "L4").notes == ["F18: p50/p99/max 30.0/30.0/30.0 s"]
     assert finding(story, "L5").notes == ["F45 queries_per_second at most 3.50"]
     assert finding(story, "L6").notes == ["default: p99 0.1 s, max 0.1 s"]
+
+
+def listening_again_after(story: Story, seconds: float) -> list[str]:
+    """One of two workers does not listen for so long, then both."""
+    story.pulses(seconds, listeners=1)
+    story.pulses(1)
+    return violated(story)
+
+
+def test_a_worker_that_does_not_listen_again_in_time_violates_l8() -> None:
+    assert listening_again_after(Story(), 30) == []
+    assert listening_again_after(Story(), 30.5) == ["L8"]
+
+
+def test_the_time_to_listen_again_begins_with_the_last_fault() -> None:
+    story = Story("F18")
+    story.pulses(20, listeners=1)
+    story.fault("F18")
+    assert listening_again_after(story, 30) == []
+
+    story = Story("F18")
+    story.fault("F18")
+    assert listening_again_after(story, 31) == ["L8"]
+
+
+def test_pulses_that_were_not_answered_say_nothing_of_who_listens() -> None:
+    story = Story()
+    story.pulses(16, listeners=0)
+    story.pulses(2, ok=False)
+    assert listening_again_after(story, 16) == ["L8"]
+
+
+def test_whoever_has_met_a_pooler_has_a_minute_more_to_listen_again() -> None:
+    story = Story("F46")
+    story.fault("F46", lasts=5)
+    assert listening_again_after(story, 89) == []
+
+    story = Story("F46")
+    story.fault("F46", lasts=5)
+    assert listening_again_after(story, 91.5) == ["L8"]
+
+
+def test_nobody_has_to_listen_when_the_run_is_over() -> None:
+    story = Story()
+    story.record("phase", "ok", name="check")
+    assert listening_again_after(story, 40) == []
+
+
+def silent(seconds: float, fault: str = "F29") -> list[str]:
+    """While such a fault lasts, a job is ready for so long before it is claimed."""
+    story = Story(fault)
+    story.done("plain-a-1")
+    story.record("fault", "invoke", fault=fault, jobs=[])
+    story.pulses(2)
+    job = story.submit("plain-a-2")
+    story.pulses(seconds, ready=1)
+    story.work(job)
+    story.pulses(1)
+    story.record("fault", "ok", fault=fault)
+    return violated(story)
+
+
+def test_ready_jobs_that_nobody_looks_for_without_a_notification_violate_l4() -> None:
+    assert silent(6) == []
+    assert silent(6.5) == ["L4"]
+
+
+def test_who_hears_of_jobs_has_longer_to_look_for_them() -> None:
+    assert silent(6.5, "F53") == []
+
+
+def test_another_fault_may_keep_workers_from_looking() -> None:
+    story = Story("F29", "F19")
+    story.done("plain-a-1")
+    job = story.submit("plain-a-2")
+    story.record("fault", "invoke", fault="F29", jobs=[])
+    story.pulses(4, ready=1)
+    story.fault("F19")
+    story.pulses(4, ready=1)
+    story.record("fault", "ok", fault="F29")
+    story.work(job)
+
+    assert violated(story) == []
+
+
+def test_queues_that_no_worker_in_python_serves_are_not_looked_at_for_l4() -> None:
+    story = Story("F29")
+    job = story.submit("http-a-1")
+    story.record("fault", "invoke", fault="F29", jobs=[])
+    story.pulses(8, ready=1)
+    story.record("fault", "ok", fault="F29")
+    lease = story.claim(job, "h1")
+    story.record("start", "ok", role="http_worker", process="h1", key="http-a-1", job=job, lease=lease, attempt=1)
+    story.end(lease)
+    story.release(lease, "completed", "finish_lease")
+
+    assert violated(story) == []

@@ -2,11 +2,13 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from heapq import merge
 from itertools import pairwise
+from operator import attrgetter
 
 from dtsched.torture.checker.findings import Finding, Notebook
 from dtsched.torture.checker.run import AT_ITS_END, BY_ITS_WORKER, FORGOTTEN, Handler, Run, Tenure
-from dtsched.torture.state import LeaseEvent
+from dtsched.torture.state import LeaseEvent, WorkerEvent
 
 TIMEOUT_GRACE_SECONDS = 4.5
 """expire() takes a lease five seconds after its deadline at the soonest; the clock was read a little earlier."""
@@ -131,7 +133,9 @@ def _seconds_beside(run: Run, earlier: Handler, later: Handler) -> float:
 
 
 def limits(run: Run) -> Finding:
-    """Of one limit key there are never more leases than its limit, of one queue never more than the queue's."""
+    """Of one limit key there are never more leases than its limit, of one queue never more than the queue's, and a
+    worker over HTTP is never given one for which it has no slot. How much a worker in Python may fetch ahead of its
+    slots nobody else can tell."""
     book = Notebook("S9", "leases over a limit")
     for what, allowed, events in _limited(run):
         book.checked += 1
@@ -144,7 +148,27 @@ def limits(run: Run) -> Finding:
             most = max(most, len(held))
         if allowed > 1:
             book.note(f"{what}: at most {most} of {allowed}")
+    _slots_over_http(run, book)
     return book.finding()
+
+
+def _slots_over_http(run: Run, book: Notebook) -> None:
+    """A release counts from when it was written, which is no later than when others saw it."""
+    slots: dict[str, int] = {}
+    held: defaultdict[str, set[int]] = defaultdict(set)
+    for event in merge(run.state.worker_events, run.state.lease_events, key=attrgetter("id")):
+        if isinstance(event, WorkerEvent):
+            if event.who == "register_http_worker" or event.worker_id in slots:
+                slots[event.worker_id] = event.slots
+        elif event.kind == "released":
+            held[event.worker_id].discard(event.lease_id)
+        else:
+            held[event.worker_id].add(event.lease_id)
+            if (allowed := slots.get(event.worker_id)) is not None:
+                book.checked += 1
+                if len(held[event.worker_id]) > allowed:
+                    said = f"{len(held[event.worker_id])} leases of a worker over HTTP, which has {allowed} slots"
+                    book.violation(said, job=event.job_id, shown=[event])
 
 
 def _limited(run: Run) -> Iterator[tuple[str, int, list[LeaseEvent]]]:

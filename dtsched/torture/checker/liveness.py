@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 from dtsched.torture.checker.findings import Finding, Notebook
@@ -20,6 +20,16 @@ RATE_SECONDS = 5.0
 DEAF_SECONDS = 15.0
 RESTARTS = frozenset({"F19", "F20", "F21", "F22", "F23", "F25", "F26"})
 WITHOUT_NOTIFY = frozenset({"F18", "F27", "F29"})
+PICK_UP_SECONDS = 6.0
+"""In which a queue with ready jobs is looked at while nobody hears a NOTIFY: the second of a run's poll, and five."""
+LISTEN_SECONDS = 30.0
+"""In which every worker listens again once the faults are over. One whose connection has fallen silent notices after 15
+seconds without a word and 5 without an answer, and tries to open another one every 5."""
+POOLED_SECONDS = 60.0
+"""A worker that has met a pooler looks whether it is still there after so long."""
+POOLERS = frozenset({"F46"})
+HOLD_ROWS = frozenset({"F31"})
+"""Faults that hold the rows of the jobs that they name, and are no excuse for others."""
 POISON_SECONDS = 10.0
 NO_DATABASE = 6
 """The exit code of a program that found no database."""
@@ -127,8 +137,9 @@ def _recovered(pulses: Sequence[Record], since: int, wanted: float) -> int | Non
 def orphans(run: Run) -> Finding:
     """A job whose worker was killed runs again within B, the lease and three seconds, of the kill. One that others of
     its queue are before, of a higher priority or ready when it was not yet, is rescued within B, and claimed within
-    three seconds of the last of them; one that waits for a seat of its limit key is rescued within B. This looks at
-    faults that kill a worker and the jobs that they say it had, where no other one is at work from the kill to then."""
+    three seconds of the last of them; one that waits for a seat of its limit key, or while somebody holds rows, is
+    rescued within B. This looks at faults that kill a worker and the jobs that they say it had, where no other fault
+    that may hinder them is at work from the kill to then."""
     book = Notebook("L3", "orphans that waited")
     bound = run.plan.lease_seconds + RESCUE_MARGIN_SECONDS
     took: list[float] = []
@@ -142,7 +153,7 @@ def orphans(run: Run) -> Finding:
         anew = (one.start for one in handlers if one.start.lease != orphaned.granted.lease_id)
         start = next((start for start in anew if start.ns > struck), None)
         until = start.ns if start is not None else struck + bound * 1e9
-        if any(other is not injection for other in run.faults_at(struck, until)):
+        if any(other is not injection and _may_hinder(run, other, job) for other in run.faults_at(struck, until)):
             beside += 1
             continue
         if start is None and (row := run.jobs.get(job)) is not None and row.state in ENDED:
@@ -150,7 +161,7 @@ def orphans(run: Run) -> Finding:
         book.checked += 1
         seconds = (until - struck) / 1e9
         late = start is None or seconds > bound
-        if late and _waited_its_turn(run, orphaned, struck, bound):
+        if late and _waited_its_turn(run, orphaned, struck, until, bound):
             behind += 1
             continue
         took.append(seconds)
@@ -167,7 +178,7 @@ def orphans(run: Run) -> Finding:
     return book.finding()
 
 
-def _waited_its_turn(run: Run, orphaned: Tenure, struck: int, bound: float) -> bool:
+def _waited_its_turn(run: Run, orphaned: Tenure, struck: int, until: float, bound: float) -> bool:
     """It was rescued in time, and then claimed as soon as nobody was before it any more."""
     rescued = orphaned.released
     job = run.jobs.get(orphaned.granted.job_id)
@@ -176,7 +187,7 @@ def _waited_its_turn(run: Run, orphaned: Tenure, struck: int, bound: float) -> b
     at, error = run.clock.at(struck)
     if rescued.at - at - error > bound:
         return False
-    if job.limit_key is not None:
+    if job.limit_key is not None or any(one.fault in HOLD_ROWS for one in run.faults_at(struck, until)):
         return True
     again = next((one.granted for one in run.tenures[job.id] if one.granted.id > rescued.id), None)
     claimed = again.at if again is not None else run.ended
@@ -195,6 +206,12 @@ def _is_before(run: Run, granted: LeaseEvent, job: Job, since: int) -> bool:
     return other.priority > job.priority or (bool(ready) and ready[-1] < since)
 
 
+def _may_hinder(run: Run, fault: Injection, job: int) -> bool:
+    """Who holds rows hinders those alone, and whoever waits for a seat that one of them has."""
+    row = run.jobs.get(job)
+    return fault.fault not in HOLD_ROWS or job in fault.jobs or row is None or row.limit_key is not None
+
+
 KILLS = frozenset({"F01", "F02", "F03", "F08", "F09"})
 
 
@@ -211,17 +228,39 @@ def orphaned_by(run: Run, injection: Injection, job: int) -> Tenure | None:
 
 
 def pick_up(run: Run) -> Finding:
-    """How long jobs wait while nobody hears a NOTIFY: a figure, since workers may be busy besides."""
+    """While nobody hears a NOTIFY and no other fault is at work, no queue of the workers that has ready jobs all the
+    while goes for longer than a poll, and some, without one that starts. How long each job waits is a figure, since
+    workers may be busy besides."""
     book = Notebook("L4", "pick-up without NOTIFY")
     for fault in sorted(WITHOUT_NOTIFY):
         found: list[float] = []
         for injection in run.injections:
             if injection.fault == fault and injection.healed < float("inf"):
                 found += waits(run, run.clock.at(injection.record.ns)[0], run.clock.at(int(injection.healed))[0])
+                _picked_up(run, book, injection)
         if found:
             book.checked += len(found)
             book.note(f"{fault}: p50/p99/max {in_words(found)} s")
     return book.finding()
+
+
+def _picked_up(run: Run, book: Notebook, injection: Injection) -> None:
+    pulses = [pulse for pulse in run.of("pulse") if injection.record.ns <= pulse.ns <= injection.healed]
+    for queue in run.served:
+        for since, until in _stretches(pulses, lambda pulse, queue=queue: queue in (pulse.note.get("queues") or {})):
+            if any(other is not injection for other in run.faults_at(since, until)):
+                continue
+            book.checked += 1
+            silence = _longest_silence(run.served[queue], since, until)
+            if silence > PICK_UP_SECONDS:
+                said = f"queue {queue} had ready jobs, and nothing was started for {silence:.1f} s"
+                book.violation(said, shown=[injection.record])
+
+
+def _longest_silence(starts: Sequence[int], since: int, until: int) -> float:
+    """Seconds without a start in this time."""
+    inside = [since, *starts[bisect_left(starts, since) : bisect_right(starts, until)], until]
+    return max(after - before for before, after in pairwise(inside)) / 1e9
 
 
 def ages(run: Run) -> Finding:
@@ -241,7 +280,8 @@ def ages(run: Run) -> Finding:
 def exits(run: Run) -> Finding:
     """No process ends that no fault, nor the end of the run, wanted to; but one that found no database when it started,
     and a worker for each handler of a poisonous job that was the last it began. And nobody is deaf for over fifteen
-    seconds: with the database answering, no fault at work and jobs ready all the while, handlers start."""
+    seconds: with the database answering, no fault at work and jobs ready all the while, handlers start. And all workers
+    listen again within half a minute of the last fault, after a pooler that they have met in a minute and a half."""
     book = Notebook("L8", "unexpected exits, deaf time")
     poisoned = _poisoned(run)
     by_poison = 0
@@ -263,13 +303,39 @@ def exits(run: Run) -> Finding:
     longest = 0.0
     for since, until in _busy_times(run):
         book.checked += 1
-        starts = [since, *run.starts[bisect_left(run.starts, since) : bisect_right(run.starts, until)], until]
-        silence = max(after - before for before, after in pairwise(starts)) / 1e9
+        silence = _longest_silence(run.starts, since, until)
         longest = max(longest, silence)
         if silence > DEAF_SECONDS:
             book.violation(f"nothing started for {silence:.1f} s")
     book.note(f"longest time without a start though jobs were ready: {longest:.1f} s")
+    _listening(run, book)
     return book.finding()
+
+
+def _listening(run: Run, book: Notebook) -> None:
+    """The listeners of workers are counted, those of others are not. Outside of faults a pulse that was not answered
+    says nothing."""
+    pulses = [pulse for pulse in run.of("pulse") if pulse.phase == "ok" and "listeners" in pulse.note]
+    longest = 0.0
+    for since, until in _stretches(
+        _before_check(run, pulses),
+        lambda pulse: pulse.note["listeners"] < pulse.note["workers"],
+        broken=lambda since, until: _may_be_deaf(run, since, until),
+    ):
+        book.checked += 1
+        deaf = (until - since) / 1e9
+        longest = max(longest, deaf)
+        if deaf > LISTEN_SECONDS:
+            last = next(pulse for pulse in reversed(pulses) if pulse.ns <= until)
+            said = f"{last.note['listeners']} of {last.note['workers']} workers listen, some have not for {deaf:.1f} s"
+            book.violation(said, shown=[last])
+    if pulses:
+        book.note(f"longest time until all workers listened: {longest:.1f} s")
+
+
+def _may_be_deaf(run: Run, since: int, until: int) -> bool:
+    pooled = (one for one in run.faults_at(since, until, margin_seconds=POOLED_SECONDS) if one.fault in POOLERS)
+    return bool(run.faults_at(since, until)) or any(pooled)
 
 
 def _poisoned(run: Run) -> list[int]:
@@ -285,18 +351,34 @@ def _poisoned(run: Run) -> list[int]:
 
 def _busy_times(run: Run) -> list[tuple[int, int]]:
     """From the first to the last of the pulses in a row that were answered and saw ready jobs, outside of faults."""
+    return _stretches(
+        _before_check(run, run.of("pulse")),
+        lambda pulse: pulse.phase == "ok" and bool(pulse.note.get("queues")) and not run.faults_at(pulse.ns, pulse.ns),
+    )
+
+
+def _before_check(run: Run, pulses: Sequence[Record]) -> list[Record]:
+    over = run.phase_began("check") or 2**63
+    return [pulse for pulse in pulses if pulse.ns <= over]
+
+
+def _stretches(
+    pulses: Sequence[Record],
+    holds: Callable[[Record], bool],
+    *,
+    broken: Callable[[int, int], bool] = lambda since, until: False,
+) -> list[tuple[int, int]]:
+    """From the first to the last of pulses in a row for which it holds, where nothing has broken the time between."""
     times: list[tuple[int, int]] = []
     since: int | None = None
-    last, over = 0, run.phase_began("check") or 2**63
-    for pulse in run.of("pulse"):
-        if pulse.ns > over:
-            break
-        busy = pulse.phase == "ok" and bool(pulse.note.get("queues")) and not run.faults_at(pulse.ns, pulse.ns)
-        if busy:
-            since, last = (pulse.ns if since is None else since), pulse.ns
-        elif since is not None:
+    last = 0
+    for pulse in pulses:
+        here = holds(pulse)
+        if since is not None and (not here or broken(last, pulse.ns)):
             times.append((since, last))
             since = None
+        if here:
+            since, last = (pulse.ns if since is None else since), pulse.ns
     return [*times, (since, last)] if since is not None else times
 
 

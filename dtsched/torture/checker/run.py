@@ -358,6 +358,16 @@ class Run:
         """When handlers started (ns)."""
         return [record.ns for record in self.of("start")]
 
+    @cached_property
+    def served(self) -> Mapping[str, Sequence[int]]:
+        """The queues of which a worker of the app has ever started a job, and when handlers of theirs started (ns)."""
+        served: defaultdict[str, list[int]] = defaultdict(list)
+        for start in self.of("start"):
+            row = self.jobs.get(start.job or 0)
+            if row is not None and start.role == "worker":
+                served[row.queue].append(start.ns)
+        return served
+
     def starts_between(self, since: int, until: int) -> int:
         return bisect_right(self.starts, until) - bisect_left(self.starts, since)
 

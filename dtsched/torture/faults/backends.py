@@ -52,7 +52,7 @@ class KilledListeners(Fault):
         with stage.connect(application="torture fault") as connection:
             for _ in range(self.times):
                 jobs = await busy(stage, seconds=1.0)
-                if terminate_on(connection, "dtsched listener"):
+                if terminate_on(connection, "dtsched%listener"):
                     exposed.update(jobs)
                 await asyncio.sleep(self.random.uniform(0.1, 0.4))
         return sorted(exposed)

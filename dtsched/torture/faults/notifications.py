@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from dtsched.torture.faults.base import Fault, Group, Stage
-from dtsched.torture.faults.jobs import orders, submit_on
+from dtsched.torture.faults.jobs import orders, submit, submit_on
 from dtsched.torture.faults.servers import Defaults, busy, when_it_answers
 
 CHANNELS = ("dtsched_wake", "dtsched_done", "dtsched_cancel", "dtsched_due", "dtsched_pause")
@@ -74,12 +74,17 @@ class NotifyStorm(Fault):
 
 class SpoofedNotifications(Fault):
     """F29. From a role that may do nothing else; some are malformed, some name real queues, jobs and workers. True ones
-    are not sent meanwhile, or they are lost."""
+    are not sent meanwhile, or they are lost: jobs come into a queue of which nobody hears."""
 
     number = "F29"
     title = "notifications lost, repeated, malformed and spoofed"
     group: ClassVar[Group] = "postgres"
-    lasts: ClassVar[tuple[float, float]] = (2.0, 6.0)
+    lasts: ClassVar[tuple[float, float]] = (3.0, 9.0)
+    jobs: ClassVar[int] = 3
+    silenced: ClassVar[float] = 0.5
+    """So often true ones are not sent meanwhile."""
+    settled_seconds: ClassVar[float] = 1.0
+    """In which workers whose sessions were ended have looked at all their queues again, and gone to sleep."""
 
     def __init__(self, random: Random) -> None:
         super().__init__(random)
@@ -93,11 +98,13 @@ class SpoofedNotifications(Fault):
         with stage.connect(application="torture fault") as connection:
             _drop_stranger(connection)
             connection.execute(sql.SQL("create role {}").format(sql.Identifier(_STRANGER)))
-        if self.random.random() < 0.5:
+        if self.random.random() < self.silenced:
             self._silence.set(stage, {"dtsched.notify": "off"})
         exposed = await busy(stage)
         self._thread = Thread(target=self._spoof, args=(stage, exposed), name="torture-spoof", daemon=True)
         self._thread.start()
+        await asyncio.sleep(self.settled_seconds)
+        submit(stage, orders(self.random, self.jobs, "be_found"))
         return exposed
 
     def _spoof(self, stage: Stage, jobs: Sequence[int]) -> None:

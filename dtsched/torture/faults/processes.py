@@ -48,6 +48,7 @@ _TERMINATE: LiteralString = """
     select count(pg_terminate_backend(pid)) from pg_stat_activity
     where datname = current_database() and application_name like %s"""
 
+CLAIM_SECONDS = 5.0
 HOLD_SECONDS = 0.4
 """Less than the lock_timeout of who waits."""
 
@@ -183,7 +184,8 @@ class AllWorkersKilled(Fault):
 
 
 class FrozenWorkers(Fault):
-    """F05. They come back as zombies: what they finish then is refused."""
+    """F05. They come back as zombies: what they finish then is refused. Some of their jobs take so long that whoever
+    got them next is still at them."""
 
     number = "F05"
     title = "workers stopped for three leases, then resumed"
@@ -191,13 +193,24 @@ class FrozenWorkers(Fault):
     lasts: ClassVar[tuple[float, float]] = (15.0, 18.0)
     overlaps = True
 
+    jobs: ClassVar[int] = 4
+    leases: ClassVar[float] = 3.0
+    """How long they take. Who is frozen for that is over them when it goes on; who got them a lease later is not."""
+
     def __init__(self, random: Random) -> None:
         super().__init__(random)
         self._frozen: list[Member] = []
         self._since = monotonic()
 
     async def inject(self, stage: Stage) -> Sequence[int]:
-        self._frozen = await busy_workers(stage, self.random, most=some(stage, self.random))
+        payload = {"seconds": self.leases * stage.lease_seconds}
+        long_ones = {*submit(stage, orders(self.random, self.jobs, "take_time", payload))}
+        deadline = monotonic() + CLAIM_SECONDS
+        while not long_ones & {*stage.in_flight()} and monotonic() < deadline:  # noqa: ASYNC110  (rows)
+            await asyncio.sleep(0.1)
+        busy = await busy_workers(stage, self.random, most=len(stage.members("worker")))
+        busy.sort(key=lambda worker: len(long_ones & {*stage.in_flight(worker)}), reverse=True)
+        self._frozen = busy[: some(stage, self.random)]
         self._since = monotonic()
         return freeze(stage, self._frozen)
 
