@@ -485,6 +485,7 @@ create table dtsched.worker_events (
     id bigint default nextval('dtsched.job_events_id_seq'::regclass) not null,
     kind text not null,
     worker_id uuid not null,
+    slots integer not null,
     lease interval not null,
     expires_at timestamp with time zone not null,
     lost_at timestamp with time zone,
