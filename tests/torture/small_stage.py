@@ -32,9 +32,9 @@ def records(stage: LocalStage, op: str) -> list[Record]:
     return [record for record in read(stage.folder / "history") if record.op == op]
 
 
-def noted(stage: LocalStage, number: str) -> Record:
-    """What the fault has written down last."""
-    return [one for one in records(stage, "fault") if one.note["fault"] == number][-1]
+def noted(stage: LocalStage, number: str, what: str) -> Record:
+    """The last record in which the fault says that."""
+    return [one for one in records(stage, "fault") if one.note["fault"] == number and what in one.note][-1]
 
 
 def busy(stage: LocalStage, *, jobs: int = 12, seconds: float = 0.4) -> list[int]:
@@ -46,14 +46,15 @@ async def struck(stage: LocalStage, fault: Fault, *, lasts: float = 0.5, seconds
     assert fault.missing(stage) is None
     exposed = await fault.inject(stage)
     try:
-        assert len(exposed) == len(set(exposed)) >= 1
         await asyncio.sleep(lasts)
     finally:
         await fault.heal(stage)
         await fault.heal(stage)  # healed already
+    exposed = [*exposed, *fault.late]
+    assert len(exposed) == len(set(exposed)) >= 1
     busy(stage, jobs=4, seconds=0.0)
     await all_come_right(stage, seconds=seconds)
-    return [*exposed]
+    return exposed
 
 
 async def all_come_right(stage: LocalStage, *, seconds: float) -> None:

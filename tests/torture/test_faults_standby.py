@@ -35,7 +35,7 @@ async def test_f23_f24_f25_a_server_that_knows_less(stage: LocalStage, kind: typ
     await all_come_right(stage, seconds=40.0)
     starts = {(start.job, start.lease) for start in records(stage, "start")}
     assert len(starts) == len(records(stage, "start"))  # no lease was given out twice
-    said = noted(stage, kind.number).note
+    said = noted(stage, kind.number, "acked_lost_before").note
     assert said["acked_lost_before"] == 0
 
 
