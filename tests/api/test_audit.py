@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Generator
 from typing import Any
+from unittest.mock import ANY
 
 import psycopg
 import pytest
@@ -69,7 +70,8 @@ CHANGES: dict[str, tuple[str, str, object, str, str | None, dict[str, Any]]] = {
     ),
     "delete_limit": ("DELETE", "/v1/limits/a%2F/b", None, "limit", "a//b", {}),
     "set_retention": ("PATCH", "/v1/retention", {"failed": "7d"}, "retention", None, {"retention": {"failed": 604800}}),
-    "prune": ("POST", "/v1/prune", None, "prune", None, {"jobs": 0, "results": 0, "more": True}),
+    # where a tenth of a second was over before all was looked at, there may be more
+    "prune": ("POST", "/v1/prune", None, "prune", None, {"jobs": 0, "results": 0, "more": ANY}),
     "put_schedule": (
         *("PUT", "/v1/schedules/nightly", {"spec": "@daily", "task": "echo"}, "schedule", "nightly"),
         {"created": True},

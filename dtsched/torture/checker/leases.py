@@ -14,7 +14,7 @@ TIMEOUT_GRACE_SECONDS = 4.5
 """expire() takes a lease five seconds after its deadline at the soonest; the clock was read a little earlier."""
 LATE_SECONDS = 2.0
 """A claim that began before its worker was declared lost may be as late as that in granting."""
-LISTED = 20
+LISTED = 5
 AFTERMATH_SECONDS = 20.0
 """A handler that runs on beside another one has a fault that ended at most so long ago to thank for it."""
 BRIEF = frozenset({"F03", "F06", "F43", "F51"})
