@@ -71,8 +71,8 @@ def with_rights_of_a_server(dsn: str) -> str:
 
 
 @contextlib.contextmanager
-def served(dsn: str, log: Path) -> Generator[ApiProcess]:
-    command = [sys.executable, "-P", "-c", _PROGRAM, with_rights_of_a_server(dsn)]
+def served(dsn: str, log: Path, *, as_superuser: bool = False) -> Generator[ApiProcess]:
+    command = [sys.executable, "-P", "-c", _PROGRAM, dsn if as_superuser else with_rights_of_a_server(dsn)]
     with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
         try:
             yield ApiProcess(process, _url(process, log), log)

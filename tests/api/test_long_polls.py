@@ -208,7 +208,7 @@ def test_those_who_wait_hold_no_connection_and_ask_in_turns(
     time.sleep(0.5)
     count = "select count(*) from pg_stat_activity where datname = current_database() and application_name = %s"
     assert session.value(count, "dtsched api") <= POOLED
-    assert session.value(count, "dtsched listener") == 1
+    assert session.value(count, "dtsched waiting listener") == 1
     before = session.value("select max(expires_at) from dtsched.workers")
     time.sleep(1.2)
     asked = "select count(*) from dtsched.workers where expires_at > %s and queues = array[%s]"
@@ -234,7 +234,7 @@ def test_those_who_wait_for_jobs_for_results_and_for_events_are_told_over_one_co
         assert events.of_jobs(1) == [(watched, "submitted")]
         assert [one["id"] for one in claiming.result(timeout=PATIENCE_SECONDS)] == [watched]
         listeners = """select count(*) from pg_stat_activity
-            where datname = current_database() and application_name = 'dtsched listener'"""
+            where datname = current_database() and application_name = 'dtsched waiting listener'"""
         assert session.value(listeners) == 1
 
 
@@ -246,7 +246,7 @@ def test_the_gate_is_let_go_when_nobody_waits_any_more(api: ApiProcess, session:
 def test_a_lost_listener_costs_at_most_a_poll(api: ApiProcess, session: Session, queue: str, poll: Poll) -> None:
     waiting = poll(register(api, queue))
     until_heard(session, queue)
-    terminate = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'dtsched listener'"
+    terminate = "select pg_terminate_backend(pid) from pg_stat_activity where application_name ~ 'waiting listener'"
     session.run(terminate + " and datname = current_database()")
     job = submit(api, queue)
     assert [one["id"] for one in waiting.result(timeout=PATIENCE_SECONDS)] == [job]

@@ -100,7 +100,7 @@ def test_streams_survive_an_outage_and_are_told_what_they_may_have_missed(cluste
 
 def test_streams_survive_a_lost_listener(database: str, connect: Connect, serve_api: Serve) -> None:
     api = serve_api(database)
-    killed = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'dtsched listener'"
+    killed = "select pg_terminate_backend(pid) from pg_stat_activity where application_name ~ 'waiting listener'"
     with watching(api, "/v1/events") as events:
         events.next("reset")
         connect().execute(killed)

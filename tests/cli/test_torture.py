@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from dtsched.cli.display import Display
 from dtsched.cli.torture import announce
 from dtsched.errors import InvalidInput
+from dtsched.torture.digests import digest
+from dtsched.torture.history import recording
 from dtsched.torture.plan import Plan, Window
+from dtsched.torture.state import dump
 from tests.cli.conftest import Cli
 
 
@@ -54,3 +58,23 @@ def test_a_run_says_first_what_it_is_going_to_do_and_what_not(capfd: pytest.Capt
 def test_a_run_of_no_fault_at_all_is_none() -> None:
     with pytest.raises(InvalidInput, match=r"none of these faults can be planned: left out F47: --api 2"):
         announce(plan(left_out={"F47": "--api 2"}), Display())
+
+
+@pytest.mark.parametrize(("recorded", "result", "code"), [("none", "INCONCLUSIVE", 2), ("lost", "VIOLATION", 1)])
+def test_a_kept_run_is_judged_again_and_its_verdict_is_the_exit_code(
+    cli: Cli, database: str, tmp_path: Path, recorded: str, result: str, code: int
+) -> None:
+    """Code 0 is what `make storm` asks for."""
+    (tmp_path / "history").mkdir()
+    plan(left_out={}).save(tmp_path)
+    with recording(tmp_path / "history", "submitter") as record:
+        if recorded == "lost":
+            args = digest({"name": "plain-a-1", "payload": None})
+            record("submit", "invoke", key="plain-a-1", digest=args, kind="plain", expect=["completed"])
+            record("submit", "ok", key="plain-a-1", job=1, created=True)
+    dump(database, tmp_path)
+
+    ended = cli("torture", "--check-only", str(tmp_path), "--json")
+
+    assert (msgspec.json.decode(ended.out)["result"], ended.code) == (result, code)
+    assert (tmp_path / "junit.xml").exists()

@@ -32,6 +32,7 @@ ELSEWHERE = {
     "bench": "cli/test_bench.py",
     "demo": "demo/test_demo.py",
     "logs": "cli/test_logs.py",
+    "torture": "cli/test_torture.py",
     "workers start": "cli/test_workers_local.py",
 }
 """What takes processes of its own is run with --json by the tests that wait for them anyway."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import httpx
 import psycopg
@@ -20,11 +21,9 @@ from dtsched.jobs import NewJob
 from dtsched.pool import SyncPool
 from dtsched.store import Store
 from dtsched.torture.pgbouncer import PgBouncer, pgbouncer, program
-from tests.api.conftest import Serve, serve_api
+from tests.api.processes import ApiProcess, served
 from tests.runtime.workers import one, running_worker, states, submit, until_ended
 from tests.support.patience import within
-
-__all__ = ["serve_api"]
 
 Connect = Callable[[], psycopg.Connection]
 
@@ -39,6 +38,13 @@ def pooler(request: pytest.FixtureRequest, database: str) -> Generator[PgBouncer
     """What it does with the startup parameter `options`; to refuse it is what it does unless told otherwise."""
     with pgbouncer(database, size=5, ignored="options" if request.param == "ignores" else "") as pooler:
         yield pooler
+
+
+@pytest.fixture
+def pooled_api(pooler: PgBouncer, tmp_path: Path) -> Generator[ApiProcess]:
+    """With all rights: those of a server would come as options, too."""
+    with served(pooler.dsn, tmp_path / "api.log", as_superuser=True) as api:
+        yield api
 
 
 @pytest.fixture
@@ -149,10 +155,9 @@ def test_f46_a_schema_is_laid_through_it(empty_database: str) -> None:
 
 
 async def test_f46_the_api_answers_waits_and_says_that_nothing_can_be_watched(
-    pooler: PgBouncer, serve_api: Serve, connect: Connect
+    pooler: PgBouncer, pooled_api: ApiProcess, connect: Connect
 ) -> None:
-    api = await asyncio.to_thread(serve_api, pooler.dsn)
-    async with httpx.AsyncClient(base_url=api.url, timeout=30) as http, running_worker(noting_app(), pooler.dsn):
+    async with httpx.AsyncClient(base_url=pooled_api.url, timeout=30) as http, running_worker(noting_app(), pooler.dsn):
         answers = await asyncio.gather(*(http.post("/v1/jobs", json={"task": "note"}) for _ in range(50)))
         assert {answer.status_code for answer in answers} == {201}
         with within(5):

@@ -172,5 +172,5 @@ def run(command: Sequence[str | Path], folder: Path) -> str:
     variables = {**ours, "PIP_USER": "0", "PIP_ROOT_USER_ACTION": "ignore", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     variables.pop("VIRTUAL_ENV", None)
     ended = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=110, check=False)
-    assert ended.returncode == 0, ended.stderr
+    assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
