@@ -179,6 +179,14 @@ class Fleet(RuleBasedStateMachine):
     def finish_one(self, which: int, outcome: str) -> None:
         self.finish(False, 0, which, outcome, 0)
 
+    @precondition(lambda self: self._held())
+    @rule(which=WHICH, outcome=st.sampled_from(["complete", "fail"]))
+    def finish_what_another_has(self, which: int, outcome: str) -> None:
+        job = self._running(which)
+        number = (self._worker_of(job, 0) + 1) % len(self.workers)
+        assert job.lease is not None
+        assert self._finish(number, job.lease, outcome, None) == []
+
     @precondition(lambda self: self.model.jobs)
     @rule(which=WHICH)
     def cancel_and_retry(self, which: int) -> None:

@@ -60,5 +60,5 @@ SOMETIMES = (
 def test_a_broken_function_is_caught(open_session: OpenSession, broken: Broken) -> None:
     sessions = prepared(open_session)
     with broken.laid(sessions[3]), pytest.raises(AssertionError):
-        tell_stories(sessions, settings(SETTINGS, max_examples=500, phases=[Phase.generate]))
+        tell_stories(sessions, settings(SETTINGS, max_examples=EXAMPLES or 100, phases=[Phase.generate]))
     empty(sessions[3])  # what it has left is broken too
