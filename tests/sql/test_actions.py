@@ -69,6 +69,17 @@ def test_a_cancelled_job_whose_time_lies_ahead_is_scheduled_again(session: Sessi
     assert session.state(job) == "ready"
 
 
+def test_a_job_that_failed_before_its_time_is_scheduled_again(session: Session):
+    session.take_over_the_clock()
+    job = submit(session, delay="1 hour", expires_in="10 min")
+    session.travel("10 min")
+    session.run("select dtsched.expire(null)")
+    assert session.state(job) == "failed"
+    assert session.value("""select dtsched.edit(%s, '{"deadline": null}')""", job) == "edited"
+    assert session.value("select dtsched.retry(%s)", job) == "retried"
+    assert session.state(job) == "scheduled"
+
+
 def test_a_retried_job_takes_its_key_again(worker: Worker):
     job = submit(worker, key="k")
     fail(worker, job)

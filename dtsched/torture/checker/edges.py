@@ -8,6 +8,7 @@ EDGES: frozenset[tuple[str | None, str | None]] = frozenset({
     ("ready", "running"), ("ready", "scheduled"), ("ready", "cancelled"), ("ready", "failed"),
     ("running", "completed"), ("running", "failed"), ("running", "cancelled"), ("running", "ready"),
     ("running", "scheduled"),
-    ("failed", "ready"), ("cancelled", "ready"), ("cancelled", "scheduled"), ("cancelled", "blocked"),
+    ("failed", "ready"), ("failed", "scheduled"),
+    ("cancelled", "ready"), ("cancelled", "scheduled"), ("cancelled", "blocked"),
     ("completed", None), ("failed", None), ("cancelled", None),
 })  # fmt: skip
