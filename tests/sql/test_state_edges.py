@@ -109,6 +109,8 @@ def expire_in_every_way(worker: Worker) -> None:
         )
     worker.travel("2 min")
     worker.run("select dtsched.expire(null)")
+    worker.run("select dtsched.edit(array(select id from dtsched.jobs where state = 'failed'), '{\"deadline\": null}')")
+    worker.run("select dtsched.retry(array(select id from dtsched.jobs where state = 'failed'))")
 
 
 def change_in_every_way(worker: Worker) -> None:

@@ -8,7 +8,7 @@ EDGES: frozenset[tuple[str | None, str | None]] = frozenset({
     ("ready", "running"), ("ready", "scheduled"), ("ready", "cancelled"), ("ready", "failed"),
     ("running", "completed"), ("running", "failed"), ("running", "cancelled"), ("running", "ready"),
     ("running", "scheduled"),
-    ("failed", "ready"), ("failed", "scheduled"),
+    ("failed", "ready"), ("failed", "scheduled"), ("failed", "blocked"),
     ("cancelled", "ready"), ("cancelled", "scheduled"), ("cancelled", "blocked"),
     ("completed", None), ("failed", None), ("cancelled", None),
 })  # fmt: skip
