@@ -28,11 +28,12 @@ Op = Literal[
     "effect",  # ok: a handler did something that cannot be undone
     "finish",  # of a worker over HTTP: ok: accepted; fail: refused (note.status)
     # invoke: injected; note: fault, window (its number in the plan), jobs (in flight then), overlaps (a handler may be
-    # started beside one that still runs), began_ns where it took a while, forgets: since and until when (ns) what the
-    # database said yes to may be forgotten. ok: healed; note: how often it did what, struck: how many acts it has met,
-    # where that is not told by jobs, and jobs, where they are known only then. fail: could not be injected or healed.
-    # info: what it tells of itself, also before its invoke: figures; `tried`, so many forbidden acts, and `accepted`, a
-    # list of those that were let through; `wrong`, a list of what it has seen and must not be
+    # started beside one that still runs), began_ns where it took a while. ok: healed; note: how often it did what,
+    # struck: how many acts it has met, where that is not told by jobs, and jobs, where they are known only then. fail:
+    # could not be injected or healed. info: what it tells of itself, also before its invoke: figures; forgets: since
+    # and until when (ns) what the database said yes to may be forgotten; moved: since and until when (ns) the clock
+    # that decides, dtsched.now(), differed from the server's own, and by how many seconds; `tried`, so many forbidden
+    # acts, and `accepted`, a list of those that were let through; `wrong`, a list of what it has seen and must not be
     "fault",
     "exit",  # ok: a process has ended; note: name, code, expected (a fault or the run's end wanted it)
     "pulse",  # ok: note: counts from the tables, a few times a second

@@ -85,6 +85,36 @@ def test_a_renewal_that_is_shorter_than_it_says_violates_s5() -> None:
     assert violated(story) == ["S5"]
 
 
+def put_back(story: Story, *, seconds: float) -> None:
+    """The clock that decides, by an hour, for so long from now on."""
+    story.record("fault", "info", fault="F49", moved=[story.ns, story.ns + seconds * 1e9, -3600])
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(5.0, []), (11.0, []), (13.0, ["S5"])])
+def test_a_renewal_is_judged_by_the_clock_that_decided_it(seconds: float, expected: list[str]) -> None:
+    """Up to two seconds after that was moved: the statement may have read it before."""
+    story = Story()
+    put_back(story, seconds=10)
+    story.wait(seconds)
+    story.worker_event("renewed", "w1", story.at - 3600 + LEASE_SECONDS)
+
+    assert violated(story) == expected
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(1.0, []), (5.0, ["S5"]), (13.0, [])])
+def test_a_deadline_is_judged_by_the_clock_that_decided_that_it_had_passed(seconds: float, expected: list[str]) -> None:
+    story = Story()
+    job = story.submit("plain-a-1")
+    lease = story.claim(job)
+    put_back(story, seconds=10)
+    story.wait(seconds)
+    story.renew()
+    story.release(lease, "ready", "expire", deadline=story.at - 60)
+    story.work(job)
+
+    assert violated(story) == expected
+
+
 def test_a_worker_that_is_declared_lost_before_it_has_expired_violates_s5() -> None:
     story = Story()
     story.renew()

@@ -185,6 +185,17 @@ def test_a_job_that_is_promoted_before_its_time_violates_s12(early: float, expec
     assert violated(story) == expected
 
 
+def test_a_job_that_is_promoted_although_the_clock_was_put_back_violates_s12() -> None:
+    story = Story()
+    job = story.submit("plain-a-1", to="scheduled", run_at=story.at + 10)
+    story.record("fault", "info", fault="F49", moved=[story.ns, story.ns + 20 * 10**9, -3600])
+    story.wait(11)
+    story.move(job, "ready", "promote")
+    story.work(job)
+
+    assert violated(story) == ["S12"]
+
+
 def test_a_job_that_is_moved_forward_by_hand_is_not_early() -> None:
     story = Story()
     job = story.submit("plain-a-1", to="scheduled", run_at=story.at + 10)

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from random import Random
+from time import monotonic_ns
 from typing import ClassVar
 
 import httpx
@@ -216,8 +217,12 @@ async def test_f49_the_clock_of_the_database_jumps_back_and_forward(stage: Local
     fault = DatabaseClock(Random(1))
     striking = asyncio.create_task(struck(stage, fault, seconds=1.5))
     await stage.until("it has jumped", lambda: hours() == -1.0)
+    jumped = monotonic_ns()
     await striking
     assert hours() == 0.0
+    (told,) = [one.note["moved"] for one in read(stage.folder / "history") if "moved" in one.note]
+    assert told[0] < jumped < told[1] < monotonic_ns()
+    assert told[2] == -3600
 
 
 async def test_f51_ticks_that_came_while_no_scheduler_was_there_are_fired_once(stage: LocalStage) -> None:

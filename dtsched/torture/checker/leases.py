@@ -7,13 +7,11 @@ from itertools import pairwise
 from operator import attrgetter
 
 from dtsched.torture.checker.findings import Finding, Notebook
-from dtsched.torture.checker.run import AT_ITS_END, BY_ITS_WORKER, FORGOTTEN, Handler, Run, Tenure
+from dtsched.torture.checker.run import AT_ITS_END, BY_ITS_WORKER, FORGOTTEN, LATE_SECONDS, Handler, Run, Tenure
 from dtsched.torture.state import LeaseEvent, WorkerEvent
 
 TIMEOUT_GRACE_SECONDS = 4.5
 """expire() takes a lease five seconds after its deadline at the soonest; the clock was read a little earlier."""
-LATE_SECONDS = 2.0
-"""A claim that began before its worker was declared lost may be as late as that in granting."""
 LISTED = 5
 AFTERMATH_SECONDS = 20.0
 """A handler that runs on beside another one has a fault that ended at most so long ago to thank for it."""
@@ -38,19 +36,19 @@ def exclusion(run: Run) -> Finding:
             if event.job_id in held:
                 book.violation("two leases at a time", job=event.job_id, shown=[held[event.job_id], event])
             held[event.job_id] = event
-            if event.worker_lost_at is not None and event.worker_lost_at < event.at - LATE_SECONDS:
+            if event.worker_lost_at is not None and event.worker_lost_at < run.decided(event.at)[0] - LATE_SECONDS:
                 book.violation("granted to a worker that was lost", job=event.job_id, shown=[event])
         else:
             if held.get(event.job_id) is not None and held[event.job_id].lease_id == event.lease_id:
                 del held[event.job_id]
-            if (wrong := _wrongly_taken(event)) is not None:
+            if (wrong := _wrongly_taken(run, event)) is not None:
                 book.violation(wrong, job=event.job_id, shown=[event])
     _expiries(run, book)
     _handlers(run, book)
     return book.finding()
 
 
-def _wrongly_taken(event: LeaseEvent) -> str | None:
+def _wrongly_taken(run: Run, event: LeaseEvent) -> str | None:
     match event.who:
         case None:
             return "a plain statement took the lease"
@@ -58,7 +56,8 @@ def _wrongly_taken(event: LeaseEvent) -> str | None:
             lost = event.worker_expires_at is None or event.worker_lost_at is not None
             return None if lost else "rescued from a worker that was not lost"
         case "expire":
-            due = event.deadline is not None and event.deadline + TIMEOUT_GRACE_SECONDS <= event.at
+            latest = run.decided(event.at)[1]
+            due = event.deadline is not None and event.deadline + TIMEOUT_GRACE_SECONDS <= latest
             return None if due else "taken before its deadline"
         case who if who in BY_ITS_WORKER or who in FORGOTTEN:
             return None
@@ -71,7 +70,9 @@ def _expiries(run: Run, book: Notebook) -> None:
         book.checked += 1
         if event.kind == "lost" and event.lost_at is not None and event.expires_at > event.lost_at:
             book.violation("a worker was declared lost before it had expired", shown=[event])
-        elif event.kind in ("registered", "renewed") and event.expires_at < event.at + 0.5 * event.lease:
+        elif (
+            event.kind in ("registered", "renewed") and event.expires_at < run.decided(event.at)[0] + 0.5 * event.lease
+        ):
             book.violation("a lease was renewed for less than half of it", shown=[event])
 
 

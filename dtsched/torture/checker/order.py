@@ -153,8 +153,8 @@ def not_early(run: Run) -> Finding:
             promoted = event.to_state == "ready" and (event.who == "promote" or event.from_state is None)
             if promoted and event.run_at is not None:
                 book.checked += 1
-                if event.run_at > event.at:
-                    book.violation(f"ready {event.run_at - event.at:.3f} s early", job=job, shown=[event])
+                if event.run_at > (latest := run.decided(event.at)[1]):
+                    book.violation(f"ready {event.run_at - latest:.3f} s early", job=job, shown=[event])
             if event.to_state == "running" and due is None:
                 due = event.at
                 _after_its_delay(run, book, event)

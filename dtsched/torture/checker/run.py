@@ -33,6 +33,9 @@ FORGOTTEN = frozenset({"reconcile", "heartbeat"})
 _ZOMBIE_NS = 30_000_000_000
 """For so long after the database went back in time the leases of before may be heard of."""
 
+LATE_SECONDS = 2.0
+"""A statement may have read the clock so long before what it did is traced: it may have waited for a lock."""
+
 
 class Told(Protocol):
     """What behaviour() returns."""
@@ -343,6 +346,21 @@ class Run:
     @cached_property
     def _forgotten(self) -> Sequence[tuple[int, int]]:
         return [tuple(record.note["forgets"]) for record in self.of("fault") if "forgets" in record.note]
+
+    def decided(self, at: float) -> tuple[float, float]:
+        """Between which times the clock stood by which the database decided what was traced then: dtsched.now(), which
+        a fault may have moved. The trace is by the server's own clock."""
+        ns, offsets = self.clock.ns(at) if self._moves else 0, {0.0}
+        for since, until, seconds in self._moves:
+            if since <= ns <= until + LATE_SECONDS * 1e9:
+                offsets.add(seconds)
+                if since + LATE_SECONDS * 1e9 <= ns <= until:
+                    offsets.discard(0.0)
+        return at + min(offsets), at + max(offsets)
+
+    @cached_property
+    def _moves(self) -> Sequence[tuple[int, int, float]]:
+        return [tuple(record.note["moved"]) for record in self.of("fault") if "moved" in record.note]
 
     def phase_began(self, name: str) -> int | None:
         return next((record.ns for record in self.of("phase") if record.note.get("name") == name), None)

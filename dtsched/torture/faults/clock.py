@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
+from time import monotonic_ns
 from typing import ClassVar, LiteralString, cast
 
 import psycopg
@@ -22,6 +23,7 @@ from dtsched.torture.faults.base import Fault, Group, Member, Stage
 _LIBRARIES = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/local/lib/faketime/libfaketimeMT.so.1")
 _START_SECONDS = 30.0
 _PATIENCE_SECONDS = 30.0
+_BACK_SECONDS = 3600
 _SHOWS = ("+1h", "-1h", "+0", "-1s", "+1y", "-30d")
 
 
@@ -100,18 +102,18 @@ class DatabaseClock(Fault):
 
     async def inject(self, stage: Stage) -> Sequence[int]:
         jobs = stage.in_flight()
-        await asyncio.to_thread(
-            _replace, stage, _now().replace("clock_timestamp()", "clock_timestamp() - interval '1 h'")
-        )
+        back = f"clock_timestamp() - interval '{_BACK_SECONDS} s'"
+        self._since = monotonic_ns()
+        await asyncio.to_thread(_replace, stage, _now().replace("clock_timestamp()", back))
         return jobs
 
     async def heal(self, stage: Stage) -> None:
         """Also when the database is away just now."""
         async with asyncio.timeout(_PATIENCE_SECONDS):
-            while True:
-                with suppress(psycopg.OperationalError):
-                    return await asyncio.to_thread(_replace, stage, _now())
+            while not await asyncio.to_thread(_is_right_again, stage):  # noqa: ASYNC110  (another process)
                 await asyncio.sleep(0.2)
+        if (since := getattr(self, "_since", None)) is not None:
+            stage.record("fault", "info", fault=self.number, moved=[since, monotonic_ns(), -_BACK_SECONDS])
 
 
 class SchedulersDown(Fault):
@@ -147,6 +149,13 @@ def _schedulers(stage: Stage) -> list[Member]:
 
 def _now() -> str:
     return (Path(str(files("dtsched.schema"))) / "functions" / "now.sql").read_text()
+
+
+def _is_right_again(stage: Stage) -> bool:
+    with suppress(psycopg.OperationalError):
+        _replace(stage, _now())
+        return True
+    return False
 
 
 def _replace(stage: Stage, function: str) -> None:
