@@ -53,6 +53,7 @@ class Planned(Protocol):
     number: ClassVar[str]
     lasts: ClassVar[tuple[float, float]]
     heavy: ClassVar[bool]
+    takes: ClassVar[float]
     strikes: ClassVar[int]
 
 
@@ -60,7 +61,8 @@ QUIET_SECONDS = 10.0  # at the end of the storm: what struck last is seen to rec
 RECOVERY_SECONDS = 12.0  # after one that strikes all: until the rate is back, and can be seen to be
 PAUSE_SECONDS = 5.0  # between two when they come one by one
 HEAVY_SHARE = 0.6  # of the storm, when there are lighter ones too
-STRIKES_A_SECOND = 0.7
+AT_A_TIME = 4.0  # light ones, on average
+GAP_SECONDS = 40.0  # between heavy ones, on average, where there are light ones too: some of these last
 
 
 def baseline_of(minutes: float) -> float:
@@ -83,8 +85,12 @@ def draw(
     strikes = [_strike(fault, random) for fault in chosen for _ in range(fault.strikes)]
     random.shuffle(strikes)
     free = room - sum(strike.seconds for strike in strikes)
-    windows, gaps = _one_by_one(strikes, begin, free, random)
-    scattered, too_many = _that_fit(together, free * STRIKES_A_SECOND, lambda fault: fault.strikes)
+    cuts = [random.uniform(0, free) for _ in strikes]
+    if together:  # several after one another, so that there is room for light ones between them
+        places = cuts[: max(1, round(free / GAP_SECONDS))]
+        cuts = [random.choice(places) for _ in strikes]
+    windows, gaps = _one_by_one(strikes, begin, free, sorted(cuts), random)
+    scattered, too_many = _that_fit(together, free * AT_A_TIME, _seconds_together)
     windows += [_scattered(fault, gaps, random) for fault in scattered for _ in range(fault.strikes)]
     why = f"no room for all of its strikes in {minutes:g} {'minute' if minutes == 1 else 'minutes'}"
     return sorted(windows, key=lambda window: window.at), {fault.number: why for fault in too_long + too_many}
@@ -94,7 +100,7 @@ class _Strike(NamedTuple):
     fault: type[Planned]
     lasts: float
     seconds: float
-    """With the time that it has for itself afterwards."""
+    """With what it takes besides, and the time that it has for itself afterwards."""
 
 
 class _Gap(NamedTuple):
@@ -103,7 +109,11 @@ class _Gap(NamedTuple):
 
 
 def _seconds_alone(fault: type[Planned]) -> float:
-    return fault.strikes * (fault.lasts[1] + _afterwards(fault))
+    return fault.strikes * (fault.lasts[1] + fault.takes + _afterwards(fault))
+
+
+def _seconds_together(fault: type[Planned]) -> float:
+    return fault.strikes * (fault.lasts[1] + fault.takes)
 
 
 def _afterwards(fault: type[Planned]) -> float:
@@ -112,7 +122,7 @@ def _afterwards(fault: type[Planned]) -> float:
 
 def _strike(fault: type[Planned], random: Random) -> _Strike:
     lasts = random.uniform(*fault.lasts)
-    return _Strike(fault, lasts, lasts + _afterwards(fault))
+    return _Strike(fault, lasts, lasts + fault.takes + _afterwards(fault))
 
 
 def _that_fit(
@@ -128,10 +138,9 @@ def _that_fit(
 
 
 def _one_by_one(
-    strikes: Sequence[_Strike], begin: float, free: float, random: Random
+    strikes: Sequence[_Strike], begin: float, free: float, cuts: Sequence[float], random: Random
 ) -> tuple[list[Window], list[_Gap]]:
-    """In this order, and what lies between them: the free time, cut at random."""
-    cuts = sorted(random.uniform(0, free) for _ in strikes)
+    """In this order, and what lies between them: the free time, cut there."""
     windows: list[Window] = []
     gaps: list[_Gap] = []
     spent = 0.0
@@ -146,10 +155,15 @@ def _one_by_one(
 def _scattered(fault: type[Planned], gaps: Sequence[_Gap], random: Random) -> Window:
     """Anywhere in the gaps, over before the gap is; in the longest if it is too long for all."""
     lasts = random.uniform(*fault.lasts)
-    fitting = [gap for gap in gaps if gap.end - gap.begin > lasts] or [max(gaps, key=lambda gap: gap.end - gap.begin)]
-    gap = random.choices(fitting, [gap.end - gap.begin for gap in fitting])[0]
-    latest = max(gap.begin, gap.end - lasts)
-    return _window(fault, random.uniform(gap.begin, latest), min(lasts, gap.end - gap.begin), random)
+    seconds = lasts + fault.takes
+    fitting = [gap for gap in gaps if gap.end - gap.begin > seconds] or [max(gaps, key=_length)]
+    gap = random.choices(fitting, [_length(gap) for gap in fitting])[0]
+    latest = max(gap.begin, gap.end - seconds)
+    return _window(fault, random.uniform(gap.begin, latest), min(lasts, _length(gap)), random)
+
+
+def _length(gap: _Gap) -> float:
+    return gap.end - gap.begin
 
 
 def _window(fault: type[Planned], at: float, lasts: float, random: Random) -> Window:

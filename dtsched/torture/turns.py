@@ -4,42 +4,49 @@ took longer than planned."""
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Literal
+
+Kind = Literal["light", "heavy"]
 
 
 class Turns:
-    """A heavy fault that waits keeps later ones from beginning, so that its turn comes."""
+    """In the order in which they ask: a heavy one waits for all that came before it, and later ones wait for that."""
 
     def __init__(self) -> None:
         self._changed = asyncio.Condition()
-        self._together = 0
-        self._heavy_waiting = 0
-        self._alone = False
+        self._at_work: list[Kind] = []
+        self._waiting: dict[object, Kind] = {}
 
     @asynccontextmanager
     async def together(self) -> AsyncGenerator[None]:
-        async with self._changed:
-            await self._changed.wait_for(lambda: not self._alone and not self._heavy_waiting)
-            self._together += 1
-        try:
+        async with self._turn("light"):
             yield
-        finally:
-            async with self._changed:
-                self._together -= 1
-                self._changed.notify_all()
 
     @asynccontextmanager
     async def alone(self) -> AsyncGenerator[None]:
+        async with self._turn("heavy"):
+            yield
+
+    @asynccontextmanager
+    async def _turn(self, kind: Kind) -> AsyncGenerator[None]:
+        place = object()
+        self._waiting[place] = kind
         async with self._changed:
-            self._heavy_waiting += 1
             try:
-                await self._changed.wait_for(lambda: not self._alone and not self._together)
+                await self._changed.wait_for(lambda: self._may_begin(place, kind))
+                self._at_work.append(kind)
             finally:
-                self._heavy_waiting -= 1
+                del self._waiting[place]
                 self._changed.notify_all()
-            self._alone = True
         try:
             yield
         finally:
             async with self._changed:
-                self._alone = False
+                self._at_work.remove(kind)
                 self._changed.notify_all()
+
+    def _may_begin(self, place: object, kind: Kind) -> bool:
+        if kind == "heavy":
+            return not self._at_work and next(iter(self._waiting)) is place
+        before = [*self._waiting.values()][: [*self._waiting].index(place)]
+        return "heavy" not in self._at_work and "heavy" not in before

@@ -12,11 +12,14 @@ import pytest
 from dtsched.torture.plan import Mode, Plan, Planned, Window, baseline_of, draw
 
 
-def fault(name: str, *, is_heavy: bool = False, seconds: tuple[float, float] = (0.0, 0.0)) -> type[Planned]:
+def fault(
+    name: str, *, is_heavy: bool = False, seconds: tuple[float, float] = (0.0, 0.0), takes_seconds: float = 1.0
+) -> type[Planned]:
     class Made(Planned):
         number: ClassVar[str] = name
         lasts: ClassVar[tuple[float, float]] = seconds
         heavy: ClassVar[bool] = is_heavy
+        takes: ClassVar[float] = takes_seconds
         strikes: ClassVar[int] = 3
 
     return Made
@@ -45,6 +48,19 @@ def test_each_fault_has_all_its_strikes_after_the_baseline_and_before_the_end(mo
         drawn = windows(seed, mode=mode)
         assert sorted(window.fault for window in drawn) == sorted(["F01", "F05", "F19", "F21"] * 3)
         assert all(baseline_of(10) <= window.at and window.at + window.lasts <= 590 for window in drawn)
+
+
+def test_what_injecting_and_healing_take_is_planned_for() -> None:
+    """Or else strikes wait for each other, and the last have no turn."""
+    slow = [fault("F23", is_heavy=True, takes_seconds=30.0), fault("F07", takes_seconds=15.0), fault("F01")]
+    for seed in range(50):
+        drawn, left_out = draw(slow, seed=seed, minutes=10, mode="storm")
+        assert left_out == {}
+        for heavy in (window for window in drawn if window.fault == "F23"):
+            beside = [one for one in drawn if heavy.at < one.at < heavy.at + 41.9]
+            assert beside == []
+        assert all(window.at + 15 <= 590 for window in drawn if window.fault == "F07")
+    assert "F23" in draw(slow, seed=1, minutes=3, mode="storm")[1]
 
 
 def test_nothing_else_strikes_while_a_heavy_fault_does_nor_just_after_it() -> None:

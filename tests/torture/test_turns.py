@@ -48,3 +48,21 @@ async def test_a_heavy_fault_that_gives_up_waiting_lets_others_go_on() -> None:
         await asyncio.gather(waiting, return_exceptions=True)
         async with asyncio.timeout(5), turns.together():
             pass
+
+
+async def test_light_faults_that_asked_before_a_heavy_one_strike_before_it() -> None:
+    turns, told, first_may_end = Turns(), list[str](), asyncio.Event()
+
+    async def strike(name: str, *, alone: bool = False) -> None:
+        async with turns.alone() if alone else turns.together():
+            told.append(name)
+            if name == "first":
+                await first_may_end.wait()
+
+    tasks: list[asyncio.Task[None]] = []
+    for name, alone in (("first", True), ("light", False), ("heavy", True), ("late", False)):
+        tasks.append(asyncio.create_task(strike(name, alone=alone)))
+        await asyncio.sleep(0.01)
+    first_may_end.set()
+    await asyncio.gather(*tasks)
+    assert told == ["first", "light", "heavy", "late"]

@@ -43,6 +43,7 @@ class KilledListeners(Fault):
 
     number = "F18"
     title = "only the sessions that listen ended"
+    takes = 1.0
     group: ClassVar[Group] = "postgres"
 
     times: ClassVar[int] = 5

@@ -164,7 +164,9 @@ class Fault(ABC):
     """Seconds between inject() and heal(), drawn from this range."""
     heavy: ClassVar[bool] = False
     """Alone on the stage: the runner gives it a window of its own, and time to recover."""
-    strikes: ClassVar[int] = 5
+    takes: ClassVar[float] = 4.0
+    """Seconds that inject() and heal() take together, on two cores that are busy: how much room the plan gives them."""
+    strikes: ClassVar[int] = 3
     """Windows of a run in which it is planned: enough for 20 exposures."""
     overlaps: ClassVar[bool] = False
     """Whether a handler may be started again under its hands although an earlier one still runs (invariant S5)."""

@@ -40,6 +40,8 @@ class WorkerClock(Fault):
 
     number: ClassVar[str] = "F48"
     title: ClassVar[str] = "a worker's clock jumps"
+    takes = 6.0
+    strikes = 5
     group: ClassVar[Group] = "network"
     lasts: ClassVar[tuple[float, float]] = (4.0, 8.0)
 
@@ -95,6 +97,7 @@ class DatabaseClock(Fault):
 
     number: ClassVar[str] = "F49"
     title: ClassVar[str] = "the database's clock jumps back, and forward"
+    takes = 1.0
     group: ClassVar[Group] = "network"
     lasts: ClassVar[tuple[float, float]] = (3.0, 7.0)
     heavy: ClassVar[bool] = True

@@ -51,6 +51,8 @@ class KilledAtTheEnd(Meeting):
 
     number = "F02"
     title = "worker killed between a handler's end and the commit of its completion"
+    takes = 8.0
+    strikes = 4
     jobs = 30
 
     async def inject(self, stage: Stage) -> Sequence[int]:
@@ -78,6 +80,8 @@ class BlockedLoop(Meeting):
 
     number = "F07"
     title = "event loop blocked for three leases, other threads run"
+    takes = 17.0
+    strikes = 4
 
     held: ClassVar[bool] = False
 
@@ -99,6 +103,8 @@ class HeldInterpreter(BlockedLoop):
 
     number = "F07G"
     title = "interpreter held for three leases by one handler"
+    takes = 18.0
+    strikes = 4
     overlaps = True
     held = True
 
@@ -109,8 +115,9 @@ class PoisonPills(Fault):
 
     number = "F08"
     title = "handlers that kill their process"
+    takes = 16.0
+    strikes = 5
     group: ClassVar[Group] = "processes"
-    strikes = 8
 
     ways: ClassVar[Sequence[Poison]] = ("kill", "exit", "segfault", "recursion", "memory")
     attempts: ClassVar[int] = 5
@@ -165,6 +172,7 @@ class DeafHandlers(Fault):
 
     number = "F11"
     title = "handlers that ignore their cancellation and their timeout"
+    takes = 8.0
     group: ClassVar[Group] = "processes"
     overlaps = True
 
@@ -191,6 +199,8 @@ class OutlivingChildren(Fault):
 
     number = "F12"
     title = "handlers' children after their worker was killed"
+    takes = 10.0
+    strikes = 4
     group: ClassVar[Group] = "processes"
 
     each: ClassVar[int] = 12
@@ -230,6 +240,7 @@ class ForkedHandlers(Meeting):
 
     number = "F13"
     title = "os.fork() in a handler while the worker's connections are in use"
+    strikes = 4
 
     held_seconds: ClassVar[float] = 1.0
 
@@ -250,6 +261,8 @@ class UnknownTasks(Fault):
 
     number = "F16"
     title = "jobs of tasks that no worker knows, until one does"
+    takes = 20.0
+    strikes = 2
     group: ClassVar[Group] = "processes"
 
     count: ClassVar[int] = 25

@@ -51,6 +51,7 @@ class PinnedHorizon(Holder):
 
     number = "F30"
     title = "a snapshot that pins dead rows, and an idle replication slot"
+    takes = 1.0
     lasts: ClassVar[tuple[float, float]] = (10.0, 20.0)
 
     async def inject(self, stage: Stage) -> Sequence[int]:

@@ -37,6 +37,7 @@ class HalfOpen(OnTheWire):
 
     number: ClassVar[str] = "F41"
     title: ClassVar[str] = "half-open connections"
+    strikes = 4
     lasts: ClassVar[tuple[float, float]] = (6.0, 16.0)
     overlaps: ClassVar[bool] = True
 
@@ -54,6 +55,7 @@ class ReplyLost(OnTheWire):
 
     number: ClassVar[str] = "F42"
     title: ClassVar[str] = "commit done, reply lost"
+    strikes = 5
     lasts: ClassVar[tuple[float, float]] = (3.0, 8.0)
     share: ClassVar[tuple[float, float]] = (0.02, 0.2)
 
@@ -125,6 +127,8 @@ class ApiKilled(OnTheWire):
 
     number: ClassVar[str] = "F47"
     title: ClassVar[str] = "API killed in the middle of a POST"
+    takes = 6.0
+    strikes = 5
 
     @classmethod
     def missing(cls, stage: Stage) -> str | None:

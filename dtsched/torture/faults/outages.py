@@ -42,6 +42,7 @@ class Crash(Outage):
 
     number = "F19"
     title = "crash of the server (stop -m immediate)"
+    takes = 2.0
 
 
 class KilledServer(Outage):
@@ -49,6 +50,7 @@ class KilledServer(Outage):
 
     number = "F20"
     title = "postmaster and all its processes killed with SIGKILL"
+    takes = 2.0
 
     def end(self, stage: Stage) -> None:
         stage.cluster.kill()
@@ -59,6 +61,7 @@ class LongOutage(Outage):
 
     number = "F21"
     title = "outage of three leases, with workers alive"
+    takes = 2.0
     lasts: ClassVar[tuple[float, float]] = (15.0, 18.0)
 
     def __init__(self, random: Random) -> None:

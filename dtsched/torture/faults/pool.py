@@ -15,6 +15,7 @@ class Pooler(Fault):
 
     number: ClassVar[str] = "F46"
     title: ClassVar[str] = "PgBouncer in transaction mode, and its restart"
+    takes = 6.0
     group: ClassVar[Group] = "network"
     lasts: ClassVar[tuple[float, float]] = (6.0, 12.0)
 

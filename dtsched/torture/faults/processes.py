@@ -58,6 +58,7 @@ class KilledWorkers(Fault):
 
     number = "F01"
     title = "workers killed with jobs in flight"
+    takes = 1.0
     group: ClassVar[Group] = "processes"
 
     async def inject(self, stage: Stage) -> Sequence[int]:
@@ -169,6 +170,7 @@ class AllWorkersKilled(Fault):
 
     number = "F04"
     title = "all workers killed at once, again and again"
+    takes = 14.0
     group: ClassVar[Group] = "processes"
     heavy = True
 
@@ -189,6 +191,7 @@ class FrozenWorkers(Fault):
 
     number = "F05"
     title = "workers stopped for three leases, then resumed"
+    takes = 6.0
     group: ClassVar[Group] = "processes"
     lasts: ClassVar[tuple[float, float]] = (15.0, 18.0)
     overlaps = True
@@ -226,6 +229,7 @@ class BrieflyFrozenWorkers(Fault):
 
     number = "F06"
     title = "workers stopped for 0.6 of a lease"
+    strikes = 4
     group: ClassVar[Group] = "processes"
 
     async def inject(self, stage: Stage) -> Sequence[int]:
@@ -305,6 +309,7 @@ class ToldToEnd(Fault):
 
     number = "F10"
     title = "SIGTERM with jobs in flight, and a second one"
+    strikes = 4
     group: ClassVar[Group] = "processes"
 
     async def inject(self, stage: Stage) -> Sequence[int]:
@@ -351,6 +356,7 @@ class Namesakes(Fault):
 
     number = "F14"
     title = "two workers of the same name on the same host"
+    takes = 8.0
     group: ClassVar[Group] = "processes"
 
     seconds: ClassVar[float] = 30.0
@@ -382,6 +388,8 @@ class KilledRescue(Fault):
 
     number = "F15"
     title = "rescue killed in the midst of a batch"
+    takes = 9.0
+    strikes = 4
     group: ClassVar[Group] = "processes"
 
     jobs: ClassVar[int] = 30

@@ -34,6 +34,7 @@ class KilledMigration(Fault):
 
     number = "F38"
     title = "migration killed, and an index left invalid by CREATE INDEX CONCURRENTLY"
+    takes = 8.0
     group: ClassVar[Group] = "postgres"
     lasts: ClassVar[tuple[float, float]] = (0.0, 2.0)
 

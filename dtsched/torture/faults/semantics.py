@@ -60,6 +60,8 @@ class KeyStorm(Fault):
 
     number = "F52"
     title = "a storm of submissions, cancellations and retries of a few unique keys"
+    takes = 6.0
+    strikes = 2
     group: ClassVar[Group] = "semantics"
 
     submitters: ClassVar[int] = 50
@@ -108,6 +110,8 @@ class LimitUnderKills(Fault):
 
     number = "F53"
     title = "a limit of three while those who hold its seats are killed and frozen"
+    takes = 16.0
+    strikes = 5
     group: ClassVar[Group] = "semantics"
     overlaps = True
 
@@ -161,6 +165,7 @@ class GraphsInTheMaking(Fault):
 
     number = "F54"
     title = "random graphs of which parents fail, are cancelled and retried while children are added"
+    takes = 12.0
     group: ClassVar[Group] = "semantics"
 
     graphs: ClassVar[int] = 4
@@ -219,6 +224,8 @@ class CancelRaces(Fault):
 
     number = "F55"
     title = "cancellation against claim against completion"
+    takes = 6.0
+    strikes = 2
     group: ClassVar[Group] = "semantics"
 
     players: ClassVar[int] = 8
@@ -247,6 +254,7 @@ class Starvation(Fault):
 
     number = "F56"
     title = "nine jobs of high priority to one of low priority"
+    takes = 20.0
     group: ClassVar[Group] = "semantics"
 
     few: ClassVar[int] = 100
@@ -317,6 +325,7 @@ class SqlAbuse(Fault):
 
     number = "F57"
     title = "raw SQL abuse by every role"
+    strikes = 2
     group: ClassVar[Group] = "semantics"
 
     jobs: ClassVar[int] = 20
@@ -365,6 +374,8 @@ class SameTime(Fault):
 
     number = "F58"
     title = "a backlog of jobs that come due at the same time"
+    takes = 25.0
+    strikes = 2
     group: ClassVar[Group] = "semantics"
     heavy = True
 

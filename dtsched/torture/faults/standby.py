@@ -155,7 +155,6 @@ class Succession(Fault):
 
     group: ClassVar[Group] = "postgres"
     heavy = True
-    strikes = 3
     overlaps = True
     forgets = True
 
@@ -241,6 +240,7 @@ class AsynchronousFailover(Succession):
 
     number = "F23"
     title = "failover to an asynchronous standby, which has missed the last commits"
+    takes = 28.0
 
     lag_seconds: ClassVar[tuple[float, float]] = (0.1, 1.0)
 
@@ -260,6 +260,7 @@ class SynchronousFailover(Succession):
 
     number = "F24"
     title = "failover to a synchronous standby, with waits for it cancelled before"
+    takes = 36.0
 
     async def go_on(self, stage: Stage, copy: Copy) -> int:
         with stage.connect(application="torture fault") as connection:
@@ -297,6 +298,7 @@ class RestoredBackup(Succession):
 
     number = "F25"
     title = "restore of an older backup, with workers alive"
+    takes = 28.0
 
     streams: ClassVar[bool] = False
 

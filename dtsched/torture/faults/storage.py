@@ -77,10 +77,10 @@ class FullDisk(Fault):
 
     number = "F26"
     title = "the disk with the database is full"
+    takes = 6.0
     group: ClassVar[Group] = "postgres"
     lasts: ClassVar[tuple[float, float]] = (2.0, 6.0)
     heavy = True
-    strikes = 3
 
     room_bytes: ClassVar[int] = 64 * _MEGABYTE
 
@@ -134,10 +134,10 @@ class FullNotificationQueue(Fault):
 
     number = "F27"
     title = "the notification queue is full"
+    takes = 15.0
     group: ClassVar[Group] = "postgres"
     lasts: ClassVar[tuple[float, float]] = (2.0, 5.0)
     heavy = True
-    strikes = 3
 
     submissions: ClassVar[int] = 10
 
