@@ -23,9 +23,9 @@ def show(verdict: Verdict, console: Console | None = None, *, details: int = 3) 
     if not console.is_terminal:
         console.width = WIDE
     console.print(_heading(verdict), highlight=False)
-    console.print(_invariants(verdict))
+    _print(_invariants(verdict), console)
     if verdict.faults:
-        console.print(_faults(verdict))
+        _print(_faults(verdict), console)
     _violations(verdict, console, details)
     for line in left_out_in_words(verdict.left_out):
         console.print(escape(line), highlight=False)
@@ -83,6 +83,17 @@ def _faults(verdict: Verdict) -> Table:
         notes = escape("; ".join(fault.notes))
         table.add_row(fault.fault, *(f"{count:,}" for count in counts), recovery, f"[{_STYLES[said]}]{said}[/]", notes)
     return table
+
+
+def _print(table: Table, console: Console) -> None:
+    """Without the blanks that fill the last column up, where a line ends as it likes."""
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        console.out(line.rstrip(), highlight=False)
 
 
 def _said(fault: Exposed) -> str:

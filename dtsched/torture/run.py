@@ -34,6 +34,7 @@ POLL_SECONDS = 1.0
 RESCUE_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 5.0
 HEAL_SECONDS = 60.0
+FAULTS_NAMED = 5
 _LOOK_SECONDS = 0.25
 
 # What is there to be done and nobody does. A job of a task that no worker knows waits for one, and a schedule goes on
@@ -141,8 +142,13 @@ class Run:
         await self._until(self._storm_ends, "storm")
         while self._under_way:
             late = monotonic() - self._began - self._storm_ends
-            faults = ", ".join(sorted(set(self._under_way.values())))
-            self._show(f"storm, until {faults} is over", self._storm_ends + late, self._storm_ends)
+            faults = sorted(set(self._under_way.values()))
+            what = ", ".join(faults) if len(faults) <= FAULTS_NAMED else f"{len(faults)} faults"
+            self._show(
+                f"storm, until {what} {'is' if len(faults) == 1 else 'are'} over",
+                self._storm_ends + late,
+                self._storm_ends,
+            )
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _strike(self, number: int, window: Window) -> None:

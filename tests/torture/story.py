@@ -130,9 +130,11 @@ class Story:
         self.wait(lasts)
         self.record("fault", "ok", fault=fault, **note)
 
-    def pulse(self, *, finished: int = 0, ready: int = 0, ok: bool = True, listeners: int = 2) -> None:
+    def pulse(
+        self, *, finished: int = 0, ready: int = 0, ok: bool = True, listeners: int = 2, age: float = 0.1
+    ) -> None:
         """Of two workers."""
-        lanes = {"default": {"jobs": ready, "age": 0.1}} if ready else {}
+        lanes = {"default": {"jobs": ready, "age": age}} if ready else {}
         self.record("pulse", "ok" if ok else "fail", finished=finished, ready=ready, due=ready, queues=lanes,
                     workers=2, listeners=listeners)  # fmt: skip
 

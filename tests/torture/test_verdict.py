@@ -169,6 +169,7 @@ def test_a_report_into_a_file_is_plain_and_breaks_no_line() -> None:
     lines = file.getvalue().splitlines()
 
     assert "\x1b" not in file.getvalue()
+    assert [line for line in lines if line.endswith(" ")] == []
     (row,) = [line for line in lines if line.startswith("S1 ") and "acked" in line]
     assert row.split()[-3:] == ["21", "1", "VIOLATION"]
     assert "S1 job 77 key plain-[red]-1: it was accepted, and is not there" in lines

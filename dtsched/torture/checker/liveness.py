@@ -264,14 +264,16 @@ def _longest_silence(starts: Sequence[int], since: int, until: int) -> float:
 
 
 def ages(run: Run) -> Finding:
-    """How old the oldest ready job of each queue became: a figure."""
+    """How old the oldest ready job of each queue became: a figure. Who is older than the run came while a fault
+    had moved the clock."""
     book = Notebook("L6", "age of the oldest job")
     ages: defaultdict[str, list[float]] = defaultdict(list)
     for pulse in run.of("pulse"):
         lanes: Mapping[str, Mapping[str, float]] = pulse.note.get("queues") or {}
         for queue, lane in lanes.items():
             book.checked += 1
-            ages[queue].append(lane["age"])
+            if lane["age"] <= (pulse.ns - run.records[0].ns) / 1e9:
+                ages[queue].append(lane["age"])
     for queue, found in sorted(ages.items()):
         book.note(f"{queue}: p99 {percentile(found, 0.99):.1f} s, max {max(found):.1f} s")
     return book.finding()
