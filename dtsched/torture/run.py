@@ -34,6 +34,10 @@ POLL_SECONDS = 1.0
 RESCUE_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 5.0
 HEAL_SECONDS = 60.0
+LATEST = 1.5
+"""Strikes that are late may come after the storm should be over, until it has taken so many times its minutes."""
+SETTINGS = {"max_connections": "300"}
+"""Of the server: for those of some faults at a time, beside those of all members."""
 FAULTS_NAMED = 5
 _LOOK_SECONDS = 0.25
 
@@ -81,7 +85,9 @@ async def carry_out(order: Order, show: Show, *, announce: Callable[[Plan], None
         app=APP if mutant is None or mutant.app is None else mutant.app,
     )
     prepare = None if mutant is None else partial(plant, mutant=mutant)
-    async with open_stage(order.folder, cast, bin_dir=order.bin_dir, open_wire=open_wire, prepare=prepare) as stage:
+    async with open_stage(
+        order.folder, cast, settings=SETTINGS, bin_dir=order.bin_dir, open_wire=open_wire, prepare=prepare
+    ) as stage:
         plan = _plan(order, stage)
         plan.save(order.folder)
         announce(plan)
@@ -157,7 +163,7 @@ class Run:
         kind = self._faults[window.fault]
         note = partial(self._stage.record, "fault", fault=window.fault, window=number)
         async with self._turns.alone() if kind.heavy else self._turns.together():
-            if monotonic() > self._began + self._storm_ends:
+            if monotonic() > self._began + LATEST * self._storm_ends:
                 note(phase="fail", error="its turn did not come before the storm was over")
                 return
             fault = kind(Random(window.seed))

@@ -166,12 +166,13 @@ class LocalStage:
                 child.expected = expected
 
     def connect(self, *, application: str = "torture") -> psycopg.Connection:
+        """What a fault has the database's sessions begin with is for those of the members."""
         return psycopg.connect(
             self.cluster.dsn,
             autocommit=True,
             connect_timeout=5,
             application_name=application,
-            options="-c timezone=UTC",
+            options="-c timezone=UTC -c default_transaction_isolation=read\\ committed",
         )
 
     def in_flight(self, member: Member | None = None) -> list[int]:

@@ -9,6 +9,10 @@ from typing import Literal
 Kind = Literal["light", "heavy"]
 
 
+MOST_TOGETHER = 6
+"""Of light ones, when they are late: all at once they would only wait for each other."""
+
+
 class Turns:
     """In the order in which they ask: a heavy one waits for all that came before it, and later ones wait for that."""
 
@@ -49,4 +53,4 @@ class Turns:
         if kind == "heavy":
             return not self._at_work and next(iter(self._waiting)) is place
         before = [*self._waiting.values()][: [*self._waiting].index(place)]
-        return "heavy" not in self._at_work and "heavy" not in before
+        return "heavy" not in [*self._at_work, *before] and len(self._at_work) + len(before) < MOST_TOGETHER

@@ -120,6 +120,26 @@ def test_a_child_may_run_after_a_failed_parent_only_by_its_policy(policy: str, e
     assert violated(story) == expected
 
 
+@pytest.mark.parametrize(("policy", "expected"), [("skip", []), ("cancel", ["S10"])])
+def test_a_child_that_went_on_without_a_skipped_parent_may_run_before_that_is_retried(
+    policy: str, expected: list[str]
+) -> None:
+    story = Story()
+    grandparent, parent = family(story, policy=policy)
+    child = story.submit("dag-a-3", to="blocked", depends_on=[parent], policies=["cancel"])
+    fail(story, grandparent)
+    story.move(parent, "cancelled", "finish", same=True)
+    story.move(child, "ready", "finish", same=True)
+    for job in (grandparent, parent):
+        story.record("retry", "ok", role="submitter", process="submitter", job=job, outcome="retried")
+        story.move(job, "ready", "retry")
+    story.work(grandparent)
+    story.work(child)
+    story.work(parent)
+
+    assert violated(story) == expected
+
+
 def test_a_child_that_still_waits_for_a_failed_parent_violates_s10_and_l1() -> None:
     story = Story()
     parent, _child = family(story)

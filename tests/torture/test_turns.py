@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from dtsched.torture.turns import Turns
+from dtsched.torture.turns import MOST_TOGETHER, Turns
 
 
 async def test_a_heavy_fault_waits_for_light_ones_and_later_ones_wait_for_it() -> None:
@@ -66,3 +66,18 @@ async def test_light_faults_that_asked_before_a_heavy_one_strike_before_it() -> 
     first_may_end.set()
     await asyncio.gather(*tasks)
     assert told == ["first", "light", "heavy", "late"]
+
+
+async def test_no_more_than_a_few_light_faults_strike_at_a_time() -> None:
+    turns, at_work, most = Turns(), 0, 0
+
+    async def strike() -> None:
+        nonlocal at_work, most
+        async with turns.together():
+            at_work += 1
+            most = max(most, at_work)
+            await asyncio.sleep(0.001)
+            at_work -= 1
+
+    await asyncio.gather(*(strike() for _ in range(5 * MOST_TOGETHER)))
+    assert (most, at_work) == (MOST_TOGETHER, 0)

@@ -97,9 +97,14 @@ def _met(run: Run, parent: Job, policy: str) -> float:
     for event in run.events.get(parent.id, []):
         if event.to_state == "completed" or (policy == "run" and event.to_state in ENDED):
             return event.id
-        if event.to_state == "cancelled" and parent.skipped:
+        if event.to_state == "cancelled" and (parent.skipped or _may_have_been_skipped(run, parent)):
             return event.id
     return inf
+
+
+def _may_have_been_skipped(run: Run, parent: Job) -> bool:
+    """Once: somebody retried it since, which takes nothing back from children that were let run."""
+    return parent.id in run.reopened and "skip" in (parent.policies or ())
 
 
 def first_come(run: Run) -> Finding:

@@ -52,7 +52,17 @@ class WorkerClock(Fault):
     async def inject(self, stage: Stage) -> Sequence[int]:
         self._shown = stage.folder / f"clock-{id(self):x}"
         self._show(self.random.choice(["+1h", "-1h"]))
-        self._member: Member | None = await stage.add(
+        self._member: Member | None = await self._start(stage)
+        self._jumping = asyncio.create_task(self._jump())
+        async with asyncio.timeout(_START_SECONDS):
+            while not (jobs := await asyncio.to_thread(stage.in_flight, self._member)):
+                await asyncio.sleep(0.1)
+                if not self._member.alive:  # libpq's patience in connecting goes by the time of day
+                    self._member = await self._start(stage)
+        return jobs
+
+    async def _start(self, stage: Stage) -> Member:
+        return await stage.add(
             "worker",
             self._shown.name,
             environment={
@@ -63,11 +73,6 @@ class WorkerClock(Fault):
                 "FAKETIME_DONT_RESET": "1",
             },
         )
-        self._jumping = asyncio.create_task(self._jump())
-        async with asyncio.timeout(_START_SECONDS):
-            while not (jobs := await asyncio.to_thread(stage.in_flight, self._member)):  # noqa: ASYNC110  (a table)
-                await asyncio.sleep(0.1)
-        return jobs
 
     async def heal(self, stage: Stage) -> None:
         if (jumping := getattr(self, "_jumping", None)) is not None:
@@ -106,7 +111,7 @@ class DatabaseClock(Fault):
     async def inject(self, stage: Stage) -> Sequence[int]:
         jobs = stage.in_flight()
         back = f"clock_timestamp() - interval '{_BACK_SECONDS} s'"
-        self._since = monotonic_ns()
+        self._since: int | None = monotonic_ns()
         await asyncio.to_thread(_replace, stage, _now().replace("clock_timestamp()", back))
         return jobs
 
@@ -115,7 +120,8 @@ class DatabaseClock(Fault):
         async with asyncio.timeout(_PATIENCE_SECONDS):
             while not await asyncio.to_thread(_is_right_again, stage):  # noqa: ASYNC110  (another process)
                 await asyncio.sleep(0.2)
-        if (since := getattr(self, "_since", None)) is not None:
+        since, self._since = getattr(self, "_since", None), None
+        if since is not None:
             stage.record("fault", "info", fault=self.number, moved=[since, monotonic_ns(), -_BACK_SECONDS])
 
 

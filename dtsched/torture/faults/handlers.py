@@ -273,7 +273,7 @@ class UnknownTasks(Fault):
         self._jobs: list[int] = []
 
     async def inject(self, stage: Stage) -> Sequence[int]:
-        wanted = orders(self.random, self.count, self._task, priority=5)
+        wanted = orders(self.random, self.count, self._task)
         with stage.connect(application="torture fault") as connection:
             self._jobs = jobs.insert(stage, connection, wanted)
         deadline = monotonic() + 15
@@ -287,7 +287,9 @@ class UnknownTasks(Fault):
         if not self._jobs:
             return
         knower = await stage.add("worker", "one-who-knows", environment={ALSO: self._task})
-        await until_ended(stage, self._jobs, seconds=60)
-        send(knower, signal.SIGTERM)
-        await until_gone(knower, 60)
+        try:
+            await until_ended(stage, self._jobs, seconds=40)
+        finally:
+            send(knower, signal.SIGTERM)
+        await until_gone(knower, 15)
         self._jobs = []

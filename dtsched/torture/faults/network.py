@@ -2,11 +2,13 @@
 
 import os
 import signal
-from asyncio import sleep
+from asyncio import sleep, to_thread
 from collections.abc import Sequence
+from time import monotonic_ns
 from typing import ClassVar
 
 from dtsched.torture.faults.base import Fault, Group, Member, Stage
+from dtsched.torture.history import recent
 from dtsched.torture.ways import Direction
 from dtsched.torture.wire import FINISHES, SUBMITS
 
@@ -123,7 +125,8 @@ class Flapping(OnTheWire):
 
 class ApiKilled(OnTheWire):
     """One API of several is killed while it waits for the answer to what it was posted, which has been committed. Its
-    clients ask again, another one, under the same Idempotency-Key."""
+    clients ask again, another one, under the same Idempotency-Key. Exposed are jobs that it was posted and whose
+    clients had no answer when it died."""
 
     number: ClassVar[str] = "F47"
     title: ClassVar[str] = "API killed in the middle of a POST"
@@ -136,13 +139,29 @@ class ApiKilled(OnTheWire):
 
     async def inject(self, stage: Stage) -> Sequence[int]:
         victim = self.random.choice(stage.members("api"))
-        jobs = stage.in_flight()
+        since = monotonic_ns()
         await stage.wire.silence(pid=victim.pid, direction="answered", new_ones_too=True, by=self.by)
-        await sleep(self.random.uniform(0.05, 0.5))
+        await sleep(self.random.uniform(0.3, 0.8))
         stage.expect_exit(victim)
         os.kill(victim.pid, signal.SIGKILL)
+        killed = monotonic_ns()
         await self.heal(stage)
-        return jobs
+        self.done["struck"] = await to_thread(_unanswered, stage, since, killed)
+        return []
+
+
+def _unanswered(stage: Stage, since: int, until: int) -> int:
+    """How many jobs were posted in this time whose clients had no answer at its end. The last tenth of a second does
+    not count: those may have asked the other server, which was about to answer."""
+    waiting: set[str | None] = set()
+    for one in recent(stage.folder / "history", "submitter"):
+        if one.op != "submit" or one.ns > until:
+            continue
+        if one.phase != "invoke":
+            waiting.discard(one.key)
+        elif since <= one.ns <= until - 10**8 and str(one.note.get("door")).startswith("rest"):
+            waiting.add(one.key)
+    return len(waiting)
 
 
 FAULTS: Sequence[type[Fault]] = (HalfOpen, ReplyLost, Slow, Partition, Flapping, ApiKilled)

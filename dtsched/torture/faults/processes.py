@@ -256,6 +256,9 @@ class StarvedWorker(Fault):
     limits: ClassVar[Sequence[int]] = ()
     """Of the resource module; none: any."""
 
+    starved: ClassVar[set[int]] = set()
+    """Processes: two windows on one worker would each put the other's limit back."""
+
     def __init__(self, random: Random) -> None:
         super().__init__(random)
         self._worker: Member | None = None
@@ -263,8 +266,10 @@ class StarvedWorker(Fault):
         self._spent_seconds, self._since = 0.0, 0.0
 
     async def inject(self, stage: Stage) -> Sequence[int]:
-        for worker in await busy_workers(stage, self.random):
+        workers = await busy_workers(stage, self.random, most=len(stage.members("worker")))
+        for worker in [worker for worker in workers if worker.pid not in self.starved][:1]:
             self._worker = worker
+            self.starved.add(worker.pid)
             stage.expect_exit(worker)
             self._starve(psutil.Process(worker.pid))
             held = stage.in_flight(worker)
@@ -289,6 +294,7 @@ class StarvedWorker(Fault):
         """Notes how much of a core it has used meanwhile: who cannot do anything is not to be busy with that."""
         if self._worker is None or self._before is None:
             return
+        self.starved.discard(self._worker.pid)
         with suppress(psutil.NoSuchProcess):
             process = psutil.Process(self._worker.pid)
             process.rlimit(*self._before)
