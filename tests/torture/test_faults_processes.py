@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from random import Random
 
+import psutil
 import pytest
 
 from dtsched.torture.faults.base import Fault, Stage
@@ -201,6 +202,21 @@ async def test_f09_starved(stage: LocalStage, limit: int) -> None:
 
     busy(stage)
     await struck(stage, Limited(Random(1)))
+
+
+async def test_f09_who_is_starved_by_several_at_a_time_gets_back_what_it_had(stage: LocalStage) -> None:
+    class Limited(StarvedWorker):
+        limits = (resource.RLIMIT_NOFILE,)
+
+    busy(stage)
+    faults = [Limited(Random(number)) for number in range(3)]
+    for fault in faults:
+        await fault.inject(stage)
+    for fault in faults:
+        await fault.heal(stage)
+    await stage.until("all are at work", lambda: len(stage.members("worker")) == CAST.workers)
+    for worker in stage.members("worker"):
+        assert psutil.Process(worker.pid).rlimit(resource.RLIMIT_NOFILE) == resource.getrlimit(resource.RLIMIT_NOFILE)
 
 
 @pytest.mark.parametrize("seed", range(3))
