@@ -36,7 +36,7 @@ LONGEST_BACKOFF_SECONDS = 5.0
 HEAL_SECONDS = 60.0
 LATEST = 1.5
 """Strikes that are late may come after the storm should be over, until it has taken so many times its minutes."""
-SETTINGS = {"max_connections": "300"}
+SETTINGS = {"max_connections": "240"}
 """Of the server: for those of some faults at a time, beside those of all members."""
 FAULTS_NAMED = 5
 _LOOK_SECONDS = 0.25

@@ -93,6 +93,7 @@ class NoConnectionsLeft(Fault):
 
     number = "F37"
     title = "no connection left: all are held by somebody else"
+    takes = 8.0
     group: ClassVar[Group] = "postgres"
     lasts: ClassVar[tuple[float, float]] = (3.0, 8.0)
     heavy = True

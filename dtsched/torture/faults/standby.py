@@ -23,10 +23,12 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from dtsched.embedded import binaries
 from dtsched.torture.faults.base import Fault, Group, Stage
 from dtsched.torture.faults.servers import busy, when_it_answers
-from dtsched.torture.history import read
+from dtsched.torture.history import recent
 from dtsched.torture.stage import free_ports
 
 _PR_SET_PDEATHSIG = 1
+_MINUTES_BYTES = 16 << 20
+"""Of histories: in them is room for the minutes that this takes."""
 _NAME = "torture_standby"
 _STATE: LiteralString = "select state, sync_state from pg_stat_replication where application_name = 'torture_standby'"
 _WAITING: LiteralString = (
@@ -207,11 +209,7 @@ class Succession(Fault):
         raise OSError(f"the standby does not stream as it should ({sync_state or 'at all'})")
 
     async def _count(self, stage: Stage, since: int, forgotten_since: int, until: int) -> None:
-        acked = {
-            one.key: one.ns
-            for one in read(stage.folder / "history")
-            if one.op == "submit" and one.phase == "ok" and one.key is not None and since <= one.ns <= until
-        }
+        acked = await asyncio.to_thread(_acked, stage, since, until)
 
         def present(connection: psycopg.Connection) -> set[str]:
             return {name for (name,) in connection.execute(_PRESENT, ([*acked],)).fetchall()}
@@ -285,6 +283,20 @@ class SynchronousFailover(Succession):
     async def heal(self, stage: Stage) -> None:
         await super().heal(stage)
         await when_it_answers(stage, _wait_for_nobody)
+
+
+def _acked(stage: Stage, since: int, until: int) -> dict[str, int]:
+    """The submissions that somebody was told of in this time, and when."""
+    folder = stage.folder / "history"
+    told = [
+        *recent(folder, "submitter", bytes_each=_MINUTES_BYTES),
+        *recent(folder, "runner", bytes_each=_MINUTES_BYTES),
+    ]
+    return {
+        one.key: one.ns
+        for one in told
+        if one.op == "submit" and one.phase == "ok" and one.key is not None and since <= one.ns <= until
+    }
 
 
 def _wait_for_nobody(connection: psycopg.Connection) -> None:
