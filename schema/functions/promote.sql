@@ -9,7 +9,7 @@
 -- that were open then, or began later, can have put anything: those are looked up by xid. Every few seconds (dtsched.sweep)
 -- it starts from the beginning, for entries that somebody else had locked and then let go.
 -- There, "is true" keeps the planner off scheduled_pkey, by which it would walk everything that has been promoted.
--- Reads scheduled_pkey, scheduled_xid_idx. Locks: entries by time SKIP LOCKED, then lock_jobs's.
+-- Reads scheduled_pkey, scheduled_xid_idx. Locks: entries by time SKIP LOCKED, then lock_jobs's, then wakes SKIP LOCKED.
 create or replace function dtsched.promote(p_limit integer default 1000)
 returns table (promoted integer, next_seconds double precision, chores text[])
 language plpgsql security definer
@@ -163,6 +163,9 @@ begin
                    where entry.run_at > v_now
                    order by entry.run_at, entry.job_id
                    limit 1),
-                  (select min(wake.at) from dtsched.wakes wake)) as at) next
+                  (select min(wake.at) from dtsched.wakes wake where wake.at > v_now),
+                  -- there were too many; one that a claim relies on is for the next round
+                  (select wake.at from dtsched.wakes wake where wake.at <= v_now order by wake.at limit 1
+                   for update skip locked)) as at) next
         where next.at is not null) end::double precision, dtsched.chores(v_now, v_mark = '-infinity');
 end $$;

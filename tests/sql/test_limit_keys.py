@@ -313,6 +313,51 @@ def test_a_finish_waits_for_the_claim_that_counts_its_key(session: Session, open
     assert claimer.claim() == [second]
 
 
+def test_a_wake_that_is_being_taken_away_is_not_relied_on(open_session: OpenSession, worker: Worker):
+    # each start of a key with a rate leaves a wake, also where nothing waits: who takes that away gives no turn then
+    worker.take_over_the_clock()
+    worker.stop_the_clock()
+    set_limit(worker, "acme", 10, rate=1)
+    for seconds in (1, 0):
+        jobs = worker.insert_limited("acme")
+        assert worker.claim() == jobs
+        worker.finish(*jobs)
+        worker.travel(f"{seconds} s")
+    promoter = open_session()
+    promoter.run("begin")
+    promoter.run("select dtsched.promote()")
+    third = worker.insert_limited("acme")
+    assert worker.claim() == []
+    promoter.run("commit")
+    worker.travel("1 s")
+    worker.run("select dtsched.promote()")
+    assert worker.claim() == third
+
+
+def test_a_wake_is_not_taken_away_under_the_claim_that_relies_on_it(open_session: OpenSession, worker: Worker):
+    worker.take_over_the_clock()
+    worker.stop_the_clock()
+    set_limit(worker, "acme", 10, rate=1)
+    (first,) = worker.insert_limited("acme")
+    parent = worker.insert()
+    child = worker.value("select dtsched.submit('echo', limit_key => 'acme', depends_on => %s)", parent)
+    assert worker.claim() == [first, *parent]
+    worker.finish(first)
+    worker.travel("1 s")
+    second = worker.insert_limited("acme")
+    assert worker.claim() == second
+    worker.finish(*second, *parent)
+    worker.run("begin")
+    assert worker.claim() == []  # the child is parked by this, and relies on a wake that is there
+    promoter = open_session()
+    promoter.run("select dtsched.promote()")
+    promoter.travel("1 s")
+    assert promoter.value("select next_seconds from dtsched.promote()") is None  # nobody asks for it again and again
+    worker.run("commit")
+    assert promoter.value("select next_seconds from dtsched.promote()") is None
+    assert worker.claim() == [child]
+
+
 def test_a_limit_is_never_exceeded_by_many_workers(session: Session, open_worker: OpenWorker):
     keys = {f"key-{n}": 1 + n % 3 for n in range(6)}
     for key, limit in keys.items():
