@@ -1,6 +1,7 @@
 -- Changes settings of a queue, those named and no others, and returns all that it has then; null takes one away, and the parts
 -- of retention are changed one by one too. A queue that nobody has named yet comes to exist by this. Claims heed it from the next one on: what runs already is counted, and goes on.
--- Raises JQ001 for a bad name or a bad setting (see settings_problem). Locks: the queue's row.
+-- Raises JQ001 for a bad name or a bad setting (see settings_problem). Locks: the queue's gate for keys, waiting for
+-- the claims under way, if it changes what holds for keys; the queue's row.
 --
 --   limit              jobs of the queue that run at once, over all workers
 --   rate, burst        jobs a second that start, and how many at once after a quiet while (a second's worth)
@@ -21,6 +22,9 @@ begin
     perform dtsched.require_queue_name(p_queue);
     if v_problem is not null then
         raise exception '%', v_problem using errcode = 'JQ001';
+    end if;
+    if p_settings ?| '{key_limit,key_rate,key_burst,key_breaker}' then  -- see take_limited
+        perform pg_advisory_xact_lock(dtsched.gate() + 6, hashtext(p_queue));
     end if;
     insert into dtsched.queues (name, settings) values (p_queue, jsonb_strip_nulls(p_settings))
     on conflict (name) do update

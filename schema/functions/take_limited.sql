@@ -2,8 +2,9 @@
 -- their ids, with the key of each. What the keys have is dealt out in rounds, so that no key gets its next share before every other has its own.
 -- open are the keys to look at again once the leases are made (give_turns): they have more, or lack nothing but time; watched
 -- are those of which a start is to be noted (note_starts). busy are those that somebody else has locked, or whose jobs somebody
--- has, because a claim never waits: they keep their turn (keep_turns).
--- Reads parked_limit_idx, and what seats() reads. Locks: limits sorted SKIP LOCKED, then entries of parked SKIP LOCKED.
+-- has, because a claim never waits: they keep their turn (keep_turns). While set_queue() changes what
+-- the queue says of keys, all are.
+-- Reads parked_limit_idx, and what seats() reads. Locks: the queue's gate for keys, shared; limits sorted SKIP LOCKED, then entries of parked SKIP LOCKED.
 create or replace function dtsched.take_limited(
     p_queue text,
     p_turns text[],
@@ -36,6 +37,13 @@ declare
 begin
     ids := '{}';
     keys := '{}';
+    -- before the queue's settings are read: a turn that is dropped by those of before would not come again
+    if not pg_try_advisory_xact_lock_shared(dtsched.gate() + 6, hashtext(p_queue)) then
+        open := '{}';
+        watched := '{}';
+        busy := array(select distinct limit_key from unnest(p_turns) limit_key);
+        return;
+    end if;
     -- a key that is new gets its row here; who makes it holds the advisory lock until it is there for all to see
     insert into dtsched.limits (limit_key)
     select fresh.limit_key

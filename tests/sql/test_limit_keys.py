@@ -358,6 +358,19 @@ def test_a_wake_is_not_taken_away_under_the_claim_that_relies_on_it(open_session
     assert worker.claim() == [child]
 
 
+def test_a_job_that_comes_while_its_queue_is_given_more_seats_a_key_is_not_left_behind(
+    open_session: OpenSession, worker: Worker
+):
+    worker.set_queue(key_limit=0)
+    operator = open_session()
+    operator.run("begin")
+    operator.set_queue(key_limit=1)
+    job = worker.insert_limited("acme")
+    assert worker.claim() == []
+    operator.run("commit")
+    assert worker.claim() == job
+
+
 def test_a_limit_is_never_exceeded_by_many_workers(session: Session, open_worker: OpenWorker):
     keys = {f"key-{n}": 1 + n % 3 for n in range(6)}
     for key, limit in keys.items():
