@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable
+from itertools import pairwise
 from math import inf
 
 from msgspec import Struct
@@ -46,7 +47,10 @@ class Clock:
 
     @property
     def jumps(self) -> list[float]:
-        """By how many seconds it was moved, where that was more than a second."""
-        steps = zip(self._pairs, self._pairs[1:], strict=False)
-        moved = [after.at - before.at - (after.ns - before.ns) / 1e9 for before, after in steps]
-        return [seconds for seconds in moved if abs(seconds) > 1]
+        """By how many seconds it was moved, where that was for sure more than a second."""
+        return [
+            moved
+            for before, after in pairwise(self._pairs)
+            if abs(moved := after.at - before.at - (after.ns - before.ns) / 1e9)
+            > 1 + before.error_seconds + after.error_seconds
+        ]

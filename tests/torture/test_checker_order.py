@@ -321,6 +321,11 @@ def test_a_time_is_as_uncertain_as_the_clock_had_moved_until_it_was_read_again()
     assert clock.jumps == [3600.0]
 
 
+def test_a_clock_that_was_read_slowly_was_not_moved() -> None:
+    assert Clock([Pair(ns=0, at=EPOCH), Pair(ns=10**10, at=EPOCH + 12, error_seconds=1.5)]).jumps == []
+    assert Clock([Pair(ns=0, at=EPOCH), Pair(ns=10**10, at=EPOCH + 13, error_seconds=1.5)]).jumps == [3.0]
+
+
 def cancel(story: Story, job: int, outcome: str) -> None:
     story.record("cancel", "invoke", role="submitter", process="submitter", job=job)
     story.record("cancel", "ok", role="submitter", process="submitter", job=job, outcome=outcome)

@@ -257,7 +257,8 @@ class ForkedHandlers(Meeting):
 
 class UnknownTasks(Fault):
     """F16, as far as one version goes: jobs of a task that nobody knows, inserted by SQL, are put aside; a worker comes
-    that knows it (a newer one, or one from before the renaming), and leaves again when they have run."""
+    that knows it (a newer one, or one from before the renaming), and leaves again when they have run; where they do not
+    in time, because the queue is long, it stays."""
 
     number = "F16"
     title = "jobs of tasks that no worker knows, until one does"
@@ -266,6 +267,7 @@ class UnknownTasks(Fault):
     group: ClassVar[Group] = "processes"
 
     count: ClassVar[int] = 25
+    patience_seconds: ClassVar[float] = 40.0
 
     def __init__(self, random: Random) -> None:
         super().__init__(random)
@@ -286,10 +288,15 @@ class UnknownTasks(Fault):
     async def heal(self, stage: Stage) -> None:
         if not self._jobs:
             return
-        knower = await stage.add("worker", "one-who-knows", environment={ALSO: self._task})
-        try:
-            await until_ended(stage, self._jobs, seconds=40)
-        finally:
-            send(knower, signal.SIGTERM)
-        await until_gone(knower, 15)
+        knower = await self._call(stage)
+        deadline = monotonic() + self.patience_seconds
+        while not (ended := await until_ended(stage, self._jobs, seconds=1)) and monotonic() < deadline:
+            if not knower.alive:  # it found no database
+                knower = await self._call(stage)
         self._jobs = []
+        if ended:
+            send(knower, signal.SIGTERM)
+            await until_gone(knower, 15)
+
+    async def _call(self, stage: Stage) -> Member:
+        return await stage.add("worker", "one-who-knows", environment={ALSO: self._task})
