@@ -1,19 +1,20 @@
 -- What every play begins and ends with, in one call each: a play takes tens of milliseconds, most of them on the way.
 
-create function public.begin_play() returns void language plpgsql as $$
+-- Written out table by table, so that it is planned once.
+do $$
 declare
-    v_table text;
-begin
-    for v_table in
-        select relname from pg_class
+    v_deletes text := (
+        select string_agg(format('delete from dtsched.%I;', relname), ' ' order by relname = 'job_events')
+        from pg_class
         where relnamespace = 'dtsched'::regnamespace and relkind in ('r', 'p') and not relispartition
-            and relname not in ('installed', 'tasks', 'pruning')
-    loop
-        execute format('delete from dtsched.%I', v_table);
-    end loop;
-    delete from dtsched.job_events;  -- of what the loop has deleted
-    update dtsched.pruning set retention = default, rules = default;
-    update public.clock set ahead = '0';
+            and relname not in ('installed', 'tasks', 'pruning'));  -- job_events last: deletions are events
+begin
+    execute format('create function public.begin_play() returns void language plpgsql as %L', format(
+        $body$ begin
+            %s
+            update dtsched.pruning set retention = default, rules = default;
+            update public.clock set ahead = '0';
+        end $body$, v_deletes));
 end $$;
 
 -- A live worker, and what it may show that it has been one for a while: it is a witness for rescue() at once.

@@ -24,8 +24,9 @@ from psycopg import pq
 from psycopg.adapt import Transformer
 
 PATIENCE_SECONDS = 20.0
-LOOK_SECONDS = 0.002  # a statement that has said nothing for so long may be waiting for a lock
+LOOK_SECONDS = 0.002  # a statement that has said nothing for so long may be waiting for a lock; twice as long each time
 GATE = 7_700_000  # the advisory locks that players stop at: GATE + player, number of the stop
+EVER = 1_000_000  # more stops than anybody comes to
 
 Values = dict[str, Any]
 Rows = list[tuple[Any, ...]]
@@ -78,7 +79,9 @@ class Play:
 
 
 class Player:
-    """One connection, which a statement is sent to without waiting for its end."""
+    """One connection, which a statement is sent to without waiting for its end.
+
+    `stop` is the last stop it came to, counted over all its plays, and `gate` the one it may not pass."""
 
     def __init__(self, dsn: str, number: int) -> None:
         self.number = number
@@ -86,7 +89,7 @@ class Player:
         self.connection.add_notice_handler(self._hear)
         self.connection.execute("select set_config('isolation.player', '', false)")
         self.pid = self.connection.info.backend_pid
-        self.stop = 0
+        self.stop, self.gate = 0, 1
         self.begin([])
 
     def begin(self, statements: Sequence[bytes]) -> None:
@@ -96,6 +99,7 @@ class Player:
         self.error_text = ""
         self.is_busy = self.is_stopped = self.is_blocked = False
         self.at = ""
+        self.passed: list[str] = []
 
     @property
     def is_able(self) -> bool:
@@ -153,9 +157,13 @@ class Player:
     def _hear(self, notice: psycopg.errors.Diagnostic) -> None:
         said = notice.message_primary or ""
         if said.startswith("stop "):
-            _, stop, self.at = said.split(" ", 2)
+            _, stop, at = said.split(" ", 2)
             self.stop = int(stop)
-            self.is_stopped = True
+            self.is_stopped = self.stop == self.gate
+            if self.is_stopped:
+                self.at = at
+            else:
+                self.passed.append(at)
 
 
 @dataclass
@@ -175,7 +183,7 @@ class Arena:
         )
         self.players = [Player(self.dsn, number) for number in range(self.players_count)]
         for player in self.players:
-            self.keeper.execute("select pg_advisory_lock(%s, 1)", (GATE + player.number,))
+            self.keeper.execute("select pg_advisory_lock(%s, %s)", (GATE + player.number, player.gate))
 
     def close(self) -> None:
         for player in self.players:
@@ -239,10 +247,12 @@ class Arena:
                     break
                 self._settle(players, play, patient=True)  # all wait for each other: until one gives up
                 continue
-            wanted = begun[len(play.choices)] if len(play.choices) < len(begun) else current
+            given = begun[len(play.choices) :]
+            wanted = given[0] if given else current
             chosen = wanted if wanted in able else able[0]
+            turns = next((turns for turns, other in enumerate(given) if other != chosen), EVER)
             play.choices.append(Choice(able, chosen, current))
-            self._go(players[chosen], play)
+            self._go(players[chosen], play, turns=max(turns, 1))
             self._settle(players, play)
             current = chosen
         for player in players:
@@ -252,43 +262,58 @@ class Arena:
         play.errors = [player.error for player in players]
         return play
 
-    def _go(self, player: Player, play: Play) -> None:
-        if player.is_stopped:
+    def _go(self, player: Player, play: Play, *, turns: int) -> None:
+        """Past the stops that lie before so many choices of it: nobody else has a turn there."""
+        was_stopped, player.is_stopped = player.is_stopped, False
+        if was_stopped:
             play.story.append(f"{player.number}: on from {player.at}")
-            player.is_stopped = False
-            gate = GATE + player.number
-            self.keeper.execute(
-                "select pg_advisory_lock(%s, %s), pg_advisory_unlock(%s, %s)",
-                (gate, player.stop + 1, gate, player.stop),
-            )
-        else:
+        self._shut(player, player.stop + turns)
+        if not was_stopped:
             play.log.append(("begin", player.number, len(player.rows)))
             play.story.append(f"{player.number}: {' '.join(player.send().split())}")
+
+    def _shut(self, player: Player, stop: int) -> None:
+        """From here on it comes no further than to that stop."""
+        if stop != player.gate:
+            gate, (was, player.gate) = GATE + player.number, (player.gate, stop)
+            self.keeper.execute("select pg_advisory_lock(%s, %s), pg_advisory_unlock(%s, %s)", (gate, stop, gate, was))
 
     def _settle(self, players: Sequence[Player], play: Play, *, patient: bool = False) -> None:
         """Until nobody is under way who does not wait for another; `patient`: and until somebody could be."""
         end = time.monotonic() + PATIENCE_SECONDS
+        look_seconds = LOOK_SECONDS
         while True:
             under_way = [player for player in players if player.is_under_way]
             for player in under_way:
-                player.listen(0 if player.is_blocked else LOOK_SECONDS)
-            moving = [player for player in under_way if player.is_under_way]
+                player.listen(0 if player.is_blocked else look_seconds)
+            look_seconds *= 2
+            waiting = self._waiting([player for player in under_way if player.is_under_way])
             for player in under_way:
-                if player not in moving:
+                player.listen(0)  # what it has said before it came to wait
+                self._note_passed(player, play)
+                if not player.is_under_way:
                     self._say(player, play)
-            if not moving:
-                return
-            waiting = self._waiting(moving)
-            for player in moving:
+                    continue
                 player.is_blocked = player.pid in waiting
                 if player.is_blocked:
                     play.waited.add(player.number)
+                    self._shut(player, player.stop + 1)  # who goes on then is a choice again
+            moving = [player for player in under_way if player.is_under_way]
+            if not moving:
+                return
             if all(player.is_blocked for player in moving) and (not patient or any(p.is_able for p in players)):
                 return
             if time.monotonic() > end:
                 raise TimeoutError("\n".join(play.story))
             if patient:
                 time.sleep(LOOK_SECONDS)
+
+    def _note_passed(self, player: Player, play: Play) -> None:
+        """Each stop that it has run past was a choice: it might have been left there."""
+        able = play.choices[-1].able
+        play.choices += [Choice(able, player.number, player.number) for _ in player.passed]
+        play.story += [f"{player.number}: on from {at}" for at in player.passed]
+        player.passed.clear()
 
     def _say(self, player: Player, play: Play) -> None:
         if player.is_stopped:
@@ -302,6 +327,8 @@ class Arena:
 
     def _waiting(self, players: Sequence[Player]) -> set[int]:
         """Those that wait for a lock which is not a stop of ours."""
+        if not players:
+            return set()
         rows = self.keeper.execute(
             """
             select pid from pg_locks
