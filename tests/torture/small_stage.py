@@ -58,7 +58,12 @@ async def struck(stage: LocalStage, fault: Fault, *, lasts: float = 0.5, seconds
 
 
 async def all_come_right(stage: LocalStage, *, seconds: float) -> None:
-    submissions = [one for one in records(stage, "submit") if one.phase == "ok" and not is_forgotten(stage, one)]
+    forgotten = [one.note["forgets"] for one in records(stage, "fault") if "forgets" in one.note]
+    submissions = [
+        one
+        for one in records(stage, "submit")
+        if one.phase == "ok" and not any(since <= one.ns <= until for since, until in forgotten)
+    ]
     jobs = {one.job: one.note["expect"] for one in submissions if one.job is not None}
     assert await until_ended(stage, [*jobs], seconds=seconds)
     with stage.connect() as connection:
@@ -114,9 +119,3 @@ def submitting(stage: LocalStage) -> Generator[None]:
     finally:
         over.set()
         thread.join()
-
-
-def is_forgotten(stage: LocalStage, submission: Record) -> bool:
-    """A server that has gone back in time may know nothing of it."""
-    times = [one.note["forgets"] for one in records(stage, "fault") if "forgets" in one.note]
-    return any(since <= submission.ns <= until for since, until in times)
