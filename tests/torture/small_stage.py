@@ -1,22 +1,21 @@
-"""A stage of two workers for the faults of group B, and what is asked of it after each."""
+"""A stage of a few workers for faults that strike once each, and what is asked of it after each."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from random import Random
 from threading import Event, Thread
 
 import psycopg
 
-from dtsched.torture.faults.base import Fault
+from dtsched.torture.faults.base import Fault, Wire
 from dtsched.torture.faults.jobs import orders, submit, until_ended
 from dtsched.torture.history import Record, read
 from dtsched.torture.stage import Cast, LocalStage, open_stage
-from tests.support.servers import BIN_DIR
+from tests.support.servers import other_programs
 
 CAST = Cast(
     workers=2,
@@ -32,7 +31,7 @@ def records(stage: LocalStage, op: str) -> list[Record]:
     return [record for record in read(stage.folder / "history") if record.op == op]
 
 
-def noted(stage: LocalStage, number: str, what: str) -> Record:
+def noted(stage: LocalStage, number: str, what: str = "fault") -> Record:
     """The last record in which the fault says that."""
     return [one for one in records(stage, "fault") if one.note["fault"] == number and what in one.note][-1]
 
@@ -71,7 +70,7 @@ async def all_come_right(stage: LocalStage, *, seconds: float) -> None:
             "select id, state, args ->> 'name' from dtsched.jobs where id = any (%s)", ([*jobs],)
         ).fetchall()
         assert {job: state for job, state, _ in rows if state not in jobs[job]} == {}
-        assert {name for _, _, name in rows} == {one.key for one in submissions}
+        assert {name for _, _, name in rows} == {one.key for one in submissions if one.note["created"]}
         assert connection.execute("select * from dtsched.check()").fetchall() == []
         twice = connection.execute(
             """select event.job_id from dtsched.job_events event
@@ -82,24 +81,33 @@ async def all_come_right(stage: LocalStage, *, seconds: float) -> None:
         assert twice.fetchall() == []
 
 
-def attempts_of(stage: LocalStage, jobs: list[int], outcome: str) -> list[int]:
+def attempts_of(stage: LocalStage, jobs: Sequence[int], outcome: str) -> list[int]:
     with stage.connect() as connection:
         rows = connection.execute(
-            "select job_id from dtsched.attempts where job_id = any (%s) and outcome = %s", (jobs, outcome)
+            "select job_id from dtsched.attempts where job_id = any (%s) and outcome = %s", ([*jobs], outcome)
         )
         return [job for (job,) in rows.fetchall()]
 
 
 @asynccontextmanager
-async def open_small_stage(folder: Path) -> AsyncGenerator[LocalStage]:
-    """When it is over, no member has ended by itself, and none was surprised."""
-    programs = os.environ.get(BIN_DIR)
-    bin_dir = Path(programs) if programs else None
-    async with open_stage(folder, CAST, settings={"max_connections": "70"}, bin_dir=bin_dir) as stage:
+async def open_small_stage(
+    folder: Path,
+    cast: Cast = CAST,
+    *,
+    open_wire: Callable[[str], AbstractAsyncContextManager[Wire]] | None = None,
+    connections: int = 70,
+    surprised: bool = False,
+) -> AsyncGenerator[LocalStage]:
+    """When it is over, no member has ended by itself, none has left anything behind, and none was surprised, unless
+    that is what the faults are for."""
+    settings = {"max_connections": str(connections)}
+    async with open_stage(folder, cast, settings=settings, bin_dir=other_programs(), open_wire=open_wire) as stage:
         yield stage
+    assert stage.left_behind() == []
     assert [end for end in records(stage, "exit") if not end.note["expected"]] == []
-    for log in (stage.folder / "logs").glob("worker-*.log"):
-        assert "Traceback" not in log.read_text()
+    if not surprised:
+        for log in (stage.folder / "logs").glob("worker-*.log"):
+            assert "Traceback" not in log.read_text()
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from pathlib import Path
 from random import Random
 from time import monotonic_ns
 from typing import ClassVar
@@ -19,11 +18,12 @@ from dtsched.torture.faults.clock import DatabaseClock, SchedulersDown, WorkerCl
 from dtsched.torture.faults.jobs import orders, submit, until_ended
 from dtsched.torture.faults.network import ApiKilled, Flapping, HalfOpen, Partition, ReplyLost, Slow
 from dtsched.torture.faults.pool import Pooler
-from dtsched.torture.history import Record, Recorder, read
+from dtsched.torture.history import Recorder, read
 from dtsched.torture.pgbouncer import program
-from dtsched.torture.stage import Cast, LocalStage, open_stage
+from dtsched.torture.stage import Cast, LocalStage
 from dtsched.torture.ways import Direction
 from dtsched.torture.wire import open_wire
+from tests.torture.small_stage import open_small_stage
 
 CAST = Cast(
     workers=3,
@@ -38,22 +38,9 @@ CAST = Cast(
 
 @pytest.fixture(scope="module")
 async def everything(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[LocalStage]:
-    async with open_stage(tmp_path_factory.mktemp("stage"), CAST, open_wire=open_wire) as stage:
+    folder = tmp_path_factory.mktemp("stage")
+    async with open_small_stage(folder, CAST, open_wire=open_wire, connections=200, surprised=True) as stage:
         yield stage
-    assert stage.left_behind() == []
-    unexpected = [end for end in records(stage.folder, "exit") if not end.note["expected"]]
-    assert unexpected == []
-
-
-@pytest.fixture
-async def stage(everything: LocalStage) -> LocalStage:
-    """With all its workers at work and nothing to do."""
-    await everything.workers_at_work()
-    return everything
-
-
-def records(folder: Path, op: str) -> list[Record]:
-    return [record for record in read(folder / "history") if record.op == op]
 
 
 class Feed:

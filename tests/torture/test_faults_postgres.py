@@ -27,13 +27,6 @@ async def everything(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator
         yield stage
 
 
-@pytest.fixture
-async def stage(everything: LocalStage) -> LocalStage:
-    """With all its workers at work and nothing to do."""
-    await everything.workers_at_work()
-    return everything
-
-
 async def test_f17_killed_backends(stage: LocalStage) -> None:
     busy(stage, jobs=40)
     await struck(stage, KilledBackends(Random(1)))

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from collections.abc import AsyncGenerator, Sequence
-from pathlib import Path
+from collections.abc import AsyncGenerator
 from random import Random
 
 import psutil
@@ -23,7 +22,6 @@ from dtsched.torture.faults.handlers import (
     PoisonPills,
     UnknownTasks,
 )
-from dtsched.torture.faults.jobs import orders, submit, until_ended
 from dtsched.torture.faults.processes import (
     FAULTS,
     AllWorkersKilled,
@@ -48,82 +46,21 @@ from dtsched.torture.faults.semantics import (
     Starvation,
 )
 from dtsched.torture.faults.semantics import FAULTS as SEMANTICS
-from dtsched.torture.history import Record, read
 from dtsched.torture.sabotage import Poison
-from dtsched.torture.stage import Cast, LocalStage, open_stage
-from tests.support.servers import other_programs
-
-CAST = Cast(
-    workers=2,
-    app="dtsched.torture.sabotage:app",
-    queues=["default:4"],
-    lease_seconds=1.0,
-    poll_seconds=0.2,
-    grace_seconds=0.5,
-)
+from dtsched.torture.stage import LocalStage
+from tests.torture import small_stage
+from tests.torture.small_stage import all_come_right, attempts_of, busy, noted, open_small_stage, records
 
 
 @pytest.fixture(scope="module")
 async def everything(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[LocalStage]:
-    async with open_stage(tmp_path_factory.mktemp("stage"), CAST, bin_dir=other_programs()) as stage:
+    async with open_small_stage(tmp_path_factory.mktemp("stage"), surprised=True) as stage:
         yield stage
-    assert stage.left_behind() == []
-    unexpected = [end for end in records(stage.folder, "exit") if not end.note["expected"]]
-    assert unexpected == []
 
 
-@pytest.fixture
-async def stage(everything: LocalStage) -> LocalStage:
-    """With all its workers at work and nothing to do."""
-    await everything.workers_at_work()
-    return everything
-
-
-def records(folder: Path, op: str) -> list[Record]:
-    return [record for record in read(folder / "history") if record.op == op]
-
-
-def noted(stage: LocalStage, number: str) -> Record:
-    """What the fault has written down last."""
-    return [one for one in records(stage.folder, "fault") if one.note["fault"] == number][-1]
-
-
-def busy(stage: LocalStage, *, jobs: int = 12, seconds: float = 0.4) -> list[int]:
-    return submit(stage, orders(Random(), jobs, "take_time", {"seconds": seconds}))
-
-
-async def struck(stage: LocalStage, fault: Fault, *, seconds: float = 40.0) -> list[int]:
-    """Once: its exposures, when it is healed and all that was submitted has come right."""
-    assert fault.missing(stage) is None
-    exposed = await fault.inject(stage)
-    try:
-        assert len(exposed) == len(set(exposed)) >= 1
-    finally:
-        await fault.heal(stage)
-        await fault.heal(stage)  # healed already
-    await all_come_right(stage, seconds=seconds)
-    return [*exposed]
-
-
-async def all_come_right(stage: LocalStage, *, seconds: float) -> None:
-    submissions = [one for one in records(stage.folder, "submit") if one.phase == "ok"]
-    jobs = {one.job: one.note["expect"] for one in submissions if one.job is not None}
-    assert await until_ended(stage, [*jobs], seconds=seconds)
-    with stage.connect() as connection:
-        states = dict(
-            connection.execute("select id, state from dtsched.jobs where id = any (%s)", ([*jobs],)).fetchall()
-        )
-        assert {job: state for job, state in states.items() if state not in jobs[job]} == {}
-        assert states.keys() == jobs.keys()
-        assert connection.execute("select * from dtsched.check()").fetchall() == []
-
-
-def attempts_of(stage: LocalStage, jobs: Sequence[int], outcome: str) -> list[int]:
-    with stage.connect() as connection:
-        rows = connection.execute(
-            "select job_id from dtsched.attempts where job_id = any (%s) and outcome = %s", ([*jobs], outcome)
-        )
-        return [job for (job,) in rows.fetchall()]
+async def struck(stage: LocalStage, fault: Fault) -> list[int]:
+    """These have done all they do when they are injected."""
+    return await small_stage.struck(stage, fault, lasts=0.0)
 
 
 async def test_f01_killed_workers(stage: LocalStage) -> None:
@@ -133,15 +70,18 @@ async def test_f01_killed_workers(stage: LocalStage) -> None:
 
 
 async def test_f02_killed_between_a_handlers_end_and_its_completion(stage: LocalStage) -> None:
-    exposed = await struck(stage, KilledAtTheEnd(Random(1)))
+    class Fewer(KilledAtTheEnd):
+        jobs = 12  # half of which find a slot at once
+
+    exposed = await struck(stage, Fewer(Random(1)))
     assert set(attempts_of(stage, exposed, "crash")) == set(exposed)
-    ends = [end.job for end in records(stage.folder, "end") if end.note["outcome"] == "return"]
+    ends = [end.job for end in records(stage, "end") if end.note["outcome"] == "return"]
     assert all(ends.count(job) == 2 for job in exposed)
 
 
 async def test_f03_killed_between_claim_and_start(stage: LocalStage) -> None:
     exposed = await struck(stage, KilledBetweenClaimAndStart(Random(1)))
-    starts = [start.job for start in records(stage.folder, "start")]
+    starts = [start.job for start in records(stage, "start")]
     assert {job: starts.count(job) for job in exposed} == dict.fromkeys(exposed, 1)
 
 
@@ -269,7 +209,7 @@ async def test_f52_a_storm_of_keys(stage: LocalStage) -> None:
         submitters = 8
 
     await struck(stage, Smaller(Random(1)))
-    assert {one.note["unique"]["on_conflict"] for one in records(stage.folder, "submit") if "unique" in one.note} == {
+    assert {one.note["unique"]["on_conflict"] for one in records(stage, "submit") if "unique" in one.note} == {
         "keep",
         "supersede",
         "reject",
@@ -290,7 +230,7 @@ async def test_f54_graphs_in_the_making(stage: LocalStage) -> None:
 
 async def test_f55_cancel_races(stage: LocalStage) -> None:
     exposed = await struck(stage, CancelRaces(Random(1)))
-    cancelled = [one for one in records(stage.folder, "cancel") if one.phase == "ok" and one.job in exposed]
+    cancelled = [one for one in records(stage, "cancel") if one.phase == "ok" and one.job in exposed]
     assert len(exposed) == len([one for one in cancelled if one.note["outcome"] != "busy"])
 
 

@@ -19,12 +19,6 @@ async def everything(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator
         yield stage
 
 
-@pytest.fixture
-async def stage(everything: LocalStage) -> LocalStage:
-    await everything.workers_at_work()
-    return everything
-
-
 @pytest.mark.parametrize("kind", [AsynchronousFailover, SynchronousFailover, RestoredBackup])
 async def test_f23_f24_f25_a_server_that_knows_less(stage: LocalStage, kind: type[Succession]) -> None:
     with submitting(stage):

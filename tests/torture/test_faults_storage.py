@@ -19,12 +19,6 @@ async def everything(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator
         yield stage
 
 
-@pytest.fixture
-async def stage(everything: LocalStage) -> LocalStage:
-    await everything.workers_at_work()
-    return everything
-
-
 @pytest.mark.skipif(cannot_mount() is not None, reason="needs the right to mount")
 async def test_f26_a_full_disk(stage: LocalStage) -> None:
     class Small(FullDisk):
