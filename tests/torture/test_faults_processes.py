@@ -154,7 +154,7 @@ async def test_f09_who_is_starved_by_several_at_a_time_gets_back_what_it_had(sta
         await fault.inject(stage)
     for fault in faults:
         await fault.heal(stage)
-    await stage.until("all are at work", lambda: len(stage.members("worker")) == CAST.workers)
+    await stage.until("all are at work", lambda: len(stage.members("worker")) == stage.cast.workers)
     for worker in stage.members("worker"):
         assert psutil.Process(worker.pid).rlimit(resource.RLIMIT_NOFILE) == resource.getrlimit(resource.RLIMIT_NOFILE)
 
