@@ -1,7 +1,8 @@
 -- Changes settings of a queue, those named and no others, and returns all that it has then; null takes one away, and the parts
--- of retention are changed one by one too. A queue that nobody has named yet comes to exist by this. Claims heed it from the next one on: what runs already is counted, and goes on.
--- Raises JQ001 for a bad name or a bad setting (see settings_problem). Locks: the queue's gate for keys, waiting for
--- the claims under way, if it changes what holds for keys; the queue's row.
+-- of retention are changed one by one too. A queue that nobody has named yet comes to exist by this. Claims heed it from the next
+-- one on: what runs already is counted, and goes on.
+-- Raises JQ001 for a bad name or a bad setting (see settings_problem). Locks: if it changes what holds for keys, the queue's gate
+-- for keys, which waits for claims under way; then the queue's row.
 --
 --   limit              jobs of the queue that run at once, over all workers
 --   rate, burst        jobs a second that start, and how many at once after a quiet while (a second's worth)

@@ -2,9 +2,10 @@
 -- their ids, with the key of each. What the keys have is dealt out in rounds, so that no key gets its next share before every other has its own.
 -- open are the keys to look at again once the leases are made (give_turns): they have more, or lack nothing but time; watched
 -- are those of which a start is to be noted (note_starts). busy are those that somebody else has locked, or whose jobs somebody
--- has, because a claim never waits: they keep their turn (keep_turns). While set_queue() changes what
--- the queue says of keys, all are.
--- Reads parked_limit_idx, and what seats() reads. Locks: the queue's gate for keys, shared; limits sorted SKIP LOCKED, then entries of parked SKIP LOCKED.
+-- has, because a claim never waits: they keep their turn (keep_turns). While set_queue() changes what the queue says of its
+-- keys, all are busy.
+-- Reads parked_limit_idx, and what seats() reads. Locks: the queue's gate for keys, shared; limits sorted SKIP LOCKED, then
+-- entries of parked SKIP LOCKED.
 create or replace function dtsched.take_limited(
     p_queue text,
     p_turns text[],
