@@ -166,13 +166,14 @@ class LocalStage:
                 child.expected = expected
 
     def connect(self, *, application: str = "torture") -> psycopg.Connection:
-        """What a fault has the database's sessions begin with is for those of the members."""
+        """What a fault has the database's sessions begin with is for those of the members. Whoever waits for a lock
+        gives up in the end: it may be of another fault, which cannot go on meanwhile."""
         return psycopg.connect(
             self.cluster.dsn,
             autocommit=True,
             connect_timeout=5,
             application_name=application,
-            options="-c timezone=UTC -c default_transaction_isolation=read\\ committed",
+            options="-c timezone=UTC -c default_transaction_isolation=read\\ committed -c lock_timeout=20s",
         )
 
     def in_flight(self, member: Member | None = None) -> list[int]:

@@ -22,6 +22,7 @@ from dtsched.torture.faults.handlers import (
     PoisonPills,
     UnknownTasks,
 )
+from dtsched.torture.faults.jobs import orders, submit_aside
 from dtsched.torture.faults.processes import (
     FAULTS,
     AllWorkersKilled,
@@ -33,6 +34,7 @@ from dtsched.torture.faults.processes import (
     Namesakes,
     StarvedWorker,
     ToldToEnd,
+    trace_held_up,
 )
 from dtsched.torture.faults.semantics import (
     ABUSES,
@@ -157,6 +159,14 @@ async def test_f09_who_is_starved_by_several_at_a_time_gets_back_what_it_had(sta
     await stage.until("all are at work", lambda: len(stage.members("worker")) == stage.cast.workers)
     for worker in stage.members("worker"):
         assert psutil.Process(worker.pid).rlimit(resource.RLIMIT_NOFILE) == resource.getrlimit(resource.RLIMIT_NOFILE)
+
+
+async def test_a_fault_that_waits_for_another_one_lets_that_go_on(stage: LocalStage) -> None:
+    async with trace_held_up(stage):
+        waiting = asyncio.create_task(submit_aside(stage, orders(Random(1), 1, "do_nothing")))
+        await asyncio.sleep(0.2)
+        assert not waiting.done()
+    assert len(await waiting) == 1
 
 
 @pytest.mark.parametrize("seed", range(3))

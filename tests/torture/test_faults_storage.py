@@ -31,7 +31,7 @@ async def test_f26_a_full_disk(stage: LocalStage) -> None:
 async def test_f27_a_full_notification_queue(stage: LocalStage) -> None:
     if FullNotificationQueue.missing(stage) is not None:
         pytest.skip("needs the right to mount")
-    running = busy(stage, jobs=8, seconds=3.0)
+    running = busy(stage, jobs=8, seconds=10.0)  # the server is started again meanwhile
     fault = FullNotificationQueue(Random(1))
     try:
         assert set(running) <= set(await fault.inject(stage))

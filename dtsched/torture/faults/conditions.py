@@ -6,7 +6,7 @@ from random import Random
 from typing import ClassVar, LiteralString
 
 from dtsched.torture.faults.base import Fault, Group, Stage
-from dtsched.torture.faults.jobs import orders, submit
+from dtsched.torture.faults.jobs import orders, submit_aside
 from dtsched.torture.faults.servers import Defaults, busy, when_it_answers
 
 _TABLES: LiteralString = "analyze dtsched.jobs, dtsched.ready, dtsched.leases, dtsched.scheduled, dtsched.workers"
@@ -70,7 +70,7 @@ class StrangePlans(Condition):
     async def inject(self, stage: Stage) -> Sequence[int]:
         settings = {name: self.random.choice(values) for name, values in self.choices.items()}
         stage.record("fault", "info", fault=self.number, settings=settings)
-        submit(stage, orders(self.random, self.backlog, "do_nothing"))
+        await submit_aside(stage, orders(self.random, self.backlog, "do_nothing"))
         exposed = await busy(stage)
         self._defaults.set(stage, settings)
         await self._analyse(stage)

@@ -12,7 +12,7 @@ import psycopg
 
 from dtsched.torture.faults import jobs
 from dtsched.torture.faults.base import Fault, Group, Member, Stage
-from dtsched.torture.faults.jobs import Order, arrivals, go, orders, submit, until_dead, until_ended, worker_with
+from dtsched.torture.faults.jobs import Order, arrivals, go, orders, submit_aside, until_dead, until_ended, worker_with
 from dtsched.torture.faults.striking import kill, send, until_gone
 from dtsched.torture.sabotage import ALSO, LATE_SECONDS, Poison
 
@@ -37,7 +37,7 @@ class Meeting(Fault):
     async def meet(self, stage: Stage, wanted: Sequence[Order]) -> tuple[Member, list[int]] | None:
         """The worker in which most of them are, and which of them are there: they wait for go(). The others will do no
         harm. None if nobody came in time."""
-        submitted = submit(stage, wanted)
+        submitted = await submit_aside(stage, wanted)
         found = await arrivals(stage, submitted, seconds=self.seconds, enough=max(1, len(submitted) // 2))
         places = [*found.values()]
         worker = worker_with(stage, max(places, key=places.count)) if places else None
@@ -132,7 +132,7 @@ class PoisonPills(Fault):
         wanted = orders(
             self.random, 1, "take_poison", {"poison": self._way}, expect=("failed",), max_attempts=self.attempts
         )
-        (pill,) = submit(stage, wanted)
+        (pill,) = await submit_aside(stage, wanted)
         held = await self._swallow(stage, pill, 1)
         self._rest = asyncio.create_task(self._swallow_the_rest(stage, pill))
         return held
@@ -185,7 +185,7 @@ class DeafHandlers(Fault):
             for task in ("ignore_cancellation", "ignore_timeout")
             for order in orders(self.random, self.each, task, {"seconds": self.seconds}, timeout=0.5)
         ]
-        submitted = submit(stage, wanted)
+        submitted = await submit_aside(stage, wanted)
         deadline = monotonic() + 20
         while True:
             exposed = _select(stage, _TIMED_OUT, submitted)
@@ -211,7 +211,7 @@ class OutlivingChildren(Fault):
         self._until = 0.0
 
     async def inject(self, stage: Stage) -> Sequence[int]:
-        submitted = submit(stage, orders(self.random, self.each, "leave_a_child"))
+        submitted = await submit_aside(stage, orders(self.random, self.each, "leave_a_child"))
         found = await arrivals(stage, submitted, seconds=30, enough=max(1, self.each // 2))
         workers = {pid: worker for pid in set(found.values()) if (worker := worker_with(stage, pid)) is not None}
         if not workers:
@@ -277,7 +277,7 @@ class UnknownTasks(Fault):
     async def inject(self, stage: Stage) -> Sequence[int]:
         wanted = orders(self.random, self.count, self._task)
         with stage.connect(application="torture fault") as connection:
-            self._jobs = jobs.insert(stage, connection, wanted)
+            self._jobs = await asyncio.to_thread(jobs.insert, stage, connection, wanted)
         deadline = monotonic() + 15
         while True:
             parked = _select(stage, _PARKED, self._jobs)

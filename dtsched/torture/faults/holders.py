@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 from dtsched.torture.faults.base import Fault, Group, Stage
-from dtsched.torture.faults.jobs import orders, submit
+from dtsched.torture.faults.jobs import orders, submit_aside
 from dtsched.torture.faults.servers import busy
 
 _SLOT = "torture_idle"
@@ -134,7 +134,7 @@ class DeadlockPressure(Fault):
 
     async def inject(self, stage: Stage) -> Sequence[int]:
         wanted = orders(self.random, self.jobs, "take_time", {"seconds": 0.1}, expect=("completed", "cancelled"))
-        self._keys = dict(zip(submit(stage, wanted), (one.key for one in wanted), strict=True))
+        self._keys = dict(zip(await submit_aside(stage, wanted), (one.key for one in wanted), strict=True))
         self._before = self._deadlocks(stage)
         for _ in range(self.sessions):
             dice = Random(self.random.getrandbits(64))

@@ -72,6 +72,11 @@ def submit(stage: Stage, wanted: Sequence[Order]) -> list[int]:
         return submit_on(stage, connection, wanted)
 
 
+async def submit_aside(stage: Stage, wanted: Sequence[Order]) -> list[int]:
+    """In a thread: whoever holds what it waits for may be another fault, which goes on in this one."""
+    return await asyncio.to_thread(submit, stage, wanted)
+
+
 def submit_on(stage: Stage, connection: psycopg.Connection, wanted: Sequence[Order]) -> list[int]:
     """Within the transaction that the connection may be in: then it must be committed."""
     jobs = [{"task": one.task, "args": one.args, "max_attempts": MOST_ATTEMPTS, **one.fields} for one in wanted]

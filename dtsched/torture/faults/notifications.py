@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from dtsched.torture.faults.base import Fault, Group, Stage
-from dtsched.torture.faults.jobs import orders, submit, submit_on
+from dtsched.torture.faults.jobs import orders, submit_aside, submit_on
 from dtsched.torture.faults.servers import Defaults, busy, when_it_answers
 
 CHANNELS = ("dtsched_wake", "dtsched_done", "dtsched_cancel", "dtsched_due", "dtsched_pause")
@@ -106,7 +106,7 @@ class SpoofedNotifications(Fault):
         self._thread = Thread(target=self._spoof, args=(stage, exposed), name="torture-spoof", daemon=True)
         self._thread.start()
         await asyncio.sleep(self.settled_seconds)
-        submit(stage, orders(self.random, self.jobs, "be_found"))
+        await submit_aside(stage, orders(self.random, self.jobs, "be_found"))
         return exposed
 
     def _spoof(self, stage: Stage, jobs: Sequence[int]) -> None:

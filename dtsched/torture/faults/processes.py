@@ -27,7 +27,7 @@ from dtsched.torture.faults.handlers import (
     PoisonPills,
     UnknownTasks,
 )
-from dtsched.torture.faults.jobs import orders, submit
+from dtsched.torture.faults.jobs import orders, submit_aside
 from dtsched.torture.faults.striking import busy_workers, freeze, kill, send, some, thaw, until_gone
 
 _STARTED = re.compile(rb'"op":"start","phase":"ok"[^\n]*?"lease":([0-9]+)')
@@ -81,7 +81,7 @@ class KilledBetweenClaimAndStart(Fault):
         self._frozen: list[Member] = []
 
     async def inject(self, stage: Stage) -> Sequence[int]:
-        submit(stage, orders(self.random, self.jobs, "take_time", {"seconds": 0.02}))
+        await submit_aside(stage, orders(self.random, self.jobs, "take_time", {"seconds": 0.02}))
         deadline = monotonic() + self.seconds
         while monotonic() < deadline:
             workers = list(stage.members("worker"))
@@ -207,7 +207,7 @@ class FrozenWorkers(Fault):
 
     async def inject(self, stage: Stage) -> Sequence[int]:
         payload = {"seconds": self.leases * stage.lease_seconds}
-        long_ones = {*submit(stage, orders(self.random, self.jobs, "take_time", payload))}
+        long_ones = {*await submit_aside(stage, orders(self.random, self.jobs, "take_time", payload))}
         deadline = monotonic() + CLAIM_SECONDS
         while not long_ones & {*stage.in_flight()} and monotonic() < deadline:  # noqa: ASYNC110  (rows)
             await asyncio.sleep(0.1)
@@ -401,7 +401,7 @@ class KilledRescue(Fault):
     jobs: ClassVar[int] = 30
 
     async def inject(self, stage: Stage) -> Sequence[int]:
-        submit(stage, orders(self.random, self.jobs, "take_time", {"seconds": 0.5}))
+        await submit_aside(stage, orders(self.random, self.jobs, "take_time", {"seconds": 0.5}))
         for worker in await busy_workers(stage, self.random):
             orphans = kill(stage, [worker])
             with stage.connect() as looking:

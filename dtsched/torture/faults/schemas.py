@@ -17,7 +17,7 @@ from psycopg.conninfo import make_conninfo
 
 from dtsched import migrations
 from dtsched.torture.faults.base import Fault, Group, Stage
-from dtsched.torture.faults.jobs import orders, submit
+from dtsched.torture.faults.jobs import orders, submit_aside
 from dtsched.torture.faults.servers import busy, when_it_answers
 from dtsched.torture.members import without_settings
 
@@ -57,10 +57,7 @@ class KilledMigration(Fault):
             await asyncio.to_thread(migrations.up, _scratch(stage))
             stage.record("fault", "info", fault=self.number, migrated_in_seconds=round(monotonic() - began, 1))
             _drop_scratch(connection)
-            with suppress(psycopg.errors.UniqueViolation):  # there are two workers, or the index comes to be, and goes
-                connection.execute(
-                    "create unique index concurrently torture_invalid_idx on dtsched.workers ((lease > '0 s'))"
-                )
+            await asyncio.to_thread(_leave_index, connection)
         return exposed
 
     async def _kill_one(self, stage: Stage, connection: psycopg.Connection) -> None:
@@ -87,6 +84,12 @@ class KilledMigration(Fault):
 
 def _scratch(stage: Stage) -> str:
     return make_conninfo(stage.cluster.dsn, dbname=_SCRATCH)
+
+
+def _leave_index(connection: psycopg.Connection) -> None:
+    """It waits for whoever has a snapshot, which may be another fault."""
+    with suppress(psycopg.errors.UniqueViolation):  # there are two workers, or the index comes to be, and goes
+        connection.execute("create unique index concurrently torture_invalid_idx on dtsched.workers ((lease > '0 s'))")
 
 
 def _clean_up(connection: psycopg.Connection) -> None:
@@ -129,7 +132,7 @@ class SequencesNearTheirEnd(Fault):
                     self._before[sequence] = row[0]
                     connection.execute("select setval(%s::regclass, %s)", (sequence, _END))
         if way == "half":
-            exposed += submit(stage, orders(self.random, 10, "do_nothing"))
+            exposed += await submit_aside(stage, orders(self.random, 10, "do_nothing"))
         return exposed
 
     async def heal(self, stage: Stage) -> None:

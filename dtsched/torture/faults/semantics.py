@@ -14,7 +14,7 @@ import psycopg
 from psycopg import sql
 
 from dtsched.torture.faults.base import Fault, Group, Member, Stage
-from dtsched.torture.faults.jobs import Order, insert, orders, submit, submit_on
+from dtsched.torture.faults.jobs import Order, insert, orders, submit_aside, submit_on
 from dtsched.torture.faults.striking import freeze, kill, thaw
 
 ENDED = ("completed", "failed", "cancelled")
@@ -131,7 +131,7 @@ class LimitUnderKills(Fault):
         wanted = orders(
             self.random, self.jobs, "take_time", {"seconds": self.seconds}, note={"limit": LIMIT}, limit_key=key
         )
-        jobs = set(submit(stage, wanted))
+        jobs = {*await submit_aside(stage, wanted)}
         exposed: set[int] = set()
         for _ in range(self.kills):
             exposed.update(jobs.intersection(kill(stage, await self._holders(stage, jobs))))
@@ -262,10 +262,10 @@ class Starvation(Fault):
     async def inject(self, stage: Stage) -> Sequence[int]:
         """Both come at once; who has not begun when the first of the flood is there waits behind it."""
         low = orders(self.random, self.few, "do_nothing", priority=1)
-        waiting = self._waiting(stage, submit(stage, [*low, *self._flood(4)])[: self.few])
+        waiting = self._waiting(stage, (await submit_aside(stage, [*low, *self._flood(4)]))[: self.few])
         for _ in range(5):
             await asyncio.sleep(self.random.uniform(0, 0.1))
-            submit(stage, self._flood(1))
+            await submit_aside(stage, self._flood(1))
         return waiting
 
     def _flood(self, times: int) -> list[Order]:
@@ -332,19 +332,19 @@ class SqlAbuse(Fault):
     abuses: ClassVar[Sequence[LiteralString]] = ABUSES
 
     async def inject(self, stage: Stage) -> Sequence[int]:
-        submit(stage, orders(self.random, self.jobs, "take_time", {"seconds": 0.5}))
+        await submit_aside(stage, orders(self.random, self.jobs, "take_time", {"seconds": 0.5}))
         with stage.connect() as connection:
             held = await self._in_flight(connection)
             aims = {"jobs": [job for _, job in held], "leases": [lease for lease, _ in held]}
-            accepted = [
-                f"{role}: {abuse}"
-                for role in ROLES
-                for abuse in self.abuses
-                if _is_accepted(connection, role, abuse, aims)
-            ]
+            accepted = await asyncio.to_thread(self._accepted, connection, aims)
         tried = len(ROLES) * len(self.abuses)
         stage.record("fault", "info", fault=self.number, tried=tried, accepted=accepted)
         return aims["jobs"]
+
+    def _accepted(self, connection: psycopg.Connection, aims: dict[str, list[int]]) -> list[str]:
+        return [
+            f"{role}: {abuse}" for role in ROLES for abuse in self.abuses if _is_accepted(connection, role, abuse, aims)
+        ]
 
     async def _in_flight(self, connection: psycopg.Connection) -> list[tuple[int, int]]:
         deadline = monotonic() + 10

@@ -44,12 +44,16 @@ def terminate_on(connection: psycopg.Connection, like: str = MEMBERS) -> int:
 async def when_it_answers(
     stage: Stage, act: Callable[[psycopg.Connection], Answer], *, seconds: float = 30.0
 ) -> Answer:
-    """Does it over a connection of its own, and again until the database has taken it."""
+    """Does it over a connection of its own and in a thread, and again until the database has taken it."""
+
+    def once() -> Answer:
+        with stage.connect(application="torture fault") as connection:
+            return act(connection)
+
     deadline = monotonic() + seconds
     while True:
         try:
-            with stage.connect(application="torture fault") as connection:
-                return act(connection)
+            return await asyncio.to_thread(once)
         except (psycopg.OperationalError, OSError, ValueError):  # ValueError: the access to a server in the making
             if monotonic() > deadline:
                 raise
