@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from dtsched.torture.checker.findings import Finding, Notebook
 from dtsched.torture.checker.run import Run, Submission
+from dtsched.torture.history import Record
 from dtsched.torture.state import Job
 
 _REFUSED = re.compile(
@@ -14,6 +15,8 @@ _REFUSED = re.compile(
     r"|DatetimeFieldOverflow|ProgramLimitExceeded|StatementTooComplex|UntranslatableCharacter|StringDataRight"
 )
 """How the error of a submission begins that was refused for what it said."""
+DO_NOT_WAIT = frozenset({"F39"})
+"""Faults under which a session's commits do not wait for the disk, where nothing of ours says otherwise."""
 
 
 def no_loss(run: Run) -> Finding:
@@ -21,10 +24,11 @@ def no_loss(run: Run) -> Finding:
     refused is not; of one that got no answer there is at most one. A job that was kept for its key, or whose row
     another has replaced under its key, only has to be there. A row that prune() has deleted was there.
 
-    What a failover without synchronous replication or a restored backup took back is counted apart."""
+    What a failover without synchronous replication or a restored backup took back is counted apart, and so are plain
+    INSERTs of sessions that had been told not to wait for the disk."""
     book = Notebook("S1", "acked submissions lost")
     ambiguous = Counter[bool]()
-    taken_back = 0
+    taken_back = unwritten = 0
     for submission in run.submissions.values():
         book.checked += 1
         rows = run.named.get(submission.key, [])
@@ -34,6 +38,9 @@ def no_loss(run: Run) -> Finding:
             if accepted is not None and not rows and run.is_rewound(accepted.ns):
                 taken_back += 1
                 continue
+            if accepted is not None and not rows and _did_not_wait(run, submission, accepted):
+                unwritten += 1
+                continue
             shown = [*submission.invoked[:3], *submission.answered[:3], *rows[:3]]
             book.violation(problem, job=submission.job, key=submission.key, shown=shown)
         elif submission.ambiguous:
@@ -42,7 +49,15 @@ def no_loss(run: Run) -> Finding:
         book.note(f"ambiguous {ambiguous.total()}: {ambiguous[True]} present, {ambiguous[False]} absent")
     if taken_back:
         book.note(f"{taken_back} were lost by a failover without synchronous replication, or by a restored backup")
+    if unwritten:
+        book.note(f"{unwritten} were plain INSERTs whose commits did not wait for the disk")
     return book.finding()
+
+
+def _did_not_wait(run: Run, submission: Submission, accepted: Record) -> bool:
+    return submission.note.get("way") == "insert" and any(
+        one.fault in DO_NOT_WAIT for one in run.faults_at(accepted.ns, accepted.ns)
+    )
 
 
 def _loss(run: Run, submission: Submission, rows: Sequence[Job]) -> str | None:

@@ -52,7 +52,7 @@ class KilledAtTheEnd(Meeting):
     number = "F02"
     title = "worker killed between a handler's end and the commit of its completion"
     takes = 8.0
-    strikes = 4
+    strikes = 5
     jobs = 30
 
     async def inject(self, stage: Stage) -> Sequence[int]:
@@ -81,7 +81,7 @@ class BlockedLoop(Meeting):
     number = "F07"
     title = "event loop blocked for three leases, other threads run"
     takes = 17.0
-    strikes = 4
+    strikes = 6
 
     held: ClassVar[bool] = False
 
@@ -200,10 +200,10 @@ class OutlivingChildren(Fault):
     number = "F12"
     title = "handlers' children after their worker was killed"
     takes = 10.0
-    strikes = 4
+    strikes = 5
     group: ClassVar[Group] = "processes"
 
-    each: ClassVar[int] = 12
+    each: ClassVar[int] = 24
 
     def __init__(self, random: Random) -> None:
         super().__init__(random)

@@ -98,6 +98,7 @@ class Partition(OnTheWire):
 
     number: ClassVar[str] = "F44"
     title: ClassVar[str] = "one-way and full partition"
+    strikes = 5
     lasts: ClassVar[tuple[float, float]] = (6.0, 14.0)
     overlaps: ClassVar[bool] = True
     directions: ClassVar[Sequence[Direction]] = ("both", "asked", "answered")

@@ -71,6 +71,7 @@ class KilledBetweenClaimAndStart(Fault):
 
     number = "F03"
     title = "worker killed between the commit of its claim and the start of the handlers"
+    strikes = 5
     group: ClassVar[Group] = "processes"
 
     jobs: ClassVar[int] = 400
