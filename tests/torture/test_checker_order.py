@@ -225,6 +225,18 @@ def test_a_job_that_is_moved_forward_by_hand_is_not_early() -> None:
     assert violated(story) == []
 
 
+def test_a_delay_counts_by_the_clock_that_decided_it() -> None:
+    story = Story()
+    story.record("fault", "info", fault="F49", moved=[story.ns, story.ns + 2 * 10**9, -3600])
+    story.wait(1)
+    job = story.submit("delayed-a-1", to="scheduled", run_at=story.at - 3600 + 10, note={"delay": 10.0})
+    story.wait(5)
+    story.move(job, "ready", "promote")
+    story.work(job)
+
+    assert violated(story) == []
+
+
 def test_a_delay_that_the_database_never_heard_of_violates_s12() -> None:
     story = Story()
     story.done("delayed-a-1", note={"delay": 3.0})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from dtsched.torture.state import Effect, Twin
 from tests.torture.story import Story, digest, finding, told, violated
 
@@ -101,6 +103,22 @@ def test_what_an_asynchronous_failover_took_back_is_counted_apart() -> None:
 
     assert violated(story) == []
     assert "1 were lost by a failover" in finding(story, "S1").notes[0]
+
+
+@pytest.mark.parametrize(
+    ("fault", "way", "expected"), [("F39", "insert", []), ("F39", "function", ["S1"]), ("F19", "insert", ["S1"])]
+)
+def test_only_a_plain_insert_that_was_told_not_to_wait_for_the_disk_may_be_lost(
+    fault: str, way: str, expected: list[str]
+) -> None:
+    story = Story(fault)
+    story.record("fault", "invoke", fault=fault, jobs=[])
+    story.invoke("plain-a-1", way=way)
+    story.answer("plain-a-1", "ok", 77, created=True)
+    story.record("fault", "ok", fault=fault)
+
+    assert violated(story) == expected
+    assert ("1 were plain INSERTs" in " ".join(finding(story, "S1").notes)) == (not expected)
 
 
 def test_a_row_that_nobody_submitted_violates_s2() -> None:
