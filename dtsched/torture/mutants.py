@@ -103,7 +103,7 @@ MUTANTS: Mapping[str, Mutant] = {
             number="M4",
             title="leases begin when their transaction did, however long it has waited since",
             faults={"F32": {"strikes": 1, "lasts": (6.5, 7.5), "tables": ("workers",)}},
-            minutes=0.7,
+            minutes=0.8,
             caught_by={"S5": "a lease was renewed for less than half of it"},
             statements=[
                 """create or replace function dtsched.now() returns timestamptz language sql stable parallel safe
@@ -129,7 +129,7 @@ MUTANTS: Mapping[str, Mutant] = {
         Mutant(
             number="M7",
             title="a schedule is fired by everybody who finds it due",
-            faults={"F01": {"strikes": 2}},
+            faults={"F01": {"strikes": 2, "heavy": False}},
             minutes=0.5,
             caught_by={"S13": " times"},
             changes=[
@@ -147,7 +147,7 @@ MUTANTS: Mapping[str, Mutant] = {
         Mutant(
             number="M8",
             title="an attempt is counted when it fails: one that kills its worker never is",
-            faults={"F01": {"strikes": 2}},
+            faults={"F01": {"strikes": 2, "heavy": False}},
             minutes=0.5,
             caught_by={"S6": " came after "},
             changes=[
@@ -163,6 +163,7 @@ MUTANTS: Mapping[str, Mutant] = {
             number="M9",
             title="free seats of a limit are counted without a lock",
             faults={"F53": {}},
+            minutes=0.7,
             caught_by={"S9": "leases of limit key"},
             changes=[
                 Change(
@@ -178,8 +179,9 @@ MUTANTS: Mapping[str, Mutant] = {
         Mutant(
             number="M10",
             title="one row that cannot be rescued keeps all others from it",
-            faults={"F31": {"strikes": 5, "lasts": (14.0, 15.0)}, "F01": {"strikes": 1}},
-            seed=1,  # rows of several workers are held, then one is killed, and for ten seconds they still are
+            faults={"F31": {"strikes": 5, "lasts": (14.0, 15.0)}, "F01": {"strikes": 1, "heavy": False}},
+            minutes=0.75,
+            seed=190,  # rows of several workers are held, then one is killed, and for ten seconds they still are
             caught_by={"L3": "it ran again after"},
             changes=[
                 Change(
@@ -194,7 +196,7 @@ MUTANTS: Mapping[str, Mutant] = {
         Mutant(
             number="M11",
             title="a lost worker's row is deleted first, and its jobs are looked for by it",
-            faults={"F01": {"strikes": 3}},
+            faults={"F01": {"strikes": 3, "heavy": False}},
             caught_by={"L1": "running instead of"},
             changes=[
                 Change("rescue", "where gone.lost_at < v_now - interval '1 day'", "where gone.lost_at <= v_now"),

@@ -47,6 +47,7 @@ class StrangePlans(Condition):
 
     number = "F36"
     title = "planner forbidden what it likes, and statistics gone stale"
+    takes = 24.0
 
     backlog: ClassVar[int] = 2000
     choices: ClassVar[Mapping[str, Sequence[str]]] = {

@@ -51,7 +51,6 @@ class KilledAtTheEnd(Meeting):
 
     number = "F02"
     title = "worker killed between a handler's end and the commit of its completion"
-    takes = 8.0
     strikes = 5
     jobs = 30
 
@@ -262,7 +261,7 @@ class UnknownTasks(Fault):
 
     number = "F16"
     title = "jobs of tasks that no worker knows, until one does"
-    takes = 20.0
+    takes = 18.0
     strikes = 2
     group: ClassVar[Group] = "processes"
 

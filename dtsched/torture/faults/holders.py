@@ -73,6 +73,7 @@ class LockedRows(Holder):
 
     number = "F31"
     title = "rows of running jobs locked by a transaction that does nothing more"
+    takes = 1.0
     lasts: ClassVar[tuple[float, float]] = (1.0, 8.0)
 
     async def inject(self, stage: Stage) -> Sequence[int]:

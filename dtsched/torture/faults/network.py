@@ -39,6 +39,7 @@ class HalfOpen(OnTheWire):
 
     number: ClassVar[str] = "F41"
     title: ClassVar[str] = "half-open connections"
+    takes = 2.0
     strikes = 4
     lasts: ClassVar[tuple[float, float]] = (6.0, 16.0)
     overlaps: ClassVar[bool] = True
@@ -77,6 +78,7 @@ class Slow(OnTheWire):
 
     number: ClassVar[str] = "F43"
     title: ClassVar[str] = "latency, small segments, throttle"
+    takes = 2.0
     lasts: ClassVar[tuple[float, float]] = (4.0, 10.0)
     ways: ClassVar[Sequence[str]] = ("late", "pieces", "throttled")
     latency: ClassVar[tuple[float, float]] = (0.05, 0.5)

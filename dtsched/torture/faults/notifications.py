@@ -29,7 +29,6 @@ class NotifyStorm(Fault):
 
     number = "F28"
     title = "storm of submissions, each with its own commit"
-    takes = 6.0
     strikes = 2
     group: ClassVar[Group] = "postgres"
 

@@ -54,12 +54,14 @@ HOLD_SECONDS = 0.4
 
 
 class KilledWorkers(Fault):
-    """F01. Their jobs run again elsewhere, once their leases have run out."""
+    """F01. Their jobs run again elsewhere, once their leases have run out. Alone, so that it can be told how soon:
+    others kill beside others."""
 
     number = "F01"
     title = "workers killed with jobs in flight"
     takes = 1.0
     group: ClassVar[Group] = "processes"
+    heavy = True
 
     async def inject(self, stage: Stage) -> Sequence[int]:
         return kill(stage, await busy_workers(stage, self.random, most=some(stage, self.random)))
@@ -192,7 +194,6 @@ class FrozenWorkers(Fault):
 
     number = "F05"
     title = "workers stopped for three leases, then resumed"
-    takes = 6.0
     group: ClassVar[Group] = "processes"
     lasts: ClassVar[tuple[float, float]] = (15.0, 18.0)
     overlaps = True
@@ -249,6 +250,7 @@ class StarvedWorker(Fault):
 
     number = "F09"
     title = "worker out of file descriptors, of memory or of threads"
+    takes = 2.0
     group: ClassVar[Group] = "processes"
     lasts: ClassVar[tuple[float, float]] = (3.0, 6.0)
     overlaps = True
@@ -395,7 +397,7 @@ class KilledRescue(Fault):
 
     number = "F15"
     title = "rescue killed in the midst of a batch"
-    takes = 9.0
+    takes = 8.0
     strikes = 4
     group: ClassVar[Group] = "processes"
 

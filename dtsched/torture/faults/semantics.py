@@ -60,7 +60,7 @@ class KeyStorm(Fault):
 
     number = "F52"
     title = "a storm of submissions, cancellations and retries of a few unique keys"
-    takes = 6.0
+    takes = 8.0
     strikes = 2
     group: ClassVar[Group] = "semantics"
 
@@ -165,7 +165,7 @@ class GraphsInTheMaking(Fault):
 
     number = "F54"
     title = "random graphs of which parents fail, are cancelled and retried while children are added"
-    takes = 12.0
+    takes = 8.0
     group: ClassVar[Group] = "semantics"
 
     graphs: ClassVar[int] = 4
@@ -224,7 +224,6 @@ class CancelRaces(Fault):
 
     number = "F55"
     title = "cancellation against claim against completion"
-    takes = 6.0
     strikes = 2
     group: ClassVar[Group] = "semantics"
 
@@ -254,7 +253,7 @@ class Starvation(Fault):
 
     number = "F56"
     title = "nine jobs of high priority to one of low priority"
-    takes = 20.0
+    takes = 8.0
     group: ClassVar[Group] = "semantics"
 
     few: ClassVar[int] = 100
@@ -325,6 +324,7 @@ class SqlAbuse(Fault):
 
     number = "F57"
     title = "raw SQL abuse by every role"
+    takes = 6.0
     strikes = 2
     group: ClassVar[Group] = "semantics"
 

@@ -238,7 +238,7 @@ class AsynchronousFailover(Succession):
 
     number = "F23"
     title = "failover to an asynchronous standby, which has missed the last commits"
-    takes = 28.0
+    takes = 23.0
 
     lag_seconds: ClassVar[tuple[float, float]] = (0.1, 1.0)
 
@@ -258,7 +258,7 @@ class SynchronousFailover(Succession):
 
     number = "F24"
     title = "failover to a synchronous standby, with waits for it cancelled before"
-    takes = 36.0
+    takes = 30.0
 
     async def go_on(self, stage: Stage, copy: Copy) -> int:
         with stage.connect(application="torture fault") as connection:
@@ -310,7 +310,7 @@ class RestoredBackup(Succession):
 
     number = "F25"
     title = "restore of an older backup, with workers alive"
-    takes = 28.0
+    takes = 22.0
 
     streams: ClassVar[bool] = False
 

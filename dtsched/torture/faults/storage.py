@@ -134,7 +134,7 @@ class FullNotificationQueue(Fault):
 
     number = "F27"
     title = "the notification queue is full"
-    takes = 15.0
+    takes = 6.0
     group: ClassVar[Group] = "postgres"
     lasts: ClassVar[tuple[float, float]] = (2.0, 5.0)
     heavy = True
