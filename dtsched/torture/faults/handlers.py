@@ -266,7 +266,7 @@ class UnknownTasks(Fault):
     group: ClassVar[Group] = "processes"
 
     count: ClassVar[int] = 25
-    patience_seconds: ClassVar[float] = 40.0
+    patience_seconds: ClassVar[float] = 30.0
 
     def __init__(self, random: Random) -> None:
         super().__init__(random)
