@@ -65,11 +65,16 @@ def test_a_demo_that_is_cut_short_leaves_no_process_behind(
     tmp_path.chmod(0o711)
     tmp_path.parent.chmod(0o711)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("PYTHONFAULTHANDLER", "1")  # tells on SIGABRT where every thread is
     demo = start("demo", "--no-wait")
     try:
         until_it_says(demo, "submitted")
         demo.send_signal(number)
-        demo.wait(timeout=30)
+        demo.wait(timeout=60)
+    except subprocess.TimeoutExpired:
+        demo.send_signal(signal.SIGABRT)
+        _, said = demo.communicate(timeout=20)
+        pytest.fail(f"it did not end, and was at: {said}")
     finally:
         demo.kill()
         demo.communicate()

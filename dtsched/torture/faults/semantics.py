@@ -21,7 +21,6 @@ ENDED = ("completed", "failed", "cancelled")
 LIMIT = 3
 
 _CANCEL: LiteralString = "select outcome from dtsched.cancel(array[%s::bigint])"
-_WAITING: LiteralString = "select id from dtsched.jobs where id = any (%s) and state = 'ready' order by id"
 _RETRY: LiteralString = "select outcome from dtsched.retry(array[%s::bigint])"
 
 
@@ -259,9 +258,9 @@ class Starvation(Fault):
     few: ClassVar[int] = 100
 
     async def inject(self, stage: Stage) -> Sequence[int]:
-        """Both come at once; who has not begun when the first of the flood is there waits behind it."""
+        """Both come at once, in one transaction."""
         low = orders(self.random, self.few, "do_nothing", priority=1)
-        waiting = self._waiting(stage, (await submit_aside(stage, [*low, *self._flood(4)]))[: self.few])
+        waiting = (await submit_aside(stage, [*low, *self._flood(4)]))[: self.few]
         for _ in range(5):
             await asyncio.sleep(self.random.uniform(0, 0.1))
             await submit_aside(stage, self._flood(1))
@@ -269,11 +268,6 @@ class Starvation(Fault):
 
     def _flood(self, times: int) -> list[Order]:
         return orders(self.random, times * self.few, "take_time", {"seconds": 0.005}, priority=10)
-
-    def _waiting(self, stage: Stage, jobs: Sequence[int]) -> list[int]:
-        with stage.connect(application="torture look") as connection:
-            rows = connection.execute(_WAITING, (list(jobs),)).fetchall()
-        return [job for (job,) in rows]
 
 
 ROLES = ("dtsched_submit", "dtsched_worker", "dtsched_reader", "dtsched_operator")
