@@ -16,7 +16,7 @@ from psycopg import sql
 from psycopg.pq import PGnotify
 
 from dtsched.connections import Connection, answering, is_pooled, open_connection, parameters
-from dtsched.outage import Outage
+from dtsched.outage import Outage, Recovery
 
 _log = logging.getLogger("dtsched.listener")
 
@@ -48,11 +48,13 @@ class Listener:
         *,
         on_change: Callable[[], None] = lambda: None,
         role: str = "listener",
+        recovery: Recovery | None = None,
     ) -> None:
         self._dsn = dsn
         self._role = role
         self._channels = dict(channels)
         self._on_change = [on_change]
+        self._recovery = recovery or Recovery()
         self._requests: deque[_Request] = deque()
         self._stirred = asyncio.Event()
         self._unwanted = False
@@ -67,15 +69,16 @@ class Listener:
         self._on_change.append(on_change)
 
     async def run(self) -> None:
-        """Listens until cancelled; an outage costs a log line and a pause."""
+        """Listens until cancelled; an outage costs a log line and a pause, which ends with the `recovery`."""
         outage = Outage(_log, "listener")
         while True:
+            since = self._recovery.count
             try:
                 await self._listen(outage)
             except Exception as error:  # a listener that ends on an unforeseen error leaves its worker deaf
                 if not isinstance(error, (psycopg.Error, OSError)) and not outage.ongoing:
                     _log.exception("listening failed")
-                await asyncio.sleep(outage.failed(error))
+                await self._recovery.wait(outage.failed(error), since=since)
 
     async def hungry(self, queues: Sequence[str]) -> int | None:
         """From now on submissions to these queues notify. The xid to wait for with settled(); None without a

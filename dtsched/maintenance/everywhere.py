@@ -18,6 +18,7 @@ from dtsched.maintenance.prune import Prune
 from dtsched.maintenance.rescue import Rescue
 from dtsched.maintenance.rollup import RollUp
 from dtsched.maintenance.schedules import Schedules
+from dtsched.outage import Recovery
 from dtsched.settings import Settings
 
 
@@ -45,12 +46,13 @@ class Everywhere:
         """There is something for this step to do now; the others hear of it from the database."""
         self._chores.tell([name])
 
-    def start(self) -> list[asyncio.Task[None]]:
+    def start(self, recovery: Recovery | None = None) -> list[asyncio.Task[None]]:
         """To be cancelled by whoever calls this."""
         pokes = {"promote": self.promote.poked, **self._chores.pokes}
         return [
             asyncio.create_task(
-                repeat(step, name=name, poke=pokes.get(name), database=self._link.outage), name=f"dtsched-{name}"
+                repeat(step, name=name, poke=pokes.get(name), database=self._link.outage, recovery=recovery),
+                name=f"dtsched-{name}",
             )
             for name, step in self._steps.items()
         ]

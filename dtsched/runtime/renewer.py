@@ -16,10 +16,13 @@ from dtsched.store import Renewal, SyncStore
 
 _log = logging.getLogger("dtsched.renewer")
 
+_LONGEST_PAUSE_SECONDS = 2.0
+
 
 class Renewer:
-    """Renews every fifth of a lease, and at once when poked. Answers arrive in the event loop that called start();
-    `read_info` is asked at each renewal, and must neither raise nor take long."""
+    """Renews every fifth of a lease, and at once when poked. Answers arrive in the event loop that called start(), and
+    so does the news that the database is back, `on_recovery`: this is the loop of a worker that looks for it most
+    often. `read_info` is asked at each renewal, and must neither raise nor take long."""
 
     def __init__(
         self,
@@ -29,12 +32,14 @@ class Renewer:
         lease_seconds: float,
         read_info: Callable[[], Mapping[str, object]],
         on_answer: Callable[[UUID, Renewal], None],
+        on_recovery: Callable[[], None] = lambda: None,
     ) -> None:
         self._open_store = open_store
         self._worker_id = worker_id
         self._lease_seconds = lease_seconds
         self._read_info = read_info
         self._on_answer = on_answer
+        self._on_recovery = on_recovery
         self._store: SyncStore | None = None
         self._poked = threading.Event()
         self._stopped = False
@@ -64,16 +69,14 @@ class Renewer:
             self._store = self._open_store()
         worker_id = self._worker_id()
         renewal = self._store.renew(worker_id, self._read_info())
-        if self._loop is not None:
-            with suppress(RuntimeError):  # the loop is closed: the worker has ended
-                self._loop.call_soon_threadsafe(self._on_answer, worker_id, renewal)
+        self._call(lambda: self._on_answer(worker_id, renewal))
         return renewal
 
     def _run(self) -> None:
         interval = self._lease_seconds / 5
-        outage = Outage(_log, "renewer", longest_seconds=interval)
+        outage = Outage(_log, "renewer", longest_seconds=min(interval, _LONGEST_PAUSE_SECONDS))
         renewed_at = monotonic()
-        warned = False
+        away = warned = False
         while not self._stopped:
             self._poked.clear()
             try:
@@ -82,7 +85,7 @@ class Renewer:
                 self._drop_store()
                 if not is_outage(error) and not outage.ongoing:
                     _log.exception("renewing failed")
-                pause = outage.failed(error)
+                away, pause = True, outage.failed(error)
                 if monotonic() - renewed_at > self._lease_seconds and not warned:
                     warned = True
                     _log.warning(
@@ -90,9 +93,16 @@ class Renewer:
                     )
             else:
                 outage.over()
-                renewed_at, warned, pause = monotonic(), False, jittered(interval)
+                if away:
+                    self._call(self._on_recovery)
+                renewed_at, away, warned, pause = monotonic(), False, False, jittered(interval)
             self._poked.wait(pause)
         self._drop_store()
+
+    def _call(self, report: Callable[[], None]) -> None:
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop is closed: the worker has ended
+                self._loop.call_soon_threadsafe(report)
 
     def _drop_store(self) -> None:
         if self._store is not None:

@@ -20,7 +20,7 @@ from dtsched.context import Suspended
 from dtsched.errors import DtschedError, EventTimeout, InvalidInput, LeaseLost
 from dtsched.inside import record_step_in, record_step_in_sync, require_connection
 from dtsched.jobs import Emitted
-from dtsched.outage import Outage
+from dtsched.outage import Outage, Recovery
 from dtsched.pool import Pool
 from dtsched.runtime.results import UnstorableResult, encode_result
 from dtsched.settings import Duration, parse_duration
@@ -40,8 +40,11 @@ _LONGEST_BUSY_SECONDS = 0.5
 class Steps:
     """Of one attempt. The methods named _sync are for threads; made in the event loop."""
 
-    def __init__(self, pool: Pool, claimed: Claimed, worker_id: UUID, *, cancelled: Callable[[], bool]) -> None:
+    def __init__(
+        self, pool: Pool, claimed: Claimed, worker_id: UUID, *, cancelled: Callable[[], bool], recovery: Recovery
+    ) -> None:
         self._pool = pool
+        self._recovery = recovery
         self._job_id = claimed.job_id
         self._lease = (worker_id, claimed.lease_id)
         self._cancelled = cancelled
@@ -186,6 +189,7 @@ class Steps:
         """Tries until the database has answered, or the handler is told to stop. All questions may be asked twice."""
         outage = Outage(_log, f"job {self._job_id} waits for the database")
         while True:
+            since = self._recovery.count
             try:
                 async with self._pool.store() as store:
                     answer = await question(store)
@@ -195,7 +199,7 @@ class Steps:
             except Exception as error:
                 if self._cancelled() or not (is_outage(error) or is_transient(error)):
                     raise
-                await asyncio.sleep(outage.failed(error))
+                await self._recovery.wait(outage.failed(error), since=since)
             else:
                 outage.over()
                 return answer

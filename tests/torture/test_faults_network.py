@@ -4,7 +4,7 @@ the catalogue."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from random import Random
 from time import monotonic_ns
 from typing import ClassVar
@@ -60,8 +60,15 @@ class Feed:
             await asyncio.sleep(0.25)
 
 
-async def struck(stage: LocalStage, fault: Fault, *, seconds: float) -> list[int]:
-    """Once, for so long. Its exposures, when it is healed and all that was submitted has come right."""
+Lasting = Callable[[LocalStage, Sequence[int]], bool]
+"""Whether a fault has had its effect on the jobs that were submitted before it and meanwhile."""
+
+
+async def struck(
+    stage: LocalStage, fault: Fault, *, seconds: float, until: Lasting = lambda _stage, _jobs: True
+) -> list[int]:
+    """Once, for so long and until that is true. Its exposures, when it is healed and all that was submitted has come
+    right."""
     assert fault.missing(stage) is None
     feed = Feed(stage)
     feeding = asyncio.create_task(feed.run())
@@ -69,6 +76,7 @@ async def struck(stage: LocalStage, fault: Fault, *, seconds: float) -> list[int
         await stage.until("there is something to strike", lambda: len(stage.in_flight()) >= 4)
         exposed = await fault.inject(stage)
         await asyncio.sleep(seconds)
+        await stage.until("the fault has had its effect", lambda: until(stage, feed.jobs))
     finally:
         feeding.cancel()
         await asyncio.gather(feeding, return_exceptions=True)
@@ -120,11 +128,14 @@ async def test_f44_a_worker_is_cut_off_from_the_others(stage: LocalStage, direct
         directions: ClassVar[Sequence[Direction]] = (direction,)
 
     fault = OneWay(Random(1))
-    exposed = await struck(stage, fault, seconds=1.5)
+    await struck(stage, fault, seconds=1.5, until=taken_by_another)
     assert fault.done["silenced"] >= 1
+
+
+def taken_by_another(stage: LocalStage, jobs: Sequence[int]) -> bool:
     with stage.connect() as connection:
-        taken = connection.execute("select count(*) from dtsched.jobs where id = any (%s) and attempt > 1", (exposed,))
-        assert taken.fetchone() != (0,)
+        taken = connection.execute("select from dtsched.jobs where id = any (%s) and attempt > 1 limit 1", ([*jobs],))
+        return taken.fetchone() is not None
 
 
 async def test_f45_a_flapping_line(stage: LocalStage) -> None:
