@@ -237,6 +237,23 @@ def test_a_delay_counts_by_the_clock_that_decided_it() -> None:
     assert violated(story) == []
 
 
+@pytest.mark.parametrize(("waited", "expected"), [(4, []), (1, ["S12"])])
+def test_a_job_that_was_claimed_before_it_was_replaced_is_not_early_by_that(waited: float, expected: list[str]) -> None:
+    replaces = {"unique": {"key": "k", "key_for": "unfinished", "on_conflict": "replace"}}
+    story = Story()
+    job = story.submit("unique-a-1", key="k", note=replaces)
+    story.lose(story.claim(job))
+    story.invoke("unique-a-2", delay=3.0, **replaces)
+    story.jobs[job].update(name="unique-a-2", attempt=0)
+    story.move(job, "scheduled", "submit_many")
+    story.answer("unique-a-2", "ok", job)
+    story.wait(waited)
+    story.move(job, "ready", "run_now")
+    story.work(job, "w2")
+
+    assert violated(story) == expected
+
+
 def test_a_delay_that_the_database_never_heard_of_violates_s12() -> None:
     story = Story()
     story.done("delayed-a-1", note={"delay": 3.0})

@@ -150,36 +150,37 @@ def _was_accepted_before(run: Run, earlier: Job, later: Job) -> bool:
 
 def not_early(run: Run) -> Finding:
     """By the database's clock alone, as each event was traced: what was promoted, or was ready from its submission on,
-    was due. And by the submitter's: the first claim of a job that was delayed came no earlier than that."""
+    was due. And by the submitter's: the first claim of a job that was delayed came no earlier than that. One that was
+    replaced may have been claimed, and handed back, as what it was before."""
     book = Notebook("S12", "claimed before its time")
     for job, events in run.events.items():
-        due: float | None = None
         for event in events:
             promoted = event.to_state == "ready" and (event.who == "promote" or event.from_state is None)
             if promoted and event.run_at is not None:
                 book.checked += 1
                 if event.run_at > (latest := run.decided(event.at)[1]):
                     book.violation(f"ready {event.run_at - latest:.3f} s early", job=job, shown=[event])
-            if event.to_state == "running" and due is None:
-                due = event.at
-                _after_its_delay(run, book, event)
+        _after_its_delay(run, book, job, [event for event in events if event.to_state == "running"])
     return book.finding()
 
 
-def _after_its_delay(run: Run, book: Notebook, claimed: Event) -> None:
-    row = run.jobs.get(claimed.job_id)
+def _after_its_delay(run: Run, book: Notebook, job: int, claims: Sequence[Event]) -> None:
+    row = run.jobs.get(job)
     submission = run.submissions.get((row.name if row is not None else None) or "")
     if submission is None or row is None or not submission.invoked:
         return
     delay, run_at = submission.note.get("delay"), submission.note.get("run_at")
     if delay is None and run_at is None:
         return
-    book.checked += 1
     asked, error = run.clock.at(submission.invoked[0].ns)
     begun = run.decided(asked - error)[0]
     due = begun + float(delay) if delay is not None else datetime.fromisoformat(str(run_at)).timestamp()
+    claimed = next((event for event in claims if event.at >= begun), None)
+    if claimed is None:
+        return
+    book.checked += 1
     if claimed.at < due - 0.001:  # that it was due was decided before
-        book.violation(f"claimed {due - claimed.at:.3f} s early", job=claimed.job_id, key=submission.key,
+        book.violation(f"claimed {due - claimed.at:.3f} s early", job=job, key=submission.key,
                        shown=[submission.invoked[0], claimed])  # fmt: skip
 
 
