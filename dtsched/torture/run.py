@@ -3,6 +3,7 @@ written down."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -36,6 +37,9 @@ LONGEST_BACKOFF_SECONDS = 5.0
 HEAL_SECONDS = 60.0
 LATEST = 1.5
 """Strikes that are late may come after the storm should be over, until it has taken so many times its minutes."""
+THREADS = 64
+"""In which faults wait for the server. With as many as asyncio makes by itself, a few that wait for locks kept all others
+from their turn."""
 SETTINGS = {"max_connections": "240"}
 """Of the server: for those of some faults at a time, beside those of all members."""
 FAULTS_NAMED = 5
@@ -73,6 +77,7 @@ class Order:
 async def carry_out(order: Order, show: Show, *, announce: Callable[[Plan], None] = lambda plan: None) -> None:
     """Returns when everything has ended and is written down in the order's folder. `announce` is given the plan before
     anything of it happens; what it raises ends the run."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "torture"))
     mutant = order.mutant
     cast = Cast(
         workers=order.workers,
