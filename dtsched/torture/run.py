@@ -38,8 +38,8 @@ HEAL_SECONDS = 60.0
 LATEST = 1.5
 """Strikes that are late may come after the storm should be over, until it has taken so many times its minutes."""
 THREADS = 64
-"""In which faults wait for the server. With as many as asyncio makes by itself, a few that wait for locks kept all others
-from their turn."""
+"""In which faults wait for the server. With as many as asyncio makes by itself, a few that wait for locks keep all
+others from their turn."""
 SETTINGS = {"max_connections": "240"}
 """Of the server: for those of some faults at a time, beside those of all members."""
 FAULTS_NAMED = 5
