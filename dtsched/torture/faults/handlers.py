@@ -110,7 +110,7 @@ class HeldInterpreter(BlockedLoop):
 
 class PoisonPills(Fault):
     """F08. Each takes its process with it as often as a job may, and then fails; the two that Python survives fail like
-    any other. Whoever ran beside one that kills is exposed too."""
+    any other. Whoever runs beside one is exposed too."""
 
     number = "F08"
     title = "handlers that kill their process"
@@ -156,7 +156,7 @@ class PoisonPills(Fault):
                 worker = worker_with(stage, pid)
                 if worker is not None and self._deadly:
                     stage.expect_exit(worker)
-                held = stage.in_flight(worker) if worker is not None and self._deadly else [pill]
+                held = stage.in_flight(worker) if worker is not None else [pill]
                 go(stage, [pill], attempt=attempt)
                 return held
             with suppress(psycopg.OperationalError):

@@ -49,14 +49,13 @@ class KilledMigration(Fault):
         exposed = await busy(stage)
         self._injected = True
         with stage.connect(application="torture fault") as connection:
-            _drop_scratch(connection)
-            connection.execute(sql.SQL("create database {}").format(sql.Identifier(_SCRATCH)))
+            await asyncio.to_thread(_make_scratch, connection)
             for _ in range(self.times):
                 await self._kill_one(stage, connection)
             began = monotonic()
             await asyncio.to_thread(migrations.up, _scratch(stage))
             stage.record("fault", "info", fault=self.number, migrated_in_seconds=round(monotonic() - began, 1))
-            _drop_scratch(connection)
+            await asyncio.to_thread(_drop_scratch, connection)
             await asyncio.to_thread(_leave_index, connection)
         return exposed
 
@@ -97,7 +96,13 @@ def _clean_up(connection: psycopg.Connection) -> None:
     connection.execute("drop index concurrently if exists dtsched.torture_invalid_idx")
 
 
+def _make_scratch(connection: psycopg.Connection) -> None:
+    _drop_scratch(connection)
+    connection.execute(sql.SQL("create database {}").format(sql.Identifier(_SCRATCH)))
+
+
 def _drop_scratch(connection: psycopg.Connection) -> None:
+    """It waits for all sessions of the server, also for one whose client does not read: that may be another fault."""
     connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(_SCRATCH)))
 
 
