@@ -277,7 +277,7 @@ class UnknownTasks(Fault):
         wanted = orders(self.random, self.count, self._task)
         with stage.connect(application="torture fault") as connection:
             self._jobs = await asyncio.to_thread(jobs.insert, stage, connection, wanted)
-        deadline = monotonic() + 15
+        deadline = monotonic() + 2 * self.patience_seconds  # of their priority others have brought a backlog
         while True:
             parked = _select(stage, _PARKED, self._jobs)
             if len(parked) == len(self._jobs) or monotonic() > deadline:
