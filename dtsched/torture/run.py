@@ -8,25 +8,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from random import Random
-from time import monotonic, monotonic_ns
+from time import monotonic
 from typing import Any, LiteralString
 
 import psycopg
 
-from dtsched.outage import first_line
 from dtsched.torture.checker.liveness import LISTEN_SECONDS
 from dtsched.torture.faults.base import Fault
 from dtsched.torture.mutants import Mutant, plant
-from dtsched.torture.plan import RECOVERY_SECONDS, Mode, Plan, Window, baseline_of, draw
+from dtsched.torture.plan import Mode, Plan, baseline_of, draw
 from dtsched.torture.pulse import LISTENERS
 from dtsched.torture.stage import Cast, LocalStage, open_stage
 from dtsched.torture.state import dump
-from dtsched.torture.turns import Turns
+from dtsched.torture.storm import Show, Storm
 from dtsched.torture.wire import open_wire
-
-Show = Callable[[str, float, float], None]
-"""What is going on, how many seconds of it are over, and how many there are."""
 
 APP = "dtsched.torture.app:app"
 SUBMITTERS = 2
@@ -34,15 +29,11 @@ LEASE_SECONDS = 5.0
 POLL_SECONDS = 1.0
 RESCUE_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 5.0
-HEAL_SECONDS = 60.0
-LATEST = 1.5
-"""Strikes that are late may come after the storm should be over, until it has taken so many times its minutes."""
 THREADS = 64
 """In which faults wait for the server. With as many as asyncio makes by itself, a few that wait for locks keep all
 others from their turn."""
 SETTINGS = {"max_connections": "240"}
 """Of the server: for those of some faults at a time, beside those of all members."""
-FAULTS_NAMED = 5
 _LOOK_SECONDS = 0.25
 
 # What is there to be done and nobody does. A job of a task that no worker knows waits for one, and a schedule goes on
@@ -123,8 +114,6 @@ class Run:
         self._stage = stage
         self._faults = faults
         self._show = show
-        self._turns = Turns()
-        self._under_way: dict[asyncio.Task[None], str] = {}
         self._began = monotonic()
 
     async def run(self) -> None:
@@ -132,12 +121,7 @@ class Run:
         self._enter("baseline")
         await self._until(self._plan.baseline_seconds, "baseline")
         self._enter("storm")
-        async with asyncio.TaskGroup() as group:
-            for number, window in enumerate(self._plan.windows, 1):
-                strike = group.create_task(self._strike(number, window), name=f"torture-{window.fault}-{number}")
-                self._under_way[strike] = window.fault
-                strike.add_done_callback(self._under_way.pop)
-            group.create_task(self._storm())
+        await Storm(self._plan, self._stage, self._faults, self._show, began=self._began).run()
         self._enter("heal")
         await self._stage.wire.heal()
         await asyncio.to_thread(self._stage.cluster.start)
@@ -147,49 +131,6 @@ class Run:
             await self._until_all_listen()
         self._enter("check")
         await self._stage.stop()
-
-    async def _storm(self) -> None:
-        """And whoever looks on is told why it takes longer, if it does."""
-        await self._until(self._storm_ends, "storm")
-        while self._under_way:
-            late = monotonic() - self._began - self._storm_ends
-            faults = sorted(set(self._under_way.values()))
-            what = ", ".join(faults) if len(faults) <= FAULTS_NAMED else f"{len(faults)} faults"
-            self._show(
-                f"storm, until {what} {'is' if len(faults) == 1 else 'are'} over",
-                self._storm_ends + late,
-                self._storm_ends,
-            )
-            await asyncio.sleep(_LOOK_SECONDS)
-
-    async def _strike(self, number: int, window: Window) -> None:
-        """What could not be injected, or had no turn before the storm was over, makes its verdict inconclusive."""
-        await self._sleep_until(window.at)
-        kind = self._faults[window.fault]
-        note = partial(self._stage.record, "fault", fault=window.fault, window=number)
-        async with self._turns.alone() if kind.heavy else self._turns.together():
-            if monotonic() > self._began + LATEST * self._storm_ends:
-                note(phase="fail", error="its turn did not come before the storm was over")
-                return
-            fault = kind(Random(window.seed))
-            note = partial(note, overlaps=kind.overlaps)
-            began = monotonic_ns()
-            try:
-                jobs = await fault.inject(self._stage)
-                note(phase="invoke", began_ns=began, jobs=list(jobs))
-                await asyncio.sleep(window.lasts)
-            except Exception as error:
-                note(phase="fail", began_ns=began, error=_said(error))
-            try:
-                async with asyncio.timeout(HEAL_SECONDS):
-                    await fault.heal(self._stage)
-            except Exception as error:
-                note(phase="fail", error=f"not healed: {_said(error)}")
-            else:
-                done: dict[str, Any] = {**fault.done, **({"jobs": fault.late} if fault.late else {})}
-                note(phase="ok", **done)
-            if kind.heavy:
-                await asyncio.sleep(RECOVERY_SECONDS)
 
     async def _drain(self) -> bool:
         """Ends early when nothing is left. The time begins anew whenever fewer are left than ever before: a backlog is
@@ -220,18 +161,11 @@ class Run:
             self._show("drain", spent, seconds)
             await asyncio.sleep(_LOOK_SECONDS)
 
-    @property
-    def _storm_ends(self) -> float:
-        return 60 * self._plan.minutes
-
     async def _until(self, seconds: float, name: str) -> None:
         began = monotonic() - self._began
         while (now := monotonic() - self._began) < seconds:
             self._show(name, now - began, seconds - began)
             await asyncio.sleep(min(_LOOK_SECONDS, seconds - now))
-
-    async def _sleep_until(self, seconds: float) -> None:
-        await asyncio.sleep(max(0.0, self._began + seconds - monotonic()))
 
     def _enter(self, name: str) -> None:
         self._stage.record("phase", "ok", name=name)
@@ -241,7 +175,3 @@ def _value(connection: psycopg.Connection, statement: LiteralString, **parameter
     row = connection.execute(statement, parameters).fetchone()
     assert row is not None
     return row[0]
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {first_line(error)}"
