@@ -166,17 +166,18 @@ async def test_a_worker_that_stops_leaves_nothing_of_its_own_behind(database: st
 async def test_a_worker_that_drains_takes_a_first_signal_for_the_first(
     database: str, connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
-    app = App()
+    app, begun = App(), asyncio.Event()
 
     @app.task
     async def linger() -> None:
+        begun.set()
         await asyncio.sleep(1.5)
 
     connection = connect()
     with caplog.at_level(logging.INFO):
         async with running_worker(app, database, lease=1.0, grace_seconds=30):
             job = submit(connection, "linger")
-            await until(lambda: state_of(connection, job) == "running")
+            await begun.wait()  # in the table it runs before the worker has heard of it
             connection.execute("update dtsched.workers set draining = true")
             await until(lambda: "nothing more is claimed" in caplog.text)
     assert state_of(connection, job) == "completed"
