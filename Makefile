@@ -36,7 +36,7 @@ torture: $(INSTALLED) ## a storm of faults over real processes, MINUTES long, an
 storm: $(INSTALLED) ## two storms of two minutes, on a seed that is always the same and on a fresh one: fails on a violation
 	$(BIN)/python -m tests.support.storms
 
-mutants: $(INSTALLED) ## plants bugs, one a run, and sees whether torture notices them: some 25 minutes
+mutants: $(INSTALLED) ## plants bugs, one a run, and sees whether torture notices them: some 15 minutes
 	$(BIN)/python -m dtsched.torture.hunt $(ARGS)
 
 lint: $(INSTALLED) ## style and format

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 
 from dtsched.torture.checker.edges import EDGES
@@ -195,6 +196,22 @@ def test_a_claim_that_counts_no_attempt_violates_s6() -> None:
     story.release(lease, "completed")
 
     assert violated(story) == ["S6"]
+
+
+@pytest.mark.parametrize(("on_conflict", "expected"), [("replace", []), ("keep", ["S6"])])
+def test_a_ready_job_that_is_replaced_begins_anew_without_a_change_of_its_state(
+    on_conflict: str, expected: list[str]
+) -> None:
+    unique = {"unique": {"key": "k", "key_for": "unfinished", "on_conflict": on_conflict}}
+    story = Story()
+    job = story.submit("unique-a-1", key="k", note=unique)
+    story.lose(story.claim(job))
+    story.invoke("unique-a-2", **unique)
+    story.answer("unique-a-2", "ok", job)
+    story.jobs[job].update(name="unique-a-2", attempt=0)
+    story.work(job, "w2")
+
+    assert violated(story) == expected
 
 
 def test_a_crash_that_costs_no_attempt_violates_s6() -> None:

@@ -1,9 +1,11 @@
 """What may become of a job: one accepted outcome, by the lease that is the last, over edges that exist."""
 
+from math import inf
+
 from dtsched.torture.checker.edges import EDGES
 from dtsched.torture.checker.findings import Finding, Notebook
 from dtsched.torture.checker.run import AT_ITS_END, BY_ITS_WORKER, ENDED, Run
-from dtsched.torture.state import Event
+from dtsched.torture.state import Event, Job
 
 
 def single_outcome(run: Run) -> Finding:
@@ -100,21 +102,23 @@ def starts(run: Run) -> Finding:
     """Each claim counts an attempt, none goes beyond max_attempts, and one is given back only by a handler that snoozed
     or never started; so a crash costs one. A handler is told the attempt that its claim counted, and what it was to do
     in that it does: none returns that was to fail. No lease starts two handlers, no job crashes more workers than its
-    task may."""
+    task may. One that is replaced begins anew, also where its state stays what it was."""
     book = Notebook("S6", "attempts not counted")
     for job, events in run.events.items():
         row = run.jobs.get(job)
         known: int | None = None
+        since = 0.0
         for event in events:
             if event.to_state == "running":
                 book.checked += 1
-                if known is not None and event.attempt != known + 1:
+                counted = known is None or event.attempt == known + 1
+                if not counted and not (event.attempt == 1 and _may_be_replaced(run, row, since, event.at)):
                     book.violation(f"attempt {event.attempt} came after {known}", job=job, shown=[event])
                 if row is not None and event.attempt > row.max_attempts:
                     book.violation(f"attempt {event.attempt} of {row.max_attempts}", job=job, shown=[event, row])
             elif event.from_state == "running" and known is not None and event.attempt != known:
                 _given_back(run, book, event, known)
-            known = event.attempt
+            known, since = event.attempt, event.at
         if row is not None and row.crash_count > run.max_crashes(row.task):
             book.violation(f"it has crashed {row.crash_count} workers", job=job, key=row.name, shown=[row])
     _as_told(run, book)
@@ -123,6 +127,19 @@ def starts(run: Run) -> Finding:
             shown = [handler.start for handler in handlers]
             book.violation(f"lease {lease} has started {len(handlers)} handlers", job=shown[0].job, shown=shown)
     return book.finding()
+
+
+def _may_be_replaced(run: Run, job: Job | None, since: float, until: float) -> bool:
+    """Whether a submission that replaces the job of its key was under way in this time."""
+    key = None if job is None else job.key
+    for submission in run.submissions.values():
+        if key is None or submission.unique["on_conflict"] != "replace" or submission.unique["key"] != key:
+            continue
+        begun, error = run.clock.at(submission.invoked[0].ns)
+        ended = run.clock.at(submission.answered[-1].ns)[0] if submission.answered else inf
+        if begun - error <= until and ended + error >= since:
+            return True
+    return False
 
 
 def _as_told(run: Run, book: Notebook) -> None:
