@@ -175,7 +175,8 @@ def _after_its_delay(run: Run, book: Notebook, job: int, claims: Sequence[Event]
     asked, error = run.clock.at(submission.invoked[0].ns)
     begun = run.decided(asked - error)[0]
     due = begun + float(delay) if delay is not None else datetime.fromisoformat(str(run_at)).timestamp()
-    claimed = next((event for event in claims if event.at >= begun), None)
+    replaces = submission.unique["on_conflict"] == "replace"
+    claimed = next((event for event in claims if not replaces or event.at >= begun), None)
     if claimed is None:
         return
     book.checked += 1
