@@ -113,7 +113,15 @@ MUTANTS: Mapping[str, Mutant] = {
         Mutant(
             number="M5",
             title="nobody polls: what no notification told of waits",
-            faults={"F29": {"strikes": 1, "lasts": (10.0, 10.5), "silenced": 1.0, "settled_seconds": 14.0}},
+            faults={
+                "F29": {
+                    "strikes": 1,
+                    "lasts": (10.0, 10.5),
+                    "silenced": 1.0,
+                    "lull_seconds": 60.0,
+                    "settled_seconds": 14.0,
+                }
+            },
             minutes=0.8,
             caught_by={"L4": "had ready jobs, and nothing was started"},
             poll_seconds=3600.0,

@@ -30,7 +30,10 @@ def test_a_demo_on_an_empty_database_is_true(empty_database: str) -> None:
     assert set(report["victim"]["job_ids"]) <= set(verdict["rescued"])
     with psycopg.connect(empty_database) as connection:
         stored = connection.execute("select count(*) from dtsched.jobs").fetchone()
-        crashed = connection.execute("select count(*) from dtsched.attempts where outcome = 'crash'").fetchone()
+        crashed = connection.execute(
+            "select count(*) from dtsched.attempts where outcome = 'crash' and worker_id = %s",
+            (report["victim"]["worker_id"],),
+        ).fetchone()  # on a machine that stands still for long enough, leases of the other run out as well
     assert stored == (verdict["counts"]["submitted"],)
     assert crashed == (len(verdict["rescued"]),)
 

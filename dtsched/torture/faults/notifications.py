@@ -84,6 +84,8 @@ class SpoofedNotifications(Fault):
     jobs: ClassVar[int] = 3
     silenced: ClassVar[float] = 0.5
     """So often true ones are not sent meanwhile."""
+    lull_seconds: ClassVar[float] = 0.0
+    """For so long at most it first waits until nothing is ready: workers behind a backlog need no notification."""
     settled_seconds: ClassVar[float] = 1.0
     """In which workers whose sessions were ended have looked at all their queues again, and gone to sleep."""
 
@@ -99,6 +101,7 @@ class SpoofedNotifications(Fault):
         with stage.connect(application="torture fault") as connection:
             _drop_stranger(connection)
             connection.execute(sql.SQL("create role {}").format(sql.Identifier(_STRANGER)))
+        await _lull(stage, seconds=self.lull_seconds)
         if self.random.random() < self.silenced:
             self._silence.set(stage, {"dtsched.notify": "off"})
         exposed = await busy(stage)
@@ -136,6 +139,15 @@ class SpoofedNotifications(Fault):
         if self._injected:
             await when_it_answers(stage, _drop_stranger)
             self._injected = False
+
+
+async def _lull(stage: Stage, *, seconds: float) -> None:
+    deadline = monotonic() + seconds
+    while monotonic() < deadline:
+        with stage.connect(application="torture look") as connection:
+            if connection.execute("select from dtsched.ready limit 1").fetchone() is None:
+                return
+        await asyncio.sleep(0.1)
 
 
 def _drop_stranger(connection: psycopg.Connection) -> None:
