@@ -9,6 +9,7 @@ from types import UnionType
 from typing import Any, Literal, TypeAlias, Union, cast, get_args, get_origin, get_type_hints
 
 import msgspec
+from msgspec.structs import astuple
 
 from dtsched.answers import Cancel, Fail, Retry, RetryRules, Snooze
 from dtsched.checks import MAX_RESULT_BYTES, check_json, shown
@@ -99,6 +100,8 @@ class TaskDefinition:
         self._positional = [p.name for p in self._named if p.kind is not p.KEYWORD_ONLY]
         self._keywords = [p.name for p in self._named if p.kind is p.KEYWORD_ONLY]
         self._defaults = {p.name: cast("object", p.default) for p in self._named if p.default is not p.empty}
+        # as the struct has them: nothing to be told from a default, or put elsewhere
+        self._plain = not self._defaults and not self._keywords and self._extra is None
         self._result_type = result_type(hints.get("return", Any))
         self._extra_type = hints.get(self._extra, Any) if self._extra is not None else Any
         try:
@@ -155,11 +158,9 @@ class TaskDefinition:
             raise self._misfit(error) from error
         except (msgspec.DecodeError, RecursionError) as error:
             raise InvalidInput(f"task {self.name}: args are not JSON: {error}", field="args") from error
-        positional = (
-            tuple(self._value(given, name) for name in self._positional)
-            if self._defaults
-            else tuple(getattr(given, name) for name in self._positional)
-        )
+        if self._plain:
+            return astuple(given), {}
+        positional = tuple(self._value(given, name) for name in self._positional)
         keywords = {name: self._value(given, name) for name in self._keywords}
         if self._extra is not None:
             every = cast("dict[str, object]", msgspec.json.decode(raw))

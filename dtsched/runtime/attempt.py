@@ -3,6 +3,8 @@
 import asyncio
 from typing import Literal, TypeAlias
 
+import msgspec
+
 from dtsched.answers import RetryRules
 from dtsched.context import Context
 from dtsched.correlation import Fields
@@ -13,20 +15,17 @@ NO_RULES = RetryRules()
 StopReason: TypeAlias = Literal["timeout", "cancelled", "shutdown", "lost"]
 
 
-class Attempt:
+class Attempt(msgspec.Struct, eq=False):
     """`ended` says that its outcome is decided; a handler given up on may still be running then."""
 
-    __slots__ = ("claimed", "claimed_at", "context", "ended", "rules", "stop_reason", "timeout_seconds", "timer")
-
-    def __init__(self, claimed: Claimed, claimed_at: float) -> None:
-        self.claimed = claimed
-        self.claimed_at = claimed_at
-        self.context: Context | None = None
-        self.stop_reason: StopReason | None = None
-        self.ended = False
-        self.rules = NO_RULES
-        self.timeout_seconds: float | None = None
-        self.timer: asyncio.TimerHandle | None = None
+    claimed: Claimed
+    claimed_at: float
+    context: Context | None = None
+    stop_reason: StopReason | None = None
+    ended: bool = False
+    rules: RetryRules = NO_RULES
+    timeout_seconds: float | None = None
+    timer: asyncio.TimerHandle | None = None
 
     def log_fields(self) -> Fields:
         claimed = self.claimed

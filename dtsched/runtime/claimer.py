@@ -60,6 +60,7 @@ class Claimer:
         listener: Listener,
         ledger: Ledger,
         reports: Reports,
+        finisher: Finisher,
         membership: Membership,
         confirm: Callable[[], Awaitable[None]],
         join: Callable[[Store], Awaitable[None]],
@@ -83,7 +84,7 @@ class Claimer:
         self._reconcile_seconds = reconcile_seconds
         self._stirred = stirred
         self._drain = drain
-        self._finisher = Finisher(ledger, reports)
+        self._finisher = finisher
         self._reconcile_at = 0.0
         self._release_at = 0.0
         self._connection = 0

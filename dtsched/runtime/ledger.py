@@ -2,13 +2,14 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from time import monotonic
 
 from dtsched.answers import Outcome
 from dtsched.runtime.attempt import Attempt
 
-_BATCH = 250
+_BATCH = 1000
+_GATHERED = 250  # worth a call of their own
 _BATCH_BYTES = 4 * 1024 * 1024
 
 
@@ -20,6 +21,7 @@ class Ledger:
         self._attempts: dict[int, Attempt] = {}
         self._outcomes: deque[Outcome] = deque()
         self._outcomes_since = 0.0
+        self._gathered = asyncio.Event()
         self._deferred: list[Outcome] = []
         self.never_started: set[int] = set()
         self.started: set[int] = set()
@@ -54,7 +56,11 @@ class Ledger:
         if outcome is None:
             self.started.add(lease_id)
         else:
-            self.deliver([outcome])
+            if not self._outcomes:
+                self._outcomes_since = monotonic()
+            self._outcomes.append(outcome)
+            if len(self._outcomes) >= _GATHERED:
+                self._gathered.set()
         self._stirred.set()
 
     def hand_back(self, attempts: Iterable[Attempt]) -> None:
@@ -88,6 +94,12 @@ class Ledger:
             return None
         return 0.0 if len(self._outcomes) >= _BATCH // 2 else self._outcomes_since + linger_seconds
 
+    async def until_gathered(self) -> None:
+        """Until there is a good batch of outcomes."""
+        while len(self._outcomes) < _GATHERED:
+            self._gathered.clear()
+            await self._gathered.wait()
+
     def take_outcomes(self) -> list[Outcome]:
         batch: list[Outcome] = []
         size = 0
@@ -99,16 +111,17 @@ class Ledger:
         return batch
 
     def put_back(self, batch: Sequence[Outcome]) -> None:
-        """They were not delivered, or nobody knows: to be sent again. A lease is finished once, however often that
-        is tried."""
-        self._outcomes.extendleft(reversed(batch))
+        """They were not delivered, or nobody knows: to be sent again, unless this identity has been lost since. A lease
+        is finished once, however often that is tried."""
+        self._outcomes.extendleft(outcome for outcome in reversed(batch) if outcome.lease_id in self._attempts)
 
-    def settle(self, leases: Iterable[int]) -> None:
+    def settle(self, leases: Collection[int]) -> None:
         """The database has answered for these: taken or refused, they are no longer ours."""
         for lease_id in leases:
             self._attempts.pop(lease_id, None)
-            self.never_started.discard(lease_id)
-            self.started.discard(lease_id)
+        if self.never_started or self.started:
+            self.never_started.difference_update(leases)
+            self.started.difference_update(leases)
 
     def drop(self) -> int:
         """This identity is lost, and with it every lease. Returns how many jobs that were."""

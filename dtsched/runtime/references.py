@@ -10,13 +10,9 @@ from dtsched.store import Claimed
 
 ReadResults: TypeAlias = Callable[[int, Sequence[int]], Awaitable[dict[int, bytes | None]]]
 
-_MARK = b'"$parent"'
+MARK = b'"$parent"'
+"""Almost never in args, and told from the bytes. It may be a mistake, which costs a question."""
 _read = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-
-
-def refers(claimed: Claimed) -> bool:
-    """Almost never, and told from the bytes; True may be a mistake, which costs a question."""
-    return _MARK in claimed.args
 
 
 async def with_results(claimed: Claimed, read_results: ReadResults) -> Claimed:
@@ -34,4 +30,4 @@ async def with_results(claimed: Claimed, read_results: ReadResults) -> Claimed:
 
 
 def _place(raw: msgspec.Raw) -> int | None:
-    return reference_of(msgspec.json.decode(raw)) if _MARK in bytes(raw) else None
+    return reference_of(msgspec.json.decode(raw)) if MARK in bytes(raw) else None

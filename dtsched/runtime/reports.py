@@ -92,6 +92,7 @@ class Reports:
         self._told: dict[int, _Told] = {}
         self._size = 0
         self._failed = False
+        self._flushing = asyncio.Lock()
         self.due_at = inf
 
     def start(self) -> None:
@@ -126,11 +127,16 @@ class Reports:
 
     def concern(self, outcomes: Iterable[Outcome]) -> bool:
         """Whether something waits that these attempts have told."""
-        return self.due_at < inf and any(outcome.lease_id in self._told for outcome in outcomes)
+        waits = self.due_at < inf or self._flushing.locked()
+        return waits and any(outcome.lease_id in self._told for outcome in outcomes)
 
     async def flush(self, store: Store, worker_id: UUID) -> None:
         """Sends all that waits. Raises in an outage only, and then, as when somebody holds the job's row, it is sent
-        again, for as long as the lease is held. Not to be called by two tasks at once."""
+        again, for as long as the lease is held. When it returns, what others were sending has been sent too."""
+        async with self._flushing:
+            await self._flush(store, worker_id)
+
+    async def _flush(self, store: Store, worker_id: UUID) -> None:
         if not (taken := self._take()):
             return
         try:

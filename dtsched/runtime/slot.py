@@ -20,7 +20,7 @@ from dtsched.errors import InvalidInput
 from dtsched.runtime import outcomes
 from dtsched.runtime.attempt import Attempt, StopReason
 from dtsched.runtime.processes import HandlerProcess, ProcessDied
-from dtsched.runtime.references import ReadResults, refers, with_results
+from dtsched.runtime.references import MARK, ReadResults, with_results
 from dtsched.runtime.threads import HandlerThread, Raised
 from dtsched.store import Claimed
 from dtsched.tasks import TaskDefinition, TaskRegistry
@@ -62,10 +62,12 @@ class Slot:
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self._tells = False
+        self._cancelling: Callable[[], int] = lambda: 0
 
     def start(self) -> None:
         self._tells = _log.isEnabledFor(logging.DEBUG)  # asked once: a job that does nothing takes 12 µs
         self._task = asyncio.create_task(self._work(), name=f"dtsched-{self.name}")
+        self._cancelling = self._task.cancelling
 
     async def close(self, seconds: float) -> bool:
         """Whether the slot ended in that time; one whose handler does not heed its cancellation cannot."""
@@ -123,9 +125,11 @@ class Slot:
             outcome = await self._outcome(attempt)
         finally:
             self.attempt = None
-            attempt.set_timer(None)
+            if attempt.timer is not None:
+                attempt.set_timer(None)
             self._leave()
-        await self._forget_cancellation()
+        if self._cancelling():
+            await self._forget_cancellation()
         if not attempt.ended:
             self._end(attempt, outcome)
         elif not self._closing:
@@ -133,20 +137,22 @@ class Slot:
 
     async def _outcome(self, attempt: Attempt) -> Outcome | None:
         try:
-            definition = self._registry[attempt.claimed.task]
-            if refers(attempt.claimed):
-                attempt.claimed = await with_results(attempt.claimed, self._read_results)
+            claimed = attempt.claimed
+            definition = self._registry[claimed.task]
+            if MARK in claimed.args:
+                claimed = attempt.claimed = await with_results(claimed, self._read_results)
             attempt.rules = definition.rules
             if definition.executor == "process":
                 return await self._in_process(attempt, definition)
             try:
-                args, kwargs = definition.decode(attempt.claimed.args)
+                args, kwargs = definition.decode(claimed.args)
             except InvalidInput as error:  # the same args will never fit: no retries
                 return outcomes.failed(attempt, "InvalidInput", str(error))
             if definition.takes_context:
-                attempt.context = self._make_context(attempt.claimed)
+                attempt.context = self._make_context(claimed)
                 args = (attempt.context, *args)
-            self._limit_time(attempt, definition)
+            if claimed.timeout_seconds is not None or definition.timeout is not None:
+                self._limit_time(attempt, definition)
             if definition.executor == "async":
                 value = await cast("Awaitable[object]", definition.function(*args, **kwargs))
             else:
@@ -217,9 +223,7 @@ class Slot:
 
     async def _forget_cancellation(self) -> None:
         """What was meant for one handler, or was its own doing, must not reach the next one."""
-        if self._task is None or not self._task.cancelling():
-            return
-        while self._task.cancelling():
+        while self._task is not None and self._task.cancelling():
             self._task.uncancel()
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(0)  # a cancellation that no await has met yet is delivered at the next one

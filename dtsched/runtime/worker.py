@@ -22,7 +22,9 @@ from dtsched.pool import Pool
 from dtsched.runtime.attempt import Attempt, correlation_id_of
 from dtsched.runtime.claimer import Claimer, Served
 from dtsched.runtime.completion import Completion
+from dtsched.runtime.deliverer import Deliverer
 from dtsched.runtime.drain import Drain
+from dtsched.runtime.finisher import Finisher
 from dtsched.runtime.hunger import Hunger
 from dtsched.runtime.joblogs import kept_with_jobs
 from dtsched.runtime.ledger import Ledger
@@ -79,6 +81,7 @@ class Worker:
         self._recovery = Recovery()
         dsn = settings.require_dsn()
         self._link = Link(lambda: open_store(dsn, role="claimer", lock_ms=_LOCK_MS))
+        self._deliveries = Link(lambda: open_store(dsn, role="deliverer", lock_ms=_LOCK_MS), name="deliveries")
         self._maintenance = Link(lambda: open_store(dsn, role="maintenance", lock_ms=_LOCK_MS), name="maintenance")
         self._steps = Pool(dsn, role="steps", size=_STEP_CONNECTIONS, statement_ms=10_000)
         self._everywhere = Everywhere(self._maintenance, settings, worker_id=lambda: self._membership.worker_id)
@@ -113,6 +116,8 @@ class Worker:
             on_change=self._listener_changed,
             recovery=self._recovery,
         )
+        finisher = Finisher(self._ledger, self._reports)
+        self._deliverer = Deliverer(self._deliveries, self._ledger, finisher, self._membership)
         self._claimer = Claimer(
             [Served(slots, Hunger(settings.poll)) for slots in self._slots],
             list(registry),
@@ -120,6 +125,7 @@ class Worker:
             listener=self._listener,
             ledger=self._ledger,
             reports=self._reports,
+            finisher=finisher,
             membership=self._membership,
             confirm=lambda: self._membership.confirm(self._renewer.poke),
             join=self._join,
@@ -191,6 +197,9 @@ class Worker:
         }
         loops = {
             "claimer": repeat(self._claimer.step, name="claimer", recovery=self._recovery),
+            "deliverer": repeat(
+                self._deliverer.step, name="deliverer", database=self._deliveries.outage, recovery=self._recovery
+            ),
             "listener": self._listener.run(),
             **{
                 name: repeat(step, name=name, database=self._maintenance.outage, recovery=self._recovery)
@@ -232,6 +241,7 @@ class Worker:
         await self._until(self._owes_nothing, _FAREWELL_SECONDS / 2)
         if not self._owes_nothing():  # the line may have fallen silent: over another one nothing is lost
             self._claimer.reconnect()
+            self._deliveries.sever()
             await self._until(self._owes_nothing, _FAREWELL_SECONDS / 2)
 
     def _owes_nothing(self) -> bool:
@@ -249,6 +259,7 @@ class Worker:
         async with AsyncExitStack() as last:
             last.callback(_log.info, "worker %s ended", self._name)
             last.push_async_callback(self._link.close)
+            last.push_async_callback(self._deliveries.close)
             last.push_async_callback(self._maintenance.close)
             last.push_async_callback(self._steps.close)
             last.push_async_callback(self._leave)
@@ -262,6 +273,7 @@ class Worker:
         late = (await asyncio.wait(loops, timeout=_CANCEL_SECONDS))[1] if loops else ()
         if late:  # a cancelled statement waits until the server has answered, and a silent line never does
             self._link.sever()
+            self._deliveries.sever()
             self._maintenance.sever()
         await asyncio.gather(*loops, return_exceptions=True)
 
@@ -373,4 +385,5 @@ class Worker:
 
     def _reconnect(self) -> None:
         self._claimer.reconnect()
+        self._deliveries.sever()
         self._listener.reconnect()

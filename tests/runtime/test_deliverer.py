@@ -1,0 +1,132 @@
+"""Outcomes go out beside a claim that is under way, once, and with what their handlers have told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import LiteralString
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from dtsched import App, Context
+from dtsched.answers import Outcome
+from dtsched.runtime.attempt import Attempt
+from dtsched.runtime.ledger import Ledger
+from dtsched.store import Claimed, Store
+from tests.runtime.workers import one, running_worker, submit, until
+from tests.support.patience import PATIENCE_SECONDS
+
+Connect = Callable[[], psycopg.Connection]
+
+COMPLETED: LiteralString = "select count(*) from dtsched.jobs where state = 'completed'"
+CLAIM_WAITS: LiteralString = """
+    select count(*) = 1 from pg_stat_activity
+    where datname = current_database() and application_name = 'dtsched claimer' and wait_event_type = 'Lock'
+"""
+DELIVERED: LiteralString = """
+    select count(*) = 1 from pg_stat_activity
+    where datname = current_database() and application_name = 'dtsched deliverer' and query like '%%dtsched.finish(%%'
+"""
+DELIVERER: LiteralString = """
+    select count(*) = 1 from pg_stat_activity
+    where datname = current_database() and application_name = 'dtsched deliverer'
+"""
+UNLOGGED: LiteralString = """
+    select count(*) from dtsched.jobs job
+    where job.state = 'completed' and not exists (select from dtsched.job_logs line where line.job_id = job.id)
+"""
+
+
+async def test_outcomes_do_not_wait_for_a_claim_that_is_under_way(database: str, connect: Connect) -> None:
+    app = App()
+    gate = asyncio.Event()
+    begun: list[int] = []
+
+    @app.task
+    async def wait_for_the_gate(ctx: Context) -> None:
+        begun.append(ctx.job_id)
+        ctx.log("about to end")
+        await gate.wait()
+
+    connection, holder = connect(), connect()
+    holder.autocommit = False
+    for _ in range(300):
+        submit(connection, "wait_for_the_gate")
+    async with running_worker(app, database, {"default": 1000}, poll=0.01):
+        await until(lambda: len(begun) == 300)
+        holder.execute("lock table dtsched.ready in access exclusive mode")
+        await until(lambda: bool(one(connection, CLAIM_WAITS)))
+        gate.set()
+        await until(lambda: one(connection, COMPLETED) == 300)
+        assert one(connection, DELIVERED)
+        holder.rollback()
+    assert one(connection, UNLOGGED) == 0
+    assert one(connection, "select count(*) from dtsched.attempts") == 0
+    assert len(begun) == 300
+
+
+async def test_no_outcome_overtakes_what_its_handler_has_told(
+    database: str, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The outcomes gather when the claimer is about to send that."""
+    app = App()
+    begun: list[int] = []
+    sending, gate, send = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    report = Store.report
+
+    async def report_later(store: Store, worker_id: UUID, reports: bytes) -> list[int]:
+        sending.set()
+        await send.wait()
+        return await report(store, worker_id, reports)
+
+    @app.task
+    async def say(ctx: Context) -> None:
+        begun.append(ctx.job_id)
+        await until(lambda: len(begun) == 300)
+        ctx.log("about to end")
+        await gate.wait()
+
+    monkeypatch.setattr(Store, "report", report_later)
+    connection = connect()
+    for _ in range(300):
+        submit(connection, "say")
+    async with running_worker(app, database, {"default": 300}):
+        await asyncio.wait_for(sending.wait(), PATIENCE_SECONDS)
+        gate.set()
+        await until(lambda: bool(one(connection, DELIVERER)))
+        await asyncio.sleep(0.3)
+        send.set()
+        await until(lambda: one(connection, COMPLETED) == 300)
+    assert one(connection, UNLOGGED) == 0
+
+
+async def test_many_short_jobs_end_once_each_with_what_they_logged(database: str, connect: Connect) -> None:
+    app = App()
+
+    @app.task
+    async def say(ctx: Context) -> None:
+        ctx.log("said")
+
+    connection = connect()
+    connection.execute("insert into dtsched.jobs (task) select 'say' from generate_series(1, 6000)")
+    async with running_worker(app, database, {"default": 50}, poll=0.05):
+        await until(lambda: one(connection, COMPLETED) == 6000)
+    assert one(connection, UNLOGGED) == 0
+    assert one(connection, "select count(*) from dtsched.job_logs") == 6000
+    assert one(connection, "select count(*) from dtsched.attempts") == 0
+
+
+async def test_outcomes_of_an_identity_that_was_lost_meanwhile_are_not_put_back() -> None:
+    ledger = Ledger(asyncio.Event())
+    attempts = [Attempt(Claimed(lease, lease, "step", b"{}", 1, 1, None, None), 0.0) for lease in (1, 2)]
+    ledger.add(attempts)
+    for attempt in attempts:
+        ledger.end(attempt, Outcome(lease_id=attempt.claimed.lease_id, kind="complete"))
+    batch = ledger.take_outcomes()
+    ledger.put_back(batch)
+    assert [outcome.lease_id for outcome in ledger.take_outcomes()] == [1, 2]
+    ledger.drop()
+    ledger.put_back(batch)
+    assert not ledger.has_outcomes
