@@ -22,7 +22,8 @@ async def note(number: int) -> None:
 
 class Submitter:
     async def many(self, count: int) -> None:
-        await noop.submit_many([{}] * count)
+        jobs: list[dict[str, object]] = [{}] * count
+        await noop.submit_many(jobs)
 
     async def one(self, number: int) -> None:
         await note.submit(number)

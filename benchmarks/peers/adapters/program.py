@@ -16,7 +16,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
 from pathlib import Path
@@ -47,6 +47,10 @@ class Adapter(Protocol):
     async def work(self, dsn: str) -> None:
         """Runs one worker for ever."""
         ...
+
+
+class Run(Protocol):
+    def __call__(self, main: Coroutine[Any, Any, T], /) -> T: ...
 
 
 class Notes:
@@ -88,7 +92,7 @@ notes = Notes()
 """The handlers' own: some systems import them by name, a second time beside the module that is run."""
 
 
-def main(adapter: Adapter, *, run: Callable[[Coroutine[Any, Any, T]], T] = asyncio.run) -> None:
+def main(adapter: Adapter, *, run: Run = asyncio.run) -> None:
     """`run` may be another event loop's, where a system's own command line has that."""
     command, *arguments = sys.argv[1:]
     dsn = os.environ["PEER_DSN"]
