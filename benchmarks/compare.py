@@ -45,6 +45,7 @@ PAUSES = 300
 _AIM_SECONDS, _LEAST_SECONDS, _MOST_SECONDS = 4.5, 3.0, 6.0
 _MOST_JOBS = 2_000_000
 _TRIES = 4
+_COLUMNS = 130
 
 
 @dataclass
@@ -226,7 +227,7 @@ def main() -> int:
         results = Results(machine=_machine(environments.HOME), server=_server(cluster.dsn))
         peers = [PEERS[name] for name in given.only]
         Comparison(cluster.dsn, Path(folder), display, given, results).run(peers, given.what)
-    print_tables(results, Console())
+    print_tables(results, Console(width=max(Console().width, _COLUMNS)))  # what is not a terminal has 80
     return 1 if results.lacking else 0
 
 
