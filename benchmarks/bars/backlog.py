@@ -84,20 +84,20 @@ def pinned(server: Server, scale: Scale, tell: Tell) -> Sequence[Figure]:
 
     with server.ground() as ground, psycopg.connect(ground.dsn) as holder:
         holder.execute("select pg_current_xact_id()")
-        ground.start_workers()
+        workers = ground.start_workers()
         first, last = _offered(ground, minutes)
         ground.until_finished()
-        drained = ground.load(scale.jobs)
-        ground.until_finished()
-        rate = ground.rate(drained)
-        ground.check()
+        ground.stop(workers)
+        rate = ground.drain(ground.load(scale.jobs))
     tell(f"pinned: claims take {first:.2f} ms in the first minute, {last:.2f} ms in the last (p99 of a session's own)")
     return [
         Figure(
             row=f"xmin pinned for {minutes:g} min, {OFFERED:,} jobs/s offered, 1 % of them retrying",
             value=last / first, of="claim p99 of the first minute", at_most=1.2,
         ),
-        Figure(row="drained under the pinned xmin", value=rate / clean(), of="the rate of a clean database", at_least=0.9),
+        Figure(
+            row="drained under the pinned xmin", value=rate / clean(), of="the rate of a clean database", at_least=0.9,
+        ),
     ]  # fmt: skip
 
 
