@@ -1,0 +1,1 @@
+"""What compare.py measures dtsched beside: each system in an environment of its own under build/peers."""
