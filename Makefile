@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
 
 demo: $(INSTALLED) ## a database, two workers and a real workload, with a verdict at the end
 	$(BIN)/dtsched demo $(ARGS)
@@ -38,6 +38,12 @@ storm: $(INSTALLED) ## two storms of two minutes, on a seed that is always the s
 
 mutants: $(INSTALLED) ## plants bugs, one a run, and sees whether torture notices them: some 15 minutes
 	$(BIN)/python -m dtsched.torture.hunt $(ARGS)
+
+compare: $(INSTALLED) ## dtsched beside other queues, on one server in one run; make compare ARGS='--only dtsched,pgqueuer'
+	$(BIN)/python -m benchmarks.compare --keep-going --json build/compare.json $(ARGS)
+
+bench-check: $(INSTALLED) ## the bars of docs/performance.md that need no other system; make bench-check ARGS='wal idle'
+	$(BIN)/python -m benchmarks.check $(ARGS)
 
 lint: $(INSTALLED) ## style and format
 	$(BIN)/ruff check .
@@ -82,5 +88,5 @@ $(INSTALLED): pyproject.toml requirements.lock
 		$$pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.PHONY: help demo test coverage fuzz torture storm mutants lint types layers audit images check lock clean
+.PHONY: help demo test coverage fuzz torture storm mutants compare bench-check lint types layers audit images check lock clean
 .DEFAULT_GOAL := help

@@ -20,7 +20,7 @@ _NOTES_SECONDS = 0.02
 _TABLES_SECONDS = 0.05
 
 
-class Finished(Struct, frozen=True, kw_only=True):
+class Finished(Struct, frozen=True, kw_only=True, tag=True):
     """`seconds` are from the start of the first handler to when the tables said that nothing is left."""
 
     processes: int
@@ -32,7 +32,7 @@ class Finished(Struct, frozen=True, kw_only=True):
         return self.jobs / self.seconds
 
 
-class Taken(Struct, frozen=True, kw_only=True):
+class Taken(Struct, frozen=True, kw_only=True, tag=True):
     """`seconds` are from before the first call to after the last one, in the system's own language."""
 
     batch: int
@@ -44,7 +44,7 @@ class Taken(Struct, frozen=True, kw_only=True):
         return self.jobs / self.seconds
 
 
-class PickedUp(Struct, frozen=True, kw_only=True):
+class PickedUp(Struct, frozen=True, kw_only=True, tag=True):
     """From when the submitter knew of the commit to the start of the handler; below zero where that was sooner."""
 
     jobs: int

@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 from rich.console import Console
@@ -59,12 +59,34 @@ class Results(Struct, kw_only=True):
         self.rows = list(_rows(self.measured))
 
 
-def print_tables(results: Results, console: Console) -> None:
-    machine = "; ".join(f"{name} {value}" for name, value in (results.machine | results.server).items())
-    console.print(machine, highlight=False)
+class Sheet(NamedTuple):
+    """One table: a title, the names of its columns, and rows that may be shorter."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+
+
+def said_of(results: Results) -> str:
+    """The machine and the server."""
+    return "; ".join(f"{name} {value}" for name, value in (results.machine | results.server).items())
+
+
+def sheets(results: Results) -> Iterator[Sheet]:
     for what in (FINISH, SUBMIT, PICKUP):
         for variant in _variants(what, results):
-            console.print(_table(what, variant, results))
+            yield _sheet(what, variant, results)
+
+
+def print_tables(results: Results, console: Console) -> None:
+    console.print(said_of(results), highlight=False)
+    for sheet in sheets(results):
+        table = Table(title=sheet.title, title_justify="left")
+        for number, name in enumerate(sheet.columns):
+            table.add_column(name, justify="right" if number else "left")
+        for row in sheet.rows:
+            table.add_row(*row)
+        console.print(table)
 
 
 def _variants(what: str, results: Results) -> list[int]:
@@ -114,25 +136,20 @@ def _figures(one: Measured) -> list[float]:
     return [outcome.p50_ms, outcome.p99_ms] if isinstance(outcome, PickedUp) else [outcome.value]
 
 
-def _table(what: str, variant: int, results: Results) -> Table:
-    figures = ["p50 ms", "p99 ms"] if what == PICKUP else ["jobs/s"]
-    table = Table(title=_title(what, variant), title_justify="left")
-    table.add_column("system")
-    for name in ("jobs", *(["a batch"] if what == SUBMIT else [])):
-        table.add_column(name, justify="right")
-    for name in figures:
-        table.add_column(name, justify="right")
-        table.add_column("lowest to highest", justify="right")
-        table.add_column("dtsched ÷ it", justify="right")
+def _sheet(what: str, variant: int, results: Results) -> Sheet:
+    columns = ["system", "jobs", *(["a batch"] if what == SUBMIT else [])]
+    for name in ["p50 ms", "p99 ms"] if what == PICKUP else ["jobs/s"]:
+        columns += [name, "lowest to highest", f"{OURS} ÷ it"]
+    rows: list[list[str]] = []
     for peer in PEERS:
         system = f"{peer} {results.systems.get(peer, {}).get('version', '')}".strip()
         for row in results.rows:
             if (row.what, row.peer) == (what, peer) and (what != FINISH or row.variant == variant):
-                table.add_row(system, f"{row.jobs:,}", *_cells(row))
+                rows.append([system, f"{row.jobs:,}", *_cells(row)])
         for lack in results.lacking:
             if (lack.what, lack.peer) == (what, peer):
-                table.add_row(system, f"not measured: {lack.why}")
-    return table
+                rows.append([system, f"not measured: {lack.why}"])
+    return Sheet(_title(what, variant), columns, rows)
 
 
 def _title(what: str, variant: int) -> str:

@@ -1,5 +1,6 @@
 """dtsched itself, from this checkout."""
 
+import gc
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -43,6 +44,8 @@ class Adapter:
                 yield Submitter()
 
     async def work(self, dsn: str) -> None:
+        gc.collect()
+        gc.freeze()  # as `dtsched worker` does
         with app.on_database(dsn):
             await app.run_worker({"bench": SLOTS})
 
