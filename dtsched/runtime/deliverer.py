@@ -5,6 +5,7 @@ It says finish() and what belongs to that, so no claim of this worker is ever un
 from the ledger delivers them or puts them back; their leases stay in it until the database has answered.
 """
 
+from dtsched.connections import is_transient
 from dtsched.maintenance.link import Link
 from dtsched.maintenance.loop import Round
 from dtsched.runtime.finisher import Finisher
@@ -21,7 +22,13 @@ class Deliverer:
 
     async def step(self) -> Round:
         """One batch, as soon as a good one has gathered. The connection is opened by the first."""
-        await self._ledger.until_gathered()
-        async with self._link.store() as store:
-            batch = self._ledger.take_outcomes()
-            return Round(await self._finisher.finish(store, self._membership.worker_id, batch), 0)
+        if not self._link.outage.ongoing:  # else any will do, to see whether it is over
+            await self._ledger.until_gathered()
+        try:
+            async with self._link.store() as store:
+                batch = self._ledger.take_outcomes()
+                return Round(await self._finisher.finish(store, self._membership.worker_id, batch), 0)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            return Round(0, 0.01)

@@ -19,6 +19,8 @@ HELD_SECONDS = 1.0
 """When to try again what somebody's row lock has kept from being written."""
 
 _STRIKES = 3
+ONE_BY_ONE = 250
+"""At most in one go: each is a commit, and nothing is claimed meanwhile."""
 _POISON = (InvalidInput, Conflict)  # what the row itself is to blame for
 
 
@@ -66,14 +68,15 @@ class Finisher:
         was refused for another reason is found by delivering one at a time."""
         free = await self._without_held(store, worker_id, batch) if is_busy(error) else batch
         if len(free) == len(batch):
-            return await self._one_by_one(store, worker_id, batch, strikes=_STRIKES)
+            self._ledger.put_back(batch[ONE_BY_ONE:])
+            return await self._one_by_one(store, worker_id, batch[:ONE_BY_ONE], strikes=_STRIKES)
         self._ledger.put_back(free)
         return 0
 
     async def look_again(self, store: Store, worker_id: UUID) -> None:
         """What was deferred goes apart from the others, and one such wait a round is enough: a batch with a held row in
         it costs everybody the lock timeout, and nothing is claimed with it."""
-        if deferred := self._ledger.take_deferred():
+        if deferred := self._ledger.take_deferred(ONE_BY_ONE):
             free = await self._without_held(store, worker_id, deferred)
             await self._one_by_one(store, worker_id, free, strikes=1)
 

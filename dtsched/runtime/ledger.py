@@ -68,11 +68,6 @@ class Ledger:
         self.never_started.update(attempt.claimed.lease_id for attempt in attempts)
         self._stirred.set()
 
-    def deliver(self, outcomes: Iterable[Outcome]) -> None:
-        if not self._outcomes:
-            self._outcomes_since = monotonic()
-        self._outcomes.extend(outcomes)
-
     def defer(self, outcomes: Sequence[Outcome], seconds: float) -> None:
         """They cannot be delivered now. After that time take_deferred() has them, unless this identity is lost by
         then."""
@@ -84,9 +79,9 @@ class Ledger:
         """Some have waited long enough."""
         return bool(self._deferred)
 
-    def take_deferred(self) -> list[Outcome]:
-        deferred, self._deferred = self._deferred, []
-        return deferred
+    def take_deferred(self, most: int) -> list[Outcome]:
+        taken, self._deferred = self._deferred[:most], self._deferred[most:]
+        return taken
 
     def deliver_at(self, linger_seconds: float) -> float | None:
         """At once if a good batch has gathered, else after having lingered. None: there is nothing to deliver."""
@@ -105,7 +100,7 @@ class Ledger:
         size = 0
         while self._outcomes and len(batch) < _BATCH and size < _BATCH_BYTES:
             outcome = self._outcomes.popleft()
-            size += len(outcome.result or b"")
+            size += _size(outcome)
             batch.append(outcome)
         self._outcomes_since = monotonic()
         return batch
@@ -114,6 +109,7 @@ class Ledger:
         """They were not delivered, or nobody knows: to be sent again, unless this identity has been lost since. A lease
         is finished once, however often that is tried."""
         self._outcomes.extendleft(outcome for outcome in reversed(batch) if outcome.lease_id in self._attempts)
+        self._stirred.set()  # whoever put them back may not be who delivers them
 
     def settle(self, leases: Collection[int]) -> None:
         """The database has answered for these: taken or refused, they are no longer ours."""
@@ -122,6 +118,8 @@ class Ledger:
         if self.never_started or self.started:
             self.never_started.difference_update(leases)
             self.started.difference_update(leases)
+        if not self._attempts:
+            self._stirred.set()
 
     def drop(self) -> int:
         """This identity is lost, and with it every lease. Returns how many jobs that were."""
@@ -136,3 +134,10 @@ class Ledger:
     def _remember(self, outcomes: Sequence[Outcome]) -> None:
         self._deferred.extend(outcome for outcome in outcomes if outcome.lease_id in self._attempts)
         self._stirred.set()
+
+
+def _size(outcome: Outcome) -> int:
+    size = len(outcome.result) if outcome.result is not None else 0
+    if outcome.error is not None:
+        size += len(outcome.error.message) + len(outcome.error.traceback or "")
+    return size

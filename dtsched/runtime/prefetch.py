@@ -8,6 +8,7 @@ MOST = 2 * BATCH
 """Jobs that wait here at most: while a claim is under way the slots have the one before."""
 
 _HORIZON_SECONDS = 0.1
+_UNSURE = 250  # wait at most while the rate is a guess from the first job that ended
 _WINDOW_SECONDS = 0.05
 _FORGET_SECONDS = 1.0
 
@@ -17,6 +18,7 @@ class Prefetch:
 
     def __init__(self) -> None:
         self._rate = 0.0  # jobs ended per second of work
+        self._sure = False
         self._worked_seconds = 0.0
         self._ended = 0
         self._busy_since: float | None = None
@@ -26,7 +28,7 @@ class Prefetch:
         """There are jobs here. A rate learnt before an idle while says nothing about what comes now."""
         if self._busy_since is None:
             if now - self._idle_since > _FORGET_SECONDS:
-                self._rate = 0.0
+                self._rate, self._sure = 0.0, False
             self._busy_since = now
 
     def idle(self, now: float) -> None:
@@ -41,7 +43,9 @@ class Prefetch:
         if self._busy_since is not None:
             self._worked_seconds += now - self._busy_since
             self._busy_since = now
-        if self._worked_seconds >= _WINDOW_SECONDS or self._ended >= BATCH or (self._rate == 0.0 and self._ended):
+        measured = self._worked_seconds >= _WINDOW_SECONDS or self._ended >= BATCH
+        if measured or (self._rate == 0.0 and self._ended):
+            self._sure = self._sure or measured
             rate = self._ended / max(self._worked_seconds, 1e-6)
             self._rate = rate if self._rate == 0.0 else (self._rate + rate) / 2
             self._ended, self._worked_seconds = 0, 0.0
@@ -49,7 +53,8 @@ class Prefetch:
     def hoarded(self) -> None:
         """Jobs had to be given back because no slot came free for them."""
         self._rate, self._ended, self._worked_seconds = 0.0, 0, 0.0
+        self._sure = False
 
     @property
     def target(self) -> int:
-        return min(MOST, int(self._rate * _HORIZON_SECONDS))
+        return min(MOST if self._sure else _UNSURE, int(self._rate * _HORIZON_SECONDS))

@@ -123,9 +123,13 @@ class Slots:
 
     def withdraw(self, attempts: Sequence[Attempt]) -> list[Attempt]:
         """Takes those of these jobs back that wait here."""
-        withdrawn = [attempt for attempt in attempts if attempt in self.pending]
-        for attempt in withdrawn:
-            self.pending.remove(attempt)
+        waiting = {*self.pending}
+        withdrawn = [attempt for attempt in attempts if attempt in waiting]
+        if withdrawn:
+            left = waiting.difference(withdrawn)
+            kept = [attempt for attempt in self.pending if attempt in left]
+            self.pending.clear()
+            self.pending.extend(kept)
         return withdrawn
 
     def _take(self) -> Attempt | None:

@@ -15,7 +15,7 @@ from dtsched.jobs import ParentResult
 from dtsched.listener import Listener
 from dtsched.maintenance.declare import Declare
 from dtsched.maintenance.everywhere import Everywhere
-from dtsched.maintenance.link import Link
+from dtsched.maintenance.link import ANSWER_SECONDS, Link
 from dtsched.maintenance.loop import repeat
 from dtsched.outage import Recovery, first_line
 from dtsched.pool import Pool
@@ -81,7 +81,11 @@ class Worker:
         self._recovery = Recovery()
         dsn = settings.require_dsn()
         self._link = Link(lambda: open_store(dsn, role="claimer", lock_ms=_LOCK_MS))
-        self._deliveries = Link(lambda: open_store(dsn, role="deliverer", lock_ms=_LOCK_MS), name="deliveries")
+        self._deliveries = Link(
+            lambda: open_store(dsn, role="deliverer", lock_ms=_LOCK_MS),
+            name="deliveries",
+            answer_seconds=ANSWER_SECONDS / 2,  # the claimer may have to wait for a report that goes over it
+        )
         self._maintenance = Link(lambda: open_store(dsn, role="maintenance", lock_ms=_LOCK_MS), name="maintenance")
         self._steps = Pool(dsn, role="steps", size=_STEP_CONNECTIONS, statement_ms=10_000)
         self._everywhere = Everywhere(self._maintenance, settings, worker_id=lambda: self._membership.worker_id)

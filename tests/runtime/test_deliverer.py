@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from dtsched import App, Context
-from dtsched.answers import Outcome
+from dtsched.answers import ErrorInfo, Outcome
 from dtsched.runtime.attempt import Attempt
 from dtsched.runtime.ledger import Ledger
 from dtsched.store import Claimed, Store
@@ -32,6 +32,10 @@ DELIVERED: LiteralString = """
 DELIVERER: LiteralString = """
     select count(*) = 1 from pg_stat_activity
     where datname = current_database() and application_name = 'dtsched deliverer'
+"""
+CUT: LiteralString = """
+    select bool_or(pg_terminate_backend(pid)) from pg_stat_activity
+    where datname = current_database() and application_name = 'dtsched deliverer' and wait_event_type = 'Lock'
 """
 UNLOGGED: LiteralString = """
     select count(*) from dtsched.jobs job
@@ -116,6 +120,65 @@ async def test_many_short_jobs_end_once_each_with_what_they_logged(database: str
     assert one(connection, UNLOGGED) == 0
     assert one(connection, "select count(*) from dtsched.job_logs") == 6000
     assert one(connection, "select count(*) from dtsched.attempts") == 0
+
+
+async def test_a_line_that_is_cut_works_again_as_soon_as_it_can(
+    database: str, connect: Connect, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if nothing gathers any more. It is cut while it waits for a row, and the claimer for a table."""
+    monkeypatch.setattr("dtsched.runtime.worker._LOCK_MS", 60_000)
+    app = App()
+    gate = asyncio.Event()
+    begun: list[int] = []
+
+    @app.task
+    async def wait_for_the_gate(ctx: Context) -> None:
+        begun.append(ctx.job_id)
+        await gate.wait()
+
+    connection, holder = connect(), connect()
+    holder.autocommit = False
+    for _ in range(300):
+        submit(connection, "wait_for_the_gate")
+    async with running_worker(app, database, {"default": 1000}, poll=0.01):
+        await until(lambda: len(begun) == 300)
+        holder.execute("select from dtsched.jobs where id = %s for update", (begun[0],))
+        holder.execute("lock table dtsched.ready in access exclusive mode")
+        await until(lambda: bool(one(connection, CLAIM_WAITS)))
+        gate.set()
+        await until(lambda: bool(one(connection, CUT)))
+        holder.rollback()
+        await until(lambda: one(connection, COMPLETED) == 300)
+        await until(lambda: "deliveries: works again" in caplog.text)
+    assert one(connection, "select count(*) from dtsched.attempts") == 0
+
+
+async def test_what_is_put_back_or_settled_wakes_who_waits_for_it() -> None:
+    stirred = asyncio.Event()
+    ledger = Ledger(stirred)
+    attempts = [Attempt(Claimed(lease, lease, "step", b"{}", 1, 1, None, None), 0.0) for lease in (1, 2)]
+    ledger.add(attempts)
+    for attempt in attempts:
+        ledger.end(attempt, Outcome(lease_id=attempt.claimed.lease_id, kind="complete"))
+    batch = ledger.take_outcomes()
+    stirred.clear()
+    ledger.put_back(batch)
+    assert stirred.is_set()
+    stirred.clear()
+    ledger.settle([1])
+    assert not stirred.is_set()
+    ledger.settle([2])
+    assert stirred.is_set()
+
+
+async def test_a_batch_is_no_larger_than_its_errors_allow() -> None:
+    ledger = Ledger(asyncio.Event())
+    error = ErrorInfo(type="ValueError", message="m" * 4_000, traceback="t" * 32_000)
+    attempts = [Attempt(Claimed(lease, lease, "step", b"{}", 1, 5, None, None), 0.0) for lease in range(1, 501)]
+    ledger.add(attempts)
+    for attempt in attempts:
+        ledger.end(attempt, Outcome(lease_id=attempt.claimed.lease_id, kind="retry", error=error))
+    assert len(ledger.take_outcomes()) == 4 * 1024 * 1024 // 36_000 + 1
 
 
 async def test_outcomes_of_an_identity_that_was_lost_meanwhile_are_not_put_back() -> None:

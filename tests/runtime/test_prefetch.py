@@ -49,3 +49,12 @@ def test_after_an_idle_while_it_starts_anew() -> None:
     prefetch.idle(2.0)
     prefetch.busy(60.0)
     assert prefetch.target == 0
+
+
+def test_the_first_job_alone_says_little() -> None:
+    prefetch = Prefetch()
+    prefetch.busy(0.0)
+    prefetch.measure(1, 0.00001)
+    assert prefetch.target == 250
+    prefetch.measure(9, 0.06)
+    assert prefetch.target == MOST  # known by now, though half of it is still the first one's
