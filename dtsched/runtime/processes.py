@@ -72,12 +72,14 @@ class HandlerProcess:
     def __init__(self, registry: TaskRegistry) -> None:
         self._registry = registry
         self._child: _Child | None = None
+        self._killed: list[_Child] = []
 
     async def start(self) -> None:
         """Unless it runs already. Raises ProcessDied, and OSError where no process is to be had."""
         if self._child is not None and self._child.process.poll() is None:
             return
         self.kill()
+        await self._reap()
         self._child = child = await _spawn()
         greeting = Greeting(
             homes=_homes(self._registry),
@@ -110,6 +112,7 @@ class HandlerProcess:
     def kill(self) -> None:
         if self._child is not None:
             self._child.kill()
+            self._killed.append(self._child)
             self._child = None
 
     async def close(self) -> None:
@@ -120,6 +123,11 @@ class HandlerProcess:
             await child.reaped()
             child.kill()
             await child.reaped()
+        await self._reap()
+
+    async def _reap(self) -> None:
+        while self._killed:
+            await self._killed.pop().reaped()
 
     async def _ask(self, child: _Child, frame: bytes, notes: Notes | None = None) -> bytes:
         try:

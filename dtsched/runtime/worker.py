@@ -6,6 +6,8 @@ import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from math import inf
+from time import monotonic
 from uuid import uuid4
 
 from dtsched.connections import connect_sync
@@ -45,6 +47,7 @@ _log = logging.getLogger("dtsched.worker")
 
 _FAREWELL_SECONDS = 6.0
 _CANCEL_SECONDS = 1.0
+_SUSPECTED_SECONDS = 2.0
 _LOCK_MS = 500  # one row that somebody holds must not keep all the others waiting
 _SHORTEST_ANSWER_SECONDS = 2.0
 _STEP_CONNECTIONS = 4
@@ -91,6 +94,7 @@ class Worker:
         self._everywhere = Everywhere(self._maintenance, settings, worker_id=lambda: self._membership.worker_id)
         self._promote = self._everywhere.promote
         self._ledger = Ledger(self._stirred)
+        self._suspected: dict[int, float] = {}
         self._reports = Reports(self._ledger, wake=self._stirred.set)
         self._slots = [
             Slots(
@@ -359,6 +363,7 @@ class Worker:
             for attempt in self._ledger.attempts_of(leases)
             if not attempt.ended and not (attempt.context and attempt.context.completing)
         ]
+        attempts = self._without_suspects(attempts)
         if attempts:
             _log.warning(
                 "%d attempts were taken away: %s", len(attempts), [one.claimed.job_id for one in attempts][:10]
@@ -367,6 +372,21 @@ class Worker:
             for slots in self._slots:
                 slots.withdraw(attempts)
                 slots.stop("lost", attempts)
+
+    def _without_suspects(self, attempts: Sequence[Attempt]) -> list[Attempt]:
+        """What runs in another process may have completed its job there, and its answer be on the way."""
+        now = monotonic()
+        suspects = {
+            attempt.claimed.lease_id
+            for attempt in attempts
+            if self._registry[attempt.claimed.task].executor == "process"
+        }
+        self._suspected = {lease: self._suspected.get(lease, now) for lease in suspects}
+        return [
+            attempt
+            for attempt in attempts
+            if now - self._suspected.get(attempt.claimed.lease_id, -inf) >= _SUSPECTED_SECONDS
+        ]
 
     def _woken(self, queue: str) -> None:
         self._claimer.woken(queue)

@@ -200,6 +200,15 @@ async def complete_outside(ctx: Context, dsn: str, step: str) -> None:
         await (ctx.complete_in(connection) if step == "autocommit" else cast("Any", ctx.complete_in_sync)(connection))
 
 
+@app.task(executor="process", retry=Retry(5, base=0.01))
+def linger_in_a_process(ctx: Context, dsn: str, path: str) -> None:
+    with psycopg.connect(dsn) as connection:
+        ctx.complete_in_sync(connection)
+    record(path, "completed")
+    time.sleep(1)
+    record(path, "ends")
+
+
 @app.task(retry=Retry(5, base=0.01))
 async def linger_after_completing(ctx: Context, dsn: str, path: str) -> None:
     async with await psycopg.AsyncConnection.connect(dsn) as connection:

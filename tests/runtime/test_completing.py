@@ -116,12 +116,15 @@ async def test_a_connection_that_cannot_be_completed_on_is_refused(
     assert says in one(connection, "select message from dtsched.attempts")
 
 
+@pytest.mark.parametrize("task", ["linger_after_completing", "linger_in_a_process"])
 async def test_a_handler_goes_on_after_it_has_completed(
-    database: str, connection: psycopg.Connection, tmp_path: Path
+    database: str, connection: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str
 ) -> None:
+    """In another process for two seconds: here, for as long as it takes."""
+    monkeypatch.setattr("dtsched.runtime.worker._SUSPECTED_SECONDS", 60.0)
     events = tmp_path / "events"
     async with running_worker(app, database, lease=0.5, grace_seconds=5.0):
-        job = submit(connection, "linger_after_completing", {"dsn": database, "path": str(events)})
+        job = submit(connection, task, {"dsn": database, "path": str(events)})
         await until(lambda: recorded(events) == ["completed", "ends"])
     assert state_of(connection, job) == "completed"
     assert errors(connection) == []
