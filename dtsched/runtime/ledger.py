@@ -8,8 +8,10 @@ from time import monotonic
 from dtsched.answers import Outcome
 from dtsched.runtime.attempt import Attempt
 
+GATHERED = 250
+"""So many outcomes are worth a call of their own."""
+
 _BATCH = 1000
-_GATHERED = 250  # worth a call of their own
 _BATCH_BYTES = 4 * 1024 * 1024
 
 
@@ -59,7 +61,7 @@ class Ledger:
             if not self._outcomes:
                 self._outcomes_since = monotonic()
             self._outcomes.append(outcome)
-            if len(self._outcomes) >= _GATHERED:
+            if len(self._outcomes) >= GATHERED:
                 self._gathered.set()
         self._stirred.set()
 
@@ -91,7 +93,7 @@ class Ledger:
 
     async def until_gathered(self) -> None:
         """Until there is a good batch of outcomes."""
-        while len(self._outcomes) < _GATHERED:
+        while len(self._outcomes) < GATHERED:
             self._gathered.clear()
             await self._gathered.wait()
 

@@ -24,6 +24,7 @@ from dtsched.torture.storm import Show, Storm
 from dtsched.torture.wire import open_wire
 
 APP = "dtsched.torture.app:app"
+SECOND_APP = "dtsched.torture.eager:app"
 SUBMITTERS = 2
 LEASE_SECONDS = 5.0
 POLL_SECONDS = 1.0
@@ -79,6 +80,7 @@ async def carry_out(order: Order, show: Show, *, announce: Callable[[Plan], None
         poll_seconds=POLL_SECONDS if mutant is None or mutant.poll_seconds is None else mutant.poll_seconds,
         seed=order.seed,
         app=APP if mutant is None or mutant.app is None else mutant.app,
+        second_app=SECOND_APP if mutant is None or mutant.app is None else None,
     )
     prepare = None if mutant is None else partial(plant, mutant=mutant)
     async with open_stage(

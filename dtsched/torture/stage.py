@@ -50,13 +50,14 @@ _LEASES: LiteralString = """
 @dataclass(frozen=True, kw_only=True)
 class Cast:
     """Who plays, and what they are told. `queues` are those of the workers, with their slots; none: all that the app's
-    tasks name."""
+    tasks name. Every second worker serves `second_app`, where there is one."""
 
     workers: int = 2
     apis: int = 0
     submitters: int = 0
     http_workers: int = 0
     app: str = "dtsched.torture.app:app"
+    second_app: str | None = None
     queues: Sequence[str] = ()
     lease_seconds: float = 5.0
     poll_seconds: float = 1.0
@@ -357,7 +358,8 @@ class LocalStage:
                 queues = [part for queue in self.cast.queues for part in ("-q", queue)]
                 lease, poll = f"{self.cast.lease_seconds:g}s", f"{self.cast.poll_seconds:g}s"
                 settings = ["--lease", lease, "--poll", poll, "--grace", f"{self.cast.grace_seconds:g}s"]
-                return ["-m", "dtsched", "worker", "-A", self.cast.app, *queues, *settings, "--name", name]
+                app = self.cast.second_app or self.cast.app if number % 2 else self.cast.app
+                return ["-m", "dtsched", "worker", "-A", app, *queues, *settings, "--name", name]
             case "api":
                 port = self.api_urls[number].rpartition(":")[2]
                 return ["-m", "dtsched", "api", "--host", "127.0.0.1", "--port", port]

@@ -25,6 +25,7 @@ from psycopg.adapt import Transformer
 
 PATIENCE_SECONDS = 20.0
 LOOK_SECONDS = 0.002  # a statement that has said nothing for so long may be waiting for a lock; twice as long each time
+LONGEST_LOOK_SECONDS = 0.25
 GATE = 7_700_000  # the advisory locks that players stop at: GATE + player, number of the stop
 EVER = 1_000_000  # more stops than anybody comes to
 
@@ -286,7 +287,7 @@ class Arena:
             under_way = [player for player in players if player.is_under_way]
             for player in under_way:
                 player.listen(0 if player.is_blocked else look_seconds)
-            look_seconds *= 2
+            look_seconds = min(2 * look_seconds, LONGEST_LOOK_SECONDS)
             waiting = self._waiting([player for player in under_way if player.is_under_way])
             for player in under_way:
                 player.listen(0)  # what it has said before it came to wait

@@ -46,10 +46,12 @@ class HalfOpen(OnTheWire):
 
     async def inject(self, stage: Stage) -> Sequence[int]:
         member, jobs = self.one_of(stage)
-        role = self.random.choice(["", "", "claimer", "renewer", "listener", "maintenance"])
+        role = self.random.choice(["", "", "claimer", "deliverer", "renewer", "listener", "maintenance"])
         direction: Direction = self.random.choice(["both", "asked", "answered"])
-        silenced = await stage.wire.silence(role, pid=member.pid, direction=direction, by=self.by)
-        return jobs if silenced else []
+        for which in (role, ""):  # not every worker has opened each of them
+            if await stage.wire.silence(which, pid=member.pid, direction=direction, by=self.by):
+                return jobs
+        return []
 
 
 class ReplyLost(OnTheWire):

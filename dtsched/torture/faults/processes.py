@@ -42,7 +42,8 @@ _WAITER: LiteralString = """
     where wait_event_type = 'Lock' and query like any (%s) and pid <> pg_backend_pid() limit 1"""
 _ACTIVE: LiteralString = """
     select from pg_stat_activity
-    where state = 'active' and application_name like 'dtsched claimer%' and datname = current_database() limit 1"""
+    where state = 'active' and application_name in ('dtsched claimer', 'dtsched deliverer')
+      and datname = current_database() limit 1"""
 _IDENTITIES: LiteralString = "select id from dtsched.workers where name = %s and (info ->> 'pid')::int = %s"
 _TERMINATE: LiteralString = """
     select count(pg_terminate_backend(pid)) from pg_stat_activity
