@@ -27,6 +27,7 @@ from typing import (
 
 import psycopg
 
+from dtsched.alike import Alike, can_be_alike, check_batch
 from dtsched.answers import Retry
 from dtsched.batches import Refusal, Wrong, unless_wrong
 from dtsched.checks import MAX_RESULT_BYTES, check_event, shown
@@ -53,7 +54,7 @@ from dtsched.jobs import (
     OnFailure,
     ParentEdge,
     Submitted,
-    check_all,
+    check,
     for_each,
 )
 from dtsched.overview import LogLine, Reason
@@ -240,7 +241,7 @@ class Task(Generic[P, R]):
         are submitted, and in the place of each other one is a Refusal."""
         if partial:
             return await self._submit_partly(self._entries(jobs))
-        return await self._submit(for_each(jobs, self._new_job_of))
+        return await self._submit(self._batch(jobs))
 
     def submit_sync(self, /, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R]:
         job = self._new_job(self.definition.bind(*args, **kwargs), self._options)
@@ -255,19 +256,19 @@ class Task(Generic[P, R]):
     ) -> list[JobHandle[R]] | list[JobHandle[R] | Refusal]:
         if partial:
             return self._submit_partly_sync(self._entries(jobs))
-        return self._submit_sync(for_each(jobs, self._new_job_of))
+        return self._submit_sync(self._batch(jobs))
 
-    async def _submit(self, jobs: list[NewJob]) -> list[JobHandle[R]]:
+    async def _submit(self, jobs: Sequence[NewJob]) -> list[JobHandle[R]]:
         if self._connection is None:
             submitted = await self._app.client.submit_many(jobs, check_tasks=False)
         elif isinstance(self._connection, psycopg.AsyncConnection):
-            submitted = await submit_in(self._connection, correlate(check_all(jobs)))
+            submitted = await submit_in(self._connection, correlate(check_batch(jobs)))
         else:
             raise InvalidInput("this connection is synchronous: use submit_sync()", field="connection")
         return [JobHandle(self._app, self.definition, one) for one in submitted]
 
-    def _submit_sync(self, jobs: list[NewJob]) -> list[JobHandle[R]]:
-        checked = correlate(check_all(jobs))
+    def _submit_sync(self, jobs: Sequence[NewJob]) -> list[JobHandle[R]]:
+        checked = correlate(check_batch(jobs))
         if self._connection is None:
             submitted = self._app.sync_pool().submit_many(checked)
         elif isinstance(self._connection, psycopg.Connection):
@@ -302,6 +303,20 @@ class Task(Generic[P, R]):
         return correlate_part(
             [unless_wrong(self._new_job_of, job, job[1].key if isinstance(job, tuple) else None) for job in jobs]
         )
+
+    def _batch(self, jobs: Sequence[ManyArgs]) -> Sequence[NewJob]:
+        return self._alike(jobs) or for_each(jobs, self._new_job_of)
+
+    def _alike(self, jobs: Sequence[ManyArgs]) -> Alike | None:
+        """None when they differ by more than their args, and when one of them is wrong: for_each() says which."""
+        if self.definition.is_unique or len(jobs) < 2:
+            return None
+        try:
+            job = check(self._new_job({}, self._options))
+            encoded = [self.definition.encode(_named(args)) for args in jobs]
+        except InvalidInput:
+            return None
+        return Alike(job, encoded) if can_be_alike(job) else None
 
     def _new_job_of(self, job: ManyArgs) -> NewJob:
         args, options = job if isinstance(job, tuple) else (job, Options())

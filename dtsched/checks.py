@@ -54,7 +54,7 @@ def check_correlation_id(value: str | None) -> None:
 
 def check_json(value: object, *, field: str, limit: int = MAX_ARGS_BYTES) -> bytes:
     """Encodes what is to be stored as JSON, or says what in it cannot be. `limit`: bytes, as PostgreSQL writes it."""
-    if (flat := _encoded_flat(value, limit // _MOST_EXPANSION)) is not None:
+    if (flat := encoded_flat(value, limit)) is not None:
         return flat
     try:
         plain = msgspec.to_builtins(value, str_keys=True)  # or what a dataclass or a set holds would not be looked at
@@ -74,8 +74,9 @@ def check_json(value: object, *, field: str, limit: int = MAX_ARGS_BYTES) -> byt
     return raw
 
 
-def _encoded_flat(value: object, limit: int) -> bytes | None:
-    """Of a small object of plain values, as most args are: one look at what comes of it tells that all is right."""
+def encoded_flat(value: object, limit: int = MAX_ARGS_BYTES) -> bytes | None:
+    """Of a small object of plain values, as most args are: one look at what comes of it tells that all is right.
+    check_json() has to be asked about all others."""
     if not isinstance(value, dict):
         return None
     members = cast("dict[object, object]", value)
@@ -85,7 +86,7 @@ def _encoded_flat(value: object, limit: int) -> bytes | None:
         raw = msgspec.json.encode(members)
     except UnicodeEncodeError:
         return None
-    return raw if len(raw) <= limit and rb"\u0000" not in raw else None
+    return raw if len(raw) <= limit // _MOST_EXPANSION and rb"\u0000" not in raw else None
 
 
 def shown(value: object) -> str:

@@ -6,6 +6,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, overload
 
+from dtsched.alike import check_batch
 from dtsched.api_keys import KeyRecord, MadeKey, checked_key, new_key
 from dtsched.batches import Refusal, check_each
 from dtsched.checks import check_event, check_name
@@ -134,7 +135,7 @@ class Client:
             entries = correlate_part(check_each(jobs))
             async with self.pool.store() as store:
                 return await store.submit_partly(entries, check_tasks=check_tasks)
-        checked = correlate(check_all(jobs))
+        checked = correlate(check_batch(jobs))
         async with self.pool.store() as store:
             return await store.submit_many(checked, check_tasks=check_tasks)
 

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from msgspec.structs import replace
 
+from dtsched.alike import Alike
 from dtsched.batches import Wrong
 from dtsched.checks import check_correlation_id, shown
 from dtsched.errors import InvalidInput
@@ -94,9 +95,11 @@ def correlated(correlation_id: str) -> Generator[None]:
         yield
 
 
-def correlate(jobs: Sequence[NewJob]) -> list[NewJob]:
+def correlate(jobs: Sequence[NewJob]) -> Sequence[NewJob]:
     """Gives those that have no correlation id the one of what runs now, or one new one for all of them."""
     current = _current()
+    if isinstance(jobs, Alike):
+        return Alike(_with_id(jobs.job, current), jobs.args)
     return [_with_id(job, current) for job in jobs]
 
 

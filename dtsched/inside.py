@@ -10,23 +10,22 @@ from psycopg.rows import tuple_row
 from dtsched.batches import Refusal, Wrong, answer, encode_part
 from dtsched.connections import Row, translated
 from dtsched.errors import DtschedError, InvalidInput
-from dtsched.jobs import Emitted, Job, NewJob, Submitted, encode
-from dtsched.store import COMPLETE, EMIT, JOB, LARGEST_ID, RECORD_STEP, SUBMIT, SUBMIT_PARTLY, to_job
+from dtsched.jobs import Emitted, Job, NewJob, Submitted
+from dtsched.store import COMPLETE, EMIT, JOB, LARGEST_ID, RECORD_STEP, SUBMIT_PARTLY, submission, submitted, to_job
 
 
 async def submit_in(connection: psycopg.AsyncConnection[Any], jobs: Sequence[NewJob]) -> list[Submitted]:
     """Submits on the caller's own connection, inside its transaction if it is in one."""
     with translated():
         async with psycopg.AsyncCursor(connection, row_factory=tuple_row) as cursor:
-            await cursor.execute(SUBMIT, (encode(jobs).decode(), False))
-            return [Submitted(id=row[0], created=row[1], outcome=row[2]) for row in await cursor.fetchall()]
+            await cursor.execute(*submission(jobs, check_tasks=False))
+            return submitted(jobs, await cursor.fetchall())
 
 
 def submit_in_sync(connection: psycopg.Connection[Any], jobs: Sequence[NewJob]) -> list[Submitted]:
     """submit_in() for a synchronous connection."""
     with translated(), psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
-        cursor.execute(SUBMIT, (encode(jobs).decode(), False))
-        return [Submitted(id=row[0], created=row[1], outcome=row[2]) for row in cursor.fetchall()]
+        return submitted(jobs, cursor.execute(*submission(jobs, check_tasks=False)).fetchall())
 
 
 async def submit_partly_in(

@@ -226,7 +226,15 @@ def encode(jobs: Sequence[NewJob]) -> bytes:
 
 
 def encode_batch(jobs: Sequence[object]) -> bytes:
-    raw = msgspec.json.encode(jobs)
+    return _within(msgspec.json.encode(jobs))
+
+
+def joined(encoded: Sequence[bytes]) -> bytes:
+    """A batch of what has been encoded one by one."""
+    return _within(b"[" + b",".join(encoded) + b"]")
+
+
+def _within(raw: bytes) -> bytes:
     if len(raw) > MAX_BATCH_BYTES:
         raise InvalidInput(
             f"a batch must be at most 128 MiB ({MAX_BATCH_BYTES} bytes) of JSON, not {len(raw)} bytes: "

@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 import psycopg
 
+from dtsched.alike import Alike
 from dtsched.answers import Outcome
 from dtsched.api_keys import KeyRecord, NewKey, Permit, Presented, Scope
 from dtsched.batches import Answered, ProblemCode, Refusal, Replayed, Request, Wrong, answer, encode_part
@@ -56,10 +57,10 @@ CONTRACT = 3
 
 LARGEST_ID = 2**63 - 1
 
-SUBMIT: LiteralString = "select id, created, outcome from dtsched.submit_many(%s::jsonb, %s)"
 SUBMIT_PARTLY: LiteralString = """select id, created, outcome, code, error, field
     from dtsched.submit_partly(%s::jsonb, %s, %s::jsonb)"""
-_SUBMIT_TO: LiteralString = "select id, created, outcome from dtsched.submit_many(%s::jsonb, %s, false, %s::text[])"
+_SUBMIT: LiteralString = "select id, created, outcome from dtsched.submit_many(%s::jsonb, %s, false, %s::text[])"
+_SUBMIT_ALIKE: LiteralString = "select dtsched.submit_alike(%s::jsonb, %s::jsonb, %s, %s::text[])"
 _SUBMIT_PARTLY_TO: LiteralString = """select id, created, outcome, code, error, field
     from dtsched.submit_partly(%s::jsonb, %s, %s::jsonb, %s::text[])"""
 _SUBMIT_GATHERED: LiteralString = """select id, created, outcome, code, error, field, job
@@ -234,8 +235,8 @@ class Store:
         self, jobs: Sequence[NewJob], *, check_tasks: bool = True, queues: Sequence[str] | None = None
     ) -> list[Submitted]:
         """In the order given, all or none. `queues` are those that the submitter may submit to (None: all)."""
-        rows = await self._rows(_SUBMIT_TO, encode(jobs).decode(), check_tasks, _listed(queues))
-        return [Submitted(id=row[0], created=row[1], outcome=row[2]) for row in rows]
+        statement, values = submission(jobs, check_tasks=check_tasks, queues=queues)
+        return submitted(jobs, await self._rows(statement, *values))
 
     async def submit_partly(
         self, entries: Sequence[NewJob | Wrong], *, check_tasks: bool = True, queues: Sequence[str] | None = None
@@ -1088,6 +1089,21 @@ def retention_of(rules: list[Retention], queue: str | None) -> list[Retention]:
         return rules
     found = next((rule for rule in rules if rule.queue == queue), rules[-1])
     return [msgspec.structs.replace(found, queue=queue)]
+
+
+def submission(
+    jobs: Sequence[NewJob], *, check_tasks: bool, queues: Sequence[str] | None = None
+) -> tuple[LiteralString, tuple[object, ...]]:
+    """The statement that submits them, all or none, and its values; submitted() reads what it answers."""
+    if isinstance(jobs, Alike):
+        return _SUBMIT_ALIKE, (*jobs.encode(), check_tasks, _listed(queues))
+    return _SUBMIT, (encode(jobs).decode(), check_tasks, _listed(queues))
+
+
+def submitted(jobs: Sequence[NewJob], rows: Sequence[Row]) -> list[Submitted]:
+    if isinstance(jobs, Alike):
+        return [Submitted(job_id, created=True) for job_id in rows[0][0]]
+    return [Submitted(id=row[0], created=row[1], outcome=row[2]) for row in rows]
 
 
 def to_job(row: Row) -> Job:

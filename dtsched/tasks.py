@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from dtsched.answers import Cancel, Fail, Retry, RetryRules, Snooze
-from dtsched.checks import MAX_RESULT_BYTES, check_json, shown
+from dtsched.checks import MAX_RESULT_BYTES, check_json, encoded_flat, shown
 from dtsched.context import Context
 from dtsched.errors import DtschedError, InvalidInput, UnknownTask
 from dtsched.jobs import NewJob, OnConflict, check, reference_of
@@ -113,6 +113,7 @@ class TaskDefinition:
             raise InvalidInput(
                 f"task {self.name}: its annotations cannot be read from JSON: {error}", field="annotations"
             ) from error
+        self.is_unique = unique is not None
         self.key_of = key_of(self.name, unique, self._defaults, [p.name for p in self._named], self._extra is not None)
 
     def bind(self, /, *args: object, **kwargs: object) -> dict[str, Any]:
@@ -134,6 +135,19 @@ class TaskDefinition:
         else:
             self.decode(raw)
         return plain
+
+    def encode(self, named: Mapping[str, object]) -> bytes:
+        """bind() by name as JSON, for a job without parents."""
+        if self._extra is None and (raw := encoded_flat(named)) is not None:
+            try:
+                self._decode(raw)
+            except msgspec.ValidationError:
+                pass  # bind() says what does not fit
+            else:
+                return raw
+        plain = self.bind(**named)
+        self.require_no_references(plain)
+        return check_json(plain, field="args")
 
     def require_no_references(self, args: dict[str, Any]) -> None:
         """Of a job without parents {"$parent": 1} is an argument like any other, which must fit."""

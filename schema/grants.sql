@@ -63,7 +63,7 @@ begin
         from pg_catalog.pg_proc
         join (values
             ('dtsched_submit', array[
-                'submit', 'submit_many', 'submit_partly', 'create_workflow', 'emit']),
+                'submit', 'submit_many', 'submit_alike', 'submit_partly', 'create_workflow', 'emit']),
             ('dtsched_worker', c_maintaining || array[
                 'register_worker', 'renew', 'deregister_worker', 'claim', 'finish', 'work', 'release', 'held', 'reconcile',
                 'hungry', 'settled', 'sated', 'parents', 'has_ready', 'parent_results', 'begun_steps', 'recall_step',
@@ -71,10 +71,11 @@ begin
                 'declare_schedules']),
             ('dtsched_monitor', array['stats', 'metrics', 'list_queues', 'list_workers', 'list_tasks']),
             ('dtsched_reader', c_seeing),
-            ('dtsched_operator', c_seeing || c_changing || array['submit', 'submit_many', 'schedule', 'jobs_of_keys']),
+            ('dtsched_operator', c_seeing || c_changing || array[
+                'submit', 'submit_many', 'submit_alike', 'schedule', 'jobs_of_keys']),
             ('dtsched_api', c_seeing || c_changing || c_maintaining || array[
-                'authorize', 'submit_many', 'submit_gathered', 'submit_once', 'note_audit', 'register_http_worker', 'heartbeat',
-                'claim_leases', 'finish_lease', 'report_lease', 'deregister_http_worker', 'hungry', 'settled', 'sated'])
+                'authorize', 'submit_many', 'submit_alike', 'submit_gathered', 'submit_once', 'note_audit', 'register_http_worker',
+                'heartbeat', 'claim_leases', 'finish_lease', 'report_lease', 'deregister_http_worker', 'hungry', 'settled', 'sated'])
         ) as given (role, functions) on proname = any (given.functions)
         where pronamespace = 'dtsched'::regnamespace and to_regrole(given.role) is not null
     loop

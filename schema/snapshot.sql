@@ -1908,6 +1908,12 @@ create function dtsched.submit(task text, args jsonb DEFAULT '{}'::jsonb, queue 
     language sql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
     set jit=off;
+create function dtsched.submit_alike(p_job jsonb, p_args jsonb, p_check_tasks boolean DEFAULT true, p_queues text[] DEFAULT NULL::text[])
+    returns bigint[]
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
+    set plan_cache_mode=force_generic_plan;
 create function dtsched.submit_gathered(p_jobs jsonb, p_queues jsonb DEFAULT NULL::jsonb)
     returns TABLE(id bigint, created boolean, error text, outcome text, code text, field text, job json)
     language plpgsql volatile security definer
@@ -2394,6 +2400,9 @@ grant execute on function dtsched.step_operation(p_limit integer) to dtsched_api
 grant execute on function dtsched.step_operation(p_limit integer) to dtsched_worker;
 grant execute on function dtsched.submit(task text, args jsonb, queue text, priority integer, run_at timestamp with time zone, delay interval, key text, max_attempts integer, timeout interval, limit_key text, depends_on bigint[], tags text[], backoff jsonb, deadline timestamp with time zone, correlation_id text, key_for text, on_conflict text, on_parent_failure text, workflow bigint, expires_in interval) to dtsched_operator;
 grant execute on function dtsched.submit(task text, args jsonb, queue text, priority integer, run_at timestamp with time zone, delay interval, key text, max_attempts integer, timeout interval, limit_key text, depends_on bigint[], tags text[], backoff jsonb, deadline timestamp with time zone, correlation_id text, key_for text, on_conflict text, on_parent_failure text, workflow bigint, expires_in interval) to dtsched_submit;
+grant execute on function dtsched.submit_alike(p_job jsonb, p_args jsonb, p_check_tasks boolean, p_queues text[]) to dtsched_api;
+grant execute on function dtsched.submit_alike(p_job jsonb, p_args jsonb, p_check_tasks boolean, p_queues text[]) to dtsched_operator;
+grant execute on function dtsched.submit_alike(p_job jsonb, p_args jsonb, p_check_tasks boolean, p_queues text[]) to dtsched_submit;
 grant execute on function dtsched.submit_gathered(p_jobs jsonb, p_queues jsonb) to dtsched_api;
 grant execute on function dtsched.submit_many(p_jobs jsonb, p_check_tasks boolean, p_partial boolean, p_queues text[]) to dtsched_api;
 grant execute on function dtsched.submit_many(p_jobs jsonb, p_check_tasks boolean, p_partial boolean, p_queues text[]) to dtsched_operator;

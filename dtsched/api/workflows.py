@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from litestar import Response, get, post
@@ -166,7 +166,7 @@ async def _acted(
     return Acted(await _workflow(store, workflow_id), counts, jobs)
 
 
-def _read_new(raw: bytes) -> tuple[_Given, list[NewJob]]:
+def _read_new(raw: bytes) -> tuple[_Given, Sequence[NewJob]]:
     given = convert(parse(raw, deepest=MAX_DEPTH + DEPTH_OF_JOBS), _Given, _SHAPES)
     if isinstance(given.jobs, UnsetType):
         return given, []

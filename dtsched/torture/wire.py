@@ -14,7 +14,8 @@ from dtsched.torture.faults.base import Flapping
 from dtsched.torture.ways import Direction
 
 SUBMITS = frozenset(
-    {"submit", "submit_many", "submit_partly", "submit_gathered", "submit_once", "create_workflow", "INSERT", "COMMIT"}
+    {"submit", "submit_many", "submit_alike", "submit_partly", "submit_gathered", "submit_once", "create_workflow"}
+    | {"INSERT", "COMMIT"}
 )
 FINISHES = frozenset({"work", "finish", "complete", "finish_lease"})
 WRITES = (

@@ -192,6 +192,7 @@ STORY: tuple[LiteralString, ...] = (
     "insert into dtsched.jobs (task, depends_on, on_parent_failure) values ('echo', '{1}', 'run')",
     "insert into dtsched.jobs (task, deadline) values ('echo', '2100-01-01')",
     "select dtsched.submit('echo', key => 'k', on_conflict => 'replace', delay => '1 hour', tags => '{b}')",
+    """select dtsched.submit_alike('{"task": "echo", "delay": 1, "limit_key": "l"}', '[{}, {}]')""",
     """select dtsched.submit_many('[{"task": "echo", "key": "m", "key_for": 60}, {"task": "a", "depends_on": [1]}]')""",
     """select dtsched.save_schedule('s', '{"spec": "* * * * *", "task": "echo"}')""",
     "select dtsched.emit('e', '{}')",

@@ -488,8 +488,8 @@ CHANGE_NO_JOB = """{
     ensure_partitions, fire, forget_answers, forget_events, forget_receipts, free_expired_keys, held, hungry, note_age,
     note_audit, note_schedule_problem, now, pause, pause_schedule, prune_feed, prune_records, prune_ticks,
     register_http_worker, register_worker, renew, resume, resume_schedule, revoke_key, roll_up, run_schedule, sated,
-    save_schedule, schedule, set_limit, set_queue, set_retention, settled, submit_gathered, unschedule, unwatch_ended,
-    unwatch_feed, watch_ended, watch_feed}"""
+    save_schedule, schedule, set_limit, set_queue, set_retention, settled, submit_alike, submit_gathered, unschedule,
+    unwatch_ended, unwatch_feed, watch_ended, watch_feed}"""
 """The other public functions that are not stable; fire and run_schedule submit."""
 
 
