@@ -311,9 +311,10 @@ class Task(Generic[P, R]):
         """None when they differ by more than their args, and when one of them is wrong: for_each() says which."""
         if self.definition.is_unique or len(jobs) < 2:
             return None
+        encode_flat, encode = self.definition.encode_flat, self.definition.encode
         try:
             job = check(self._new_job({}, self._options))
-            encoded = [self.definition.encode(_named(args)) for args in jobs]
+            encoded = [encode_flat(args) or encode(_named(args)) for args in jobs]
         except InvalidInput:
             return None
         return Alike(job, encoded) if can_be_alike(job) else None

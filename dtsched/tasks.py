@@ -136,15 +136,20 @@ class TaskDefinition:
             self.decode(raw)
         return plain
 
+    def encode_flat(self, args: object) -> bytes | None:
+        """encode() of args that need one look; of others None, whether they fit or not."""
+        if self._extra is not None or (raw := encoded_flat(args)) is None:
+            return None
+        try:
+            self._decode(raw)
+        except msgspec.ValidationError:
+            return None
+        return raw
+
     def encode(self, named: Mapping[str, object]) -> bytes:
         """bind() by name as JSON, for a job without parents."""
-        if self._extra is None and (raw := encoded_flat(named)) is not None:
-            try:
-                self._decode(raw)
-            except msgspec.ValidationError:
-                pass  # bind() says what does not fit
-            else:
-                return raw
+        if (raw := self.encode_flat(named)) is not None:
+            return raw
         plain = self.bind(**named)
         self.require_no_references(plain)
         return check_json(plain, field="args")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -39,7 +39,7 @@ TEMPLATES: dict[str, dict[str, Any]] = {
     "limited": {"task": "echo", "limit_key": "l"},
     "of a workflow": {"task": "echo", "workflow": 1},
 }
-ROWS = {
+ROWS: dict[str, LiteralString] = {
     "jobs": "select to_jsonb(job) - 'id' from dtsched.jobs job where id = any (%s) order by id",
     "ready": "select queue, priority, limit_key from dtsched.ready where job_id = any (%s) order by job_id",
     "parked": "select to_jsonb(parked) - 'job_id' from dtsched.parked where job_id = any (%s) order by job_id",
@@ -68,10 +68,10 @@ def test_it_writes_what_submit_many_writes(session: Session, job: dict[str, Any]
     session.run("select dtsched.create_workflow('w')")
 
     alike = session.value(ALIKE, json.dumps(job), json.dumps(ARGS))
-    written = {where: session.rows(rows, alike) for where, rows in ROWS.items()}  # type: ignore[arg-type]
+    written = {where: session.rows(rows, alike) for where, rows in ROWS.items()}
     many = session.value(MANY, each(job, ARGS))
 
-    assert written == {where: session.rows(rows, many) for where, rows in ROWS.items()}  # type: ignore[arg-type]
+    assert written == {where: session.rows(rows, many) for where, rows in ROWS.items()}
     assert alike == sorted({*alike})
     assert [row[0]["args"] for row in written["jobs"]] == [args or {} for args in ARGS]
 
