@@ -41,6 +41,7 @@ _PEERS = (
         kept="select count(*) from dtsched.jobs where state = 'completed'",
         jobs=300_000,
         submitted=500_000,
+        batches=(BATCH, 5 * BATCH),
         may_be_unlogged=frozenset({"feed"}),
     ),
     Peer(
@@ -51,6 +52,7 @@ _PEERS = (
         kept=None,
         jobs=200_000,
         submitted=200_000,
+        batches=(BATCH, 5 * BATCH),
     ),
     Peer(
         name="pg-boss",
@@ -68,6 +70,7 @@ _PEERS = (
         kept="select count(*) from pgqueuer_log where status = 'successful'",
         jobs=100_000,
         submitted=200_000,
+        batches=(BATCH, 5 * BATCH),
     ),
     Peer(
         name="awa",
