@@ -769,7 +769,7 @@ create function dtsched.declare_schedules(p_schedules jsonb)
     set jit=off;
 create function dtsched.default_timeouts(p_queue text)
     returns jsonb
-    language sql stable
+    language plpgsql stable
     set search_path=pg_catalog, dtsched, pg_temp
     set enable_seqscan=off;
 create function dtsched.delete(p_id bigint)

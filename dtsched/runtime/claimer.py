@@ -246,10 +246,13 @@ class Claimer:
     async def _took(self, served: Served, room: Room, claimed: Sequence[Claimed], *, settled: bool) -> None:
         slots, hunger = served
         self._begin(slots, claimed)
+        if claimed:
+            await asyncio.sleep(0)  # their handlers begin before the next round does
         if room.wanted > room.slots >= len(claimed):
             slots.fetch_no_further()
         if claimed or room.slots > 0:
-            await self._act(served, hunger.claimed(room.wanted, len(claimed), monotonic(), settled=settled))
+            wish = hunger.claimed(room.wanted, len(claimed), monotonic(), settled=settled, free=room.slots)
+            await self._act(served, wish)
         else:
             hunger.in_vain(monotonic())
 

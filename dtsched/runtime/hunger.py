@@ -2,8 +2,9 @@
 
 A queue found empty three times running makes the worker hungry: it takes locks that make submissions notify.
 Submissions that began before may have missed them, so it polls on until those have ended (the xid is settled) and a
-claim made after that is empty too; then it sleeps on notifications, with a slow poll beneath. A worker with a
-backlog lets the locks go: NOTIFY under load would halve the submissions of everybody.
+claim made after that is empty too; then it sleeps on notifications, with a slow poll beneath. From then on a claim that
+brought less than there was room for is as good as an empty one. A worker with a backlog, or one that claims again and
+again, lets the locks go: NOTIFY under load would halve the submissions of everybody.
 """
 
 from enum import Enum, auto
@@ -15,6 +16,7 @@ _SHORTEST_SECONDS = 0.002
 _LONGEST_SECONDS = 0.25
 _FULL_CLAIMS = 2
 _FED_CLAIMS = 4
+_RUSH_SECONDS = 0.01
 _FULL_HOUSE_SECONDS = 0.25
 
 
@@ -30,7 +32,8 @@ class Hunger:
     def __init__(self, poll_seconds: float) -> None:
         self._poll_seconds = poll_seconds
         self._empty = 0  # polls in a row that found nothing
-        self._fed = 0  # claims in a row that brought something
+        self._fed = 0  # claims in a row that brought something, each soon after the one before
+        self._fed_at = 0.0
         self._full = 0  # claims in a row that brought all they asked for
         self._pause = _SHORTEST_SECONDS
         self._woken = False
@@ -64,9 +67,12 @@ class Hunger:
         self._woken = False
         self._no_room_since = None
 
-    def claimed(self, asked: int, got: int, now: float, *, settled: bool) -> Wish:
-        """What a claim brought; `settled` as read before it."""
-        wish = self._was_fed(now, full=got >= asked) if got else self._was_empty(now, settled=settled)
+    def claimed(self, asked: int, got: int, now: float, *, settled: bool, free: int | None = None) -> Wish:
+        """What a claim brought, with which so many could begin at once (None: all); `settled` as read before it."""
+        if got:
+            wish = self._was_fed(now, full=got >= asked, short=got < (asked if free is None else min(asked, free)))
+        else:
+            wish = self._was_empty(now, settled=settled)
         if self._woken:
             self.next_poll = 0.0
         return wish
@@ -96,13 +102,17 @@ class Hunger:
         self._settled = False
         self._empty = self._fed = self._full = 0
 
-    def _was_fed(self, now: float, *, full: bool) -> Wish:
+    def _was_fed(self, now: float, *, full: bool, short: bool) -> Wish:
         self._empty = 0
-        self._fed += 1
+        self._fed = self._fed + 1 if now - self._fed_at <= _RUSH_SECONDS else 1
+        self._fed_at = now
         self._full = self._full + 1 if full else 0
-        self.next_poll = now
         backlog = self._full >= _FULL_CLAIMS or self._fed >= _FED_CLAIMS
-        return Wish.LET_GO if self.xid is not None and backlog else Wish.NOTHING
+        if self.xid is not None and backlog:
+            self.next_poll = now
+            return Wish.LET_GO
+        self.next_poll = now + jittered(self._poll_seconds) if short and self._settled else now
+        return Wish.NOTHING
 
     def _was_empty(self, now: float, *, settled: bool) -> Wish:
         self._fed = self._full = 0

@@ -167,22 +167,20 @@ begin
             where job.id = any (v_locked) and (p_tasks is null or job.task = any (p_tasks))
                 and (job.limit_key is null or job.id = any (v_seated))
                 and (job.deadline is null or job.deadline > dtsched.now())  -- else expire() ends it
-            returning job.id, job.task::text, job.args::jsonb, job.attempt, job.max_attempts::integer, job.timeout,
-                job.correlation_id::text, job.backoff, job.limit_key, job.priority, job.started_at,
+            returning nextval('dtsched.lease_id_seq') as lease_id, job.id, job.task::text, job.args::jsonb, job.attempt,
+                job.max_attempts::integer, job.timeout, job.correlation_id::text, job.backoff, job.limit_key, job.priority,
+                job.started_at,
                 least(job.started_at + coalesce(job.timeout, make_interval(secs =>
                     coalesce(v_timeouts ->> job.task, v_timeouts ->> '')::double precision)), job.deadline) as ends_by
         ),
-        numbered as materialized (
-            select nextval('dtsched.lease_id_seq') as lease_id, claimed.* from claimed
-        ),
         leased as (
             insert into dtsched.leases (id, job_id, worker_id, queue, limit_key, deadline)
-            select numbered.lease_id, numbered.id, p_worker, p_queue, numbered.limit_key, numbered.ends_by from numbered
+            select claimed.lease_id, claimed.id, p_worker, p_queue, claimed.limit_key, claimed.ends_by from claimed
         )
-        select numbered.lease_id, numbered.id, numbered.task, numbered.args, numbered.attempt, numbered.max_attempts,
-            extract(epoch from numbered.ends_by - numbered.started_at)::double precision, numbered.correlation_id, numbered.backoff
-        from numbered
-        order by numbered.limit_key is null, numbered.priority desc, numbered.id;
+        select claimed.lease_id, claimed.id, claimed.task, claimed.args, claimed.attempt, claimed.max_attempts,
+            extract(epoch from claimed.ends_by - claimed.started_at)::double precision, claimed.correlation_id, claimed.backoff
+        from claimed
+        order by claimed.limit_key is null, claimed.priority desc, claimed.id;
         get diagnostics v_claimed = row_count;
         if v_claimed > 0 then
             perform dtsched.tell_feed(v_locked, 'started', 'running');

@@ -23,7 +23,7 @@
 --   READ COMMITTED only: an older snapshot would not see what the cursor says is not there.
 --   The snapshot is taken before any lane is read, and the head never passes its xmax (restored dumps carry foreign xids);
 --     a cursor beyond the snapshot's xmax is thrown away (a pooled client may have written anything there).
---   The caller's own xid counts as open: it may submit after it has claimed.
+--   The caller's own xid counts as open, below a head: it may submit after it has claimed.
 --   Ended transactions leave the list only when no lane can still hold entries of theirs.
 --   LATERAL with LIMIT for the late entries: joined otherwise, the planner walks the whole lane from its dead head.
 --
@@ -46,25 +46,28 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
 declare
-    v_lanes integer := 10;                                -- or 20, where there have been limit keys
+    c_below_all constant bigint := -9223372036854775808;  -- ids of a head: all of its transaction is yet to come
     v_setting text := 'dtsched.cursor_' || md5(p_queue);
-    v_text text := current_setting(v_setting, true);      -- queue; swept at; open; lanes x head:id:low
+    v_text text := current_setting(v_setting, true);      -- queue; swept at; open; heads; head ids; lows
     v_cursor text[];
+    v_known boolean;
     v_snapshot pg_snapshot := pg_current_snapshot();
     v_max xid8 := pg_snapshot_xmax(v_snapshot);
     v_seconds double precision := extract(epoch from clock_timestamp());
-    v_swept double precision := v_seconds;
+    v_swept double precision;
     v_sweeping boolean;
-    v_heads xid8[] := array_fill('0'::xid8, array[10]);   -- index = lane
-    v_head_ids bigint[] := array_fill(0::bigint, array[10]);
-    v_lows xid8[] := v_heads;
-    v_open xid8[] := '{}';
-    v_ended xid8[];
-    v_waiting xid8[];
+    v_lanes integer;                                      -- 10, or 20 where there have been limit keys
+    v_heads xid8[];                                       -- index = lane
+    v_head_ids bigint[];
+    v_lows xid8[];
+    v_open xid8[];
+    v_ended xid8[] := '{}';
+    v_waiting xid8[] := '{}';
+    v_any_turns boolean;
     v_has_late boolean[];
     v_has_new boolean[];
     v_has_aged boolean[];
-    v_visits integer[] := '{10,9,8,7,6,5,4,3,2,1}';       -- lanes; negative: only what is aged
+    v_visits integer[];                                   -- lanes; negative: only what is aged
     v_keep_ended boolean := false;
     v_top xid8 := '0';
     v_own xid8;
@@ -94,41 +97,34 @@ begin
         return;
     end if;
 
-    if v_text ~ '^[^;]+;[0-9.]+;[0-9,]*((;[0-9]+:[0-9]+:[0-9]+){10}){1,2}$' and split_part(v_text, ';', 1) = p_queue then
+    -- Each expression costs something in every transaction, run or not run before: so they are few on the usual way.
+    if v_text ~ '^[^;]+;[0-9.]+;[0-9,]*;[0-9,]+;[-0-9,]+;[0-9,]+$' then
         v_cursor := string_to_array(v_text, ';');
         v_swept := v_cursor[2]::double precision;
-        v_open := string_to_array(v_cursor[3], ',')::xid8[];
-        select array_agg(split_part(part, ':', 1)::xid8 order by lane),
-            array_agg(split_part(part, ':', 2)::bigint order by lane),
-            array_agg(split_part(part, ':', 3)::xid8 order by lane)
-        into v_heads, v_head_ids, v_lows
-        from unnest(v_cursor[4:23]) with ordinality as parts (part, lane);
-        if exists (select from unnest(v_heads) head where head > v_max) then
-            v_open := '{}';
-            v_heads := array_fill('0'::xid8, array[10]);
-            v_head_ids := array_fill(0::bigint, array[10]);
-            v_lows := v_heads;
-        end if;
+        v_open := ('{' || v_cursor[3] || '}')::xid8[];
+        v_heads := ('{' || v_cursor[4] || '}')::xid8[];
+        v_head_ids := ('{' || v_cursor[5] || '}')::bigint[];
+        v_lows := ('{' || v_cursor[6] || '}')::xid8[];
         v_lanes := cardinality(v_heads);
+        v_known := v_cursor[1] = p_queue and v_lanes in (10, 20) and cardinality(v_head_ids) = v_lanes
+            and cardinality(v_lows) = v_lanes and not v_max < any (v_heads);
     end if;
-    -- where nobody uses limit keys, one look in place of ten says that there are no turns
-    if v_lanes = 10 and (exists (select from dtsched.limits)
-                         or exists (select from dtsched.ready entry where entry.queue = p_queue and entry.priority > 10)) then
-        v_lanes := 20;
-        v_heads := v_heads || array_fill('0'::xid8, array[10]);
-        v_head_ids := v_head_ids || array_fill(0::bigint, array[10]);
-        v_lows := v_lows || array_fill('0'::xid8, array[10]);
-    end if;
-    if v_lanes = 20 then
-        v_visits := '{20,10,19,9,18,8,17,7,16,6,15,5,14,4,13,3,12,2,11,1}';
+    if v_known is not true then
+        v_lanes := 10;
+        v_swept := v_seconds;
+        v_open := '{}';
+        v_heads := array_fill('0'::xid8, array[10]);
+        v_head_ids := array_fill(0::bigint, array[10]);
+        v_lows := v_heads;
     end if;
     v_sweeping := v_seconds - v_swept >= coalesce(nullif(current_setting('dtsched.sweep', true), ''), '5')::double precision
         or v_swept > v_seconds;
 
-    select coalesce(array_agg(xid) filter (where visible), '{}'), coalesce(array_agg(xid) filter (where not visible), '{}')
-    into v_ended, v_waiting
-    from (select xid, pg_visible_in_snapshot(xid, v_snapshot) as visible from unnest(v_open) xid) seen;
-
+    if v_open <> '{}' then
+        select coalesce(array_agg(xid) filter (where visible), '{}'), coalesce(array_agg(xid) filter (where not visible), '{}')
+        into v_ended, v_waiting
+        from (select xid, pg_visible_in_snapshot(xid, v_snapshot) as visible from unnest(v_open) xid) seen;
+    end if;
     if v_ended <> '{}' then  -- what is locked of theirs is for the next sweep
         v_lows := array(
             select least(marks.low, (select min(xid) from unnest(v_ended) xid))
@@ -137,18 +133,31 @@ begin
     end if;
 
     -- one statement finds the lanes that have anything: an empty poll is this and no more
-    select
-        array_agg(exists (
-            select from dtsched.ready entry
-            where entry.queue = p_queue and entry.priority = lane
-                and (entry.xid, entry.job_id) > (v_heads[lane], v_head_ids[lane])
-        ) order by lane),
-        array_agg(case
+    loop
+        select
+            array_agg(exists (
+                select from dtsched.ready entry
+                where entry.queue = p_queue and entry.priority = lane
+                    and (entry.xid, entry.job_id) > (v_heads[lane], v_head_ids[lane])
+            ) order by lane),
+            -- where nobody uses limit keys, one look in place of ten says that there are no turns
+            v_lanes = 10 and (exists (select from dtsched.limits)
+                or exists (select from dtsched.ready entry where entry.queue = p_queue and entry.priority > 10))
+        into v_has_new, v_any_turns
+        from generate_series(1, v_lanes) lane;
+        exit when not v_any_turns;
+        v_lanes := 20;
+        v_heads := v_heads || array_fill('0'::xid8, array[10]);
+        v_head_ids := v_head_ids || array_fill(0::bigint, array[10]);
+        v_lows := v_lows || array_fill('0'::xid8, array[10]);
+    end loop;
+    v_has_late := array_fill(false, array[v_lanes]);
+    if v_sweeping or v_ended <> '{}' then
+        select array_agg(case
             when v_sweeping then exists (
                 select from dtsched.ready entry
                 where entry.queue = p_queue and entry.priority = lane and entry.xid >= v_lows[lane]
                     and (entry.xid, entry.job_id) <= (v_heads[lane], v_head_ids[lane]))
-            when v_ended = '{}' then false
             else exists (
                 select from unnest(v_ended) ended (xid)
                 cross join lateral (
@@ -157,8 +166,11 @@ begin
                         and (entry.xid, entry.job_id) <= (v_heads[lane], v_head_ids[lane])
                     limit 1) late)
             end order by lane)
-    into v_has_new, v_has_late
-    from generate_series(1, v_lanes) lane;
+        into v_has_late
+        from generate_series(1, v_lanes) lane;
+    end if;
+    v_visits := case v_lanes when 10 then '{10,9,8,7,6,5,4,3,2,1}'
+                             else '{20,10,19,9,18,8,17,7,16,6,15,5,14,4,13,3,12,2,11,1}' end::integer[];
     if p_slots < p_limit and v_lanes = 20 and (true = any (v_has_new[11:20]) or true = any (v_has_late[11:20])) then
         v_left := greatest(0, p_slots);
     end if;
@@ -175,6 +187,12 @@ begin
     end if;
 
     foreach v_lane in array v_visits loop
+        if v_lane > 0 and not v_has_new[v_lane] and not v_has_late[v_lane] then
+            v_heads[v_lane] := v_max;
+            v_head_ids[v_lane] := c_below_all;
+            v_top := v_max;
+            continue;
+        end if;
         if v_lane < 0 then  -- from the head on, and the head no further than what is taken
             v_lane := -v_lane;
             v_share := case when v_lane > 10 and v_has_aged[v_lane - 10] then dtsched.half(v_left) else v_left end;
@@ -206,7 +224,7 @@ begin
             v_want := case when v_lane > 10 then least(v_share * p_turns, 500) else v_share end;
             if v_want = 0 then
                 v_keep_ended := v_keep_ended or v_has_late[v_lane];
-            elsif v_has_late[v_lane] or v_has_new[v_lane] then
+            else
                 v_tids := '{}';
                 v_keys := '{}';
                 if v_has_late[v_lane] and v_sweeping then
@@ -260,18 +278,15 @@ begin
                 end if;
                 if cardinality(v_ids) < v_want then  -- the lane is drained: what comes is of open transactions or of later ones
                     v_head := v_max;
-                    v_head_id := 0;
+                    v_head_id := c_below_all;
                 elsif v_last is not null then
                     v_head := v_last;
                     v_head_id := v_ids[cardinality(v_ids)];
                     if v_head >= v_max then
                         v_head := v_max;
-                        v_head_id := 0;
+                        v_head_id := c_below_all;
                     end if;
                 end if;
-            elsif v_head < v_max then
-                v_head := v_max;
-                v_head_id := 0;
             end if;
             v_heads[v_lane] := v_head;
             v_head_ids[v_lane] := v_head_id;
@@ -292,12 +307,16 @@ begin
     end loop;
 
     v_own := pg_current_xact_id_if_assigned();
-    select coalesce(array_agg(xid), '{}')
-    into v_open
-    from (select xid from unnest(v_waiting) xid
-          union select xid from unnest(v_ended) xid where v_keep_ended
-          union select xid from pg_snapshot_xip(v_snapshot) xid where xid < v_top
-          union select v_own where v_own <= v_top) below;
+    if v_waiting = '{}' and not v_keep_ended and v_snapshot::text like '%:' then  -- no other transaction is open
+        v_open := case when v_own < v_top then array[v_own] else '{}' end;
+    else
+        select coalesce(array_agg(xid), '{}')
+        into v_open
+        from (select xid from unnest(v_waiting) xid
+              union select xid from unnest(v_ended) xid where v_keep_ended
+              union select xid from pg_snapshot_xip(v_snapshot) xid where xid < v_top
+              union select v_own where v_own < v_top) below;
+    end if;
 
     if v_sweeping then
         -- the low mark stops at the first entry still there: taken by somebody who may yet give up. What an open
@@ -317,7 +336,6 @@ begin
         end if;
     end if;
 
-    perform set_config(v_setting, p_queue || ';' || v_swept || ';' || array_to_string(v_open, ',') || ';' ||
-        (select string_agg(v_heads[lane] || ':' || v_head_ids[lane] || ':' || v_lows[lane], ';' order by lane)
-         from generate_series(1, v_lanes) lane), false);
+    v_text := set_config(v_setting, p_queue || ';' || v_swept || ';' || array_to_string(v_open, ',') || ';'
+        || array_to_string(v_heads, ',') || ';' || array_to_string(v_head_ids, ',') || ';' || array_to_string(v_lows, ','), false);
 end $$;

@@ -99,3 +99,30 @@ def test_without_a_listener_there_is_only_the_slow_poll() -> None:
     hunger.went_hungry(None, 0.0)
     assert hunger.next_poll >= 0.9 * POLL_SECONDS
     assert hunger.claimed(10, 0, 9.0, settled=False) is Wish.GO_HUNGRY
+
+
+def test_a_sleeper_whose_claim_came_back_short_sleeps_on() -> None:
+    hunger = asleep()
+    hunger.claimed(10, 3, 1.0, settled=False, free=10)
+    assert hunger.next_poll > 1.0 + 0.9 * POLL_SECONDS - 0.001
+
+
+def test_a_sleeper_whose_slots_are_all_taken_has_not_seen_all_there_is() -> None:
+    hunger = asleep()
+    hunger.claimed(10, 5, 1.0, settled=False, free=5)
+    assert hunger.next_poll == 1.0
+
+
+def test_who_does_not_sleep_claims_again_at_once() -> None:
+    hunger = Hunger(POLL_SECONDS)
+    hunger.claimed(10, 3, 1.0, settled=False, free=10)
+    assert hunger.next_poll == 1.0
+
+
+def test_single_jobs_now_and_then_are_no_backlog_but_a_stream_of_them_is() -> None:
+    hunger = asleep()
+    for second in range(10):
+        assert hunger.claimed(10, 1, float(second), settled=False) is Wish.NOTHING
+    wishes = [hunger.claimed(10, 1, 20 + n / 1000, settled=False) for n in range(4)]
+    assert wishes == [Wish.NOTHING, Wish.NOTHING, Wish.NOTHING, Wish.LET_GO]
+    assert hunger.next_poll == 20.003
