@@ -306,6 +306,6 @@ class Claimer:
         forgotten = await store.reconcile(self._membership.worker_id, self._ledger.leases, _ANY_LEASE)
         if forgotten:
             _log.warning("handed back %d jobs whose claim was never answered", len(forgotten))
-        if taken := await store.taken_away(self._membership.worker_id, self._ledger.leases):
+        if len(self._ledger) and (taken := await store.taken_away(self._membership.worker_id, self._ledger.leases)):
             self._taken_away(taken)
         self._connection = self._link.opened
