@@ -31,6 +31,7 @@ _log = logging.getLogger("dtsched.claimer")
 
 _LINGER_SECONDS = 0.005
 _ANY_LEASE = 2**63 - 1
+_FEW = 10
 
 
 class Served(NamedTuple):
@@ -246,8 +247,8 @@ class Claimer:
     async def _took(self, served: Served, room: Room, claimed: Sequence[Claimed], *, settled: bool) -> None:
         slots, hunger = served
         self._begin(slots, claimed)
-        if claimed:
-            await asyncio.sleep(0)  # their handlers begin before the next round does
+        if 0 < len(claimed) <= _FEW:
+            await asyncio.sleep(0)  # they begin before the next round does; many would keep it waiting
         if room.wanted > room.slots >= len(claimed):
             slots.fetch_no_further()
         if claimed or room.slots > 0:
