@@ -305,7 +305,8 @@ class Task(Generic[P, R]):
         )
 
     def _batch(self, jobs: Sequence[ManyArgs]) -> Sequence[NewJob]:
-        return self._alike(jobs) or for_each(jobs, self._new_job_of)
+        given = [*jobs]
+        return self._alike(given) or for_each(given, self._new_job_of)
 
     def _alike(self, jobs: Sequence[ManyArgs]) -> Alike | None:
         """None when they differ by more than their args, and when one of them is wrong: for_each() says which."""

@@ -195,7 +195,7 @@ class Claimer:
 
     async def _work(self, store: Store, served: Served, asked: int) -> int:
         slots, hunger = served
-        hunger.claiming()
+        hunger.claiming(monotonic())
         settled = hunger.unsettled is not None and await store.settled(hunger.unsettled)
         batch = self._ledger.take_outcomes()
         worker_id = self._membership.worker_id
@@ -213,7 +213,9 @@ class Claimer:
             self._ledger.put_back(batch)
             raise
         self._finisher.delivered(batch, refused)
-        await self._took(served, Room(asked, free), claimed, settled=settled)
+        self._begin(slots, claimed)
+        await self._let_begin(len(claimed))
+        await self._took(served, Room(asked, free), len(claimed), settled=settled)
         return len(batch) + len(claimed)
 
     def _all_doze(self) -> bool:
@@ -231,28 +233,34 @@ class Claimer:
     async def _poll(self, store: Store) -> int:
         rooms = {slots.queue: Room(slots.room(), slots.free) for slots, _ in self._served}
         for _, hunger in self._served:
-            hunger.claiming()
+            hunger.claiming(monotonic())
         if self._drain is not None:
             self._drain.polling()
         self._promote.begun_elsewhere()
         next_seconds, chores, claimed = await store.poll(self._membership.worker_id, rooms, self._tasks)
         self._promote.done_elsewhere(next_seconds, chores)
+        for slots, _ in self._served:
+            self._begin(slots, claimed[slots.queue])
+        count = sum(map(len, claimed.values()))
+        await self._let_begin(count)
         for served in self._served:
             queue = served.slots.queue
-            await self._took(served, rooms[queue], claimed[queue], settled=False)
+            await self._took(served, rooms[queue], len(claimed[queue]), settled=False)
         if self._drain is not None:
             self._drain.polled(next_seconds)
-        return sum(map(len, claimed.values()))
+        return count
 
-    async def _took(self, served: Served, room: Room, claimed: Sequence[Claimed], *, settled: bool) -> None:
+    async def _let_begin(self, count: int) -> None:
+        """A few handlers begin before the next round does; many would keep it waiting."""
+        if 0 < count <= _FEW:
+            await asyncio.sleep(0)
+
+    async def _took(self, served: Served, room: Room, claimed: int, *, settled: bool) -> None:
         slots, hunger = served
-        self._begin(slots, claimed)
-        if 0 < len(claimed) <= _FEW:
-            await asyncio.sleep(0)  # they begin before the next round does; many would keep it waiting
-        if room.wanted > room.slots >= len(claimed):
+        if room.wanted > room.slots >= claimed:
             slots.fetch_no_further()
         if claimed or room.slots > 0:
-            wish = hunger.claimed(room.wanted, len(claimed), monotonic(), settled=settled, free=room.slots)
+            wish = hunger.claimed(room.wanted, claimed, monotonic(), settled=settled, free=room.slots)
             await self._act(served, wish)
         else:
             hunger.in_vain(monotonic())

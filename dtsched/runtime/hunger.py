@@ -2,9 +2,9 @@
 
 A queue found empty three times running makes the worker hungry: it takes locks that make submissions notify.
 Submissions that began before may have missed them, so it polls on until those have ended (the xid is settled) and a
-claim made after that is empty too; then it sleeps on notifications, with a slow poll beneath. From then on a claim that
-brought less than there was room for is as good as an empty one. A worker with a backlog, or one that claims again and
-again, lets the locks go: NOTIFY under load would halve the submissions of everybody.
+claim made after that is empty too; then it sleeps on notifications, with a slow poll beneath. Woken, and at the end of
+the queue, it looks once more a moment later: what it has claimed comes first. A worker with a backlog, or one that
+claims again and again, lets the locks go: NOTIFY under load would halve the submissions of everybody.
 """
 
 from enum import Enum, auto
@@ -17,6 +17,7 @@ _LONGEST_SECONDS = 0.25
 _FULL_CLAIMS = 2
 _FED_CLAIMS = 4
 _RUSH_SECONDS = 0.01
+_AGAIN_SECONDS = 0.02
 _FULL_HOUSE_SECONDS = 0.25
 
 
@@ -32,8 +33,9 @@ class Hunger:
     def __init__(self, poll_seconds: float) -> None:
         self._poll_seconds = poll_seconds
         self._empty = 0  # polls in a row that found nothing
-        self._fed = 0  # claims in a row that brought something, each soon after the one before
+        self._fed = 0  # claims in a row that brought something, each begun soon after the one before
         self._fed_at = 0.0
+        self._begun_at = 0.0
         self._full = 0  # claims in a row that brought all they asked for
         self._pause = _SHORTEST_SECONDS
         self._woken = False
@@ -63,7 +65,8 @@ class Hunger:
         self._woken = True
         self.next_poll = 0.0
 
-    def claiming(self) -> None:
+    def claiming(self, now: float) -> None:
+        self._begun_at = now
         self._woken = False
         self._no_room_since = None
 
@@ -104,14 +107,14 @@ class Hunger:
 
     def _was_fed(self, now: float, *, full: bool, short: bool) -> Wish:
         self._empty = 0
-        self._fed = self._fed + 1 if now - self._fed_at <= _RUSH_SECONDS else 1
+        self._fed = self._fed + 1 if self._begun_at - self._fed_at <= _RUSH_SECONDS else 1
         self._fed_at = now
         self._full = self._full + 1 if full else 0
         backlog = self._full >= _FULL_CLAIMS or self._fed >= _FED_CLAIMS
         if self.xid is not None and backlog:
             self.next_poll = now
             return Wish.LET_GO
-        self.next_poll = now + jittered(self._poll_seconds) if short and self._settled else now
+        self.next_poll = now + _AGAIN_SECONDS if short and self._settled else now
         return Wish.NOTHING
 
     def _was_empty(self, now: float, *, settled: bool) -> Wish:

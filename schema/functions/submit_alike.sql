@@ -1,6 +1,6 @@
 -- Submits jobs that differ by their args alone, all or none, and returns their ids in order: a third of submit_many()'s time.
 -- p_job is one of them as submit_many() takes it, without args, and without what each job has for itself: key (with key_for and
--- on_conflict) and depends_on. p_args is an array of their args. p_check_tasks and p_queues are submit_many()'s.
+-- on_conflict) and depends_on (with on_parent_failure). p_args is an array of their args. p_check_tasks and p_queues are submit_many()'s.
 -- What holds for one of them holds for all and is looked up once: settings of the task and the queue, times, and the limits that
 -- the domains of jobs guard, which is why variables have their types.
 -- Raises what submit_many() raises, and JQ001 for a field of p_job that differs from job to job. Locks: none that submitters share.
@@ -57,7 +57,7 @@ begin
     then
         perform dtsched.refuse_batch(jsonb_build_array(p_job), p_check_tasks, p_queues);
     end if;
-    -- smaller ones are not over 1 MiB however they are written
+    -- smaller ones are not over 1 MiB, unless they are made for it: then the domain of args refuses them in its own words
     if exists (select from jsonb_array_elements(p_args) given (args)
                where jsonb_typeof(given.args) not in ('object', 'null')
                    or pg_column_size(given.args) > 16384 and octet_length(given.args::text) > 1048576)

@@ -23,7 +23,7 @@
 --   READ COMMITTED only: an older snapshot would not see what the cursor says is not there.
 --   The snapshot is taken before any lane is read, and the head never passes its xmax (restored dumps carry foreign xids);
 --     a cursor beyond the snapshot's xmax is thrown away (a pooled client may have written anything there).
---   The caller's own xid counts as open, below a head: it may submit after it has claimed.
+--   The caller's own xid counts as open too: it may submit after it has claimed. One as young as v_max is below no head.
 --   Ended transactions leave the list only when no lane can still hold entries of theirs.
 --   LATERAL with LIMIT for the late entries: joined otherwise, the planner walks the whole lane from its dead head.
 --
@@ -98,7 +98,7 @@ begin
     end if;
 
     -- Each expression costs something in every transaction, run or not run before: so they are few on the usual way.
-    if v_text ~ '^[^;]+;[0-9.]+;[0-9,]*;[0-9,]+;[-0-9,]+;[0-9,]+$' then
+    if v_text ~ '^[^;]+;[0-9]+(\.[0-9]+)?;([0-9]+(,[0-9]+)*)?;[0-9]+(,[0-9]+)*;-?[0-9]+(,-?[0-9]+)*;[0-9]+(,[0-9]+)*$' then
         v_cursor := string_to_array(v_text, ';');
         v_swept := v_cursor[2]::double precision;
         v_open := ('{' || v_cursor[3] || '}')::xid8[];
@@ -132,7 +132,7 @@ begin
             order by marks.lane);
     end if;
 
-    -- one statement finds the lanes that have anything: an empty poll is this and no more
+    -- one statement finds the lanes that have anything new: an empty poll is mostly this and no more
     loop
         select
             array_agg(exists (
@@ -308,14 +308,14 @@ begin
 
     v_own := pg_current_xact_id_if_assigned();
     if v_waiting = '{}' and not v_keep_ended and v_snapshot::text like '%:' then  -- no other transaction is open
-        v_open := case when v_own < v_top then array[v_own] else '{}' end;
+        v_open := case when v_own < v_max then array[v_own] else '{}' end;
     else
         select coalesce(array_agg(xid), '{}')
         into v_open
         from (select xid from unnest(v_waiting) xid
               union select xid from unnest(v_ended) xid where v_keep_ended
               union select xid from pg_snapshot_xip(v_snapshot) xid where xid < v_top
-              union select v_own where v_own < v_top) below;
+              union select v_own where v_own < v_max) below;
     end if;
 
     if v_sweeping then

@@ -59,14 +59,14 @@ def test_a_sleeper_that_was_woken_polls_at_once_and_sleeps_again_if_others_were_
     hunger = asleep()
     hunger.wake()
     assert hunger.next_poll == 0.0
-    hunger.claiming()
+    hunger.claiming(0.0)
     hunger.claimed(10, 0, 1.0, settled=False)
     assert hunger.next_poll > 1.0 + 0.9 * POLL_SECONDS - 0.001
 
 
 def test_a_wake_up_during_a_claim_is_not_forgotten() -> None:
     hunger = asleep()
-    hunger.claiming()
+    hunger.claiming(0.0)
     hunger.wake()
     hunger.claimed(10, 0, 1.0, settled=False)
     assert hunger.next_poll == 0.0
@@ -101,10 +101,12 @@ def test_without_a_listener_there_is_only_the_slow_poll() -> None:
     assert hunger.claimed(10, 0, 9.0, settled=False) is Wish.GO_HUNGRY
 
 
-def test_a_sleeper_whose_claim_came_back_short_sleeps_on() -> None:
+def test_a_sleeper_whose_claim_came_back_short_looks_once_more_in_a_moment() -> None:
     hunger = asleep()
     hunger.claimed(10, 3, 1.0, settled=False, free=10)
-    assert hunger.next_poll > 1.0 + 0.9 * POLL_SECONDS - 0.001
+    assert hunger.next_poll == 1.02
+    hunger.claimed(10, 0, 1.1, settled=False, free=10)
+    assert hunger.next_poll > 1.1 + 0.9 * POLL_SECONDS - 0.001
 
 
 def test_a_sleeper_whose_slots_are_all_taken_has_not_seen_all_there_is() -> None:
@@ -120,9 +122,12 @@ def test_who_does_not_sleep_claims_again_at_once() -> None:
 
 
 def test_single_jobs_now_and_then_are_no_backlog_but_a_stream_of_them_is() -> None:
+    def took(begun_at: float, seconds: float) -> Wish:
+        hunger.claiming(begun_at)
+        return hunger.claimed(10, 1, begun_at + seconds, settled=False)
+
     hunger = asleep()
-    for second in range(10):
-        assert hunger.claimed(10, 1, float(second), settled=False) is Wish.NOTHING
-    wishes = [hunger.claimed(10, 1, 20 + n / 1000, settled=False) for n in range(4)]
+    assert {took(float(n), 0.5) for n in range(10)} == {Wish.NOTHING}
+    wishes = [took(20 + n, 0.995) for n in range(4)]
     assert wishes == [Wish.NOTHING, Wish.NOTHING, Wish.NOTHING, Wish.LET_GO]
-    assert hunger.next_poll == 20.003
+    assert hunger.next_poll == 23.995

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, LiteralString
 
 import psycopg
@@ -74,6 +75,17 @@ def test_it_writes_what_submit_many_writes(session: Session, job: dict[str, Any]
     assert written == {where: session.rows(rows, many) for where, rows in ROWS.items()}
     assert alike == sorted({*alike})
     assert [row[0]["args"] for row in written["jobs"]] == [args or {} for args in ARGS]
+
+
+def test_it_sets_all_that_submit_many_sets_but_what_each_job_has_for_itself(session: Session) -> None:
+    def columns(function: str) -> set[str]:
+        source = session.value("select prosrc from pg_proc where proname = %s", function)
+        found = re.search(r"insert into dtsched\.jobs \(([^)]+)\)", source)
+        assert found is not None
+        return {column.strip() for column in found[1].split(",")}
+
+    own = {"key", "key_until", "depends_on", "on_parent_failure", "parent_policies"}
+    assert columns("submit_alike") - {"created_at"} == columns("submit_many") - own
 
 
 def test_a_limited_lane_has_its_entry(session: Session, worker: Worker) -> None:
