@@ -32,6 +32,7 @@ async def test_f27_a_full_notification_queue(stage: LocalStage) -> None:
     if FullNotificationQueue.missing(stage) is not None:
         pytest.skip("needs the right to mount")
     running = busy(stage, jobs=8, seconds=10.0)  # the server is started again meanwhile
+    await stage.until("all of them run", lambda: set(running) <= set(stage.in_flight()))
     fault = FullNotificationQueue(Random(1))
     try:
         assert set(running) <= set(await fault.inject(stage))

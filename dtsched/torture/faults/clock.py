@@ -19,6 +19,7 @@ from typing import ClassVar, LiteralString, cast
 import psycopg
 
 from dtsched.torture.faults.base import Fault, Group, Member, Stage
+from dtsched.torture.faults.servers import busy
 
 _LIBRARIES = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/local/lib/faketime/libfaketimeMT.so.1")
 _START_SECONDS = 30.0
@@ -109,7 +110,7 @@ class DatabaseClock(Fault):
     overlaps: ClassVar[bool] = True
 
     async def inject(self, stage: Stage) -> Sequence[int]:
-        jobs = stage.in_flight()
+        jobs = await busy(stage)
         back = f"clock_timestamp() - interval '{_BACK_SECONDS} s'"
         self._since: int | None = monotonic_ns()
         await asyncio.to_thread(_replace, stage, _now().replace("clock_timestamp()", back))
@@ -139,7 +140,7 @@ class SchedulersDown(Fault):
         return None if len(_schedulers(stage)) >= 5 else "five schedulers are needed: --workers 5"
 
     async def inject(self, stage: Stage) -> Sequence[int]:
-        jobs = stage.in_flight()
+        jobs = await busy(stage)
         self._frozen = _schedulers(stage)
         for member in self._frozen:
             member.freeze()

@@ -8,6 +8,7 @@ from time import monotonic_ns
 from typing import ClassVar
 
 from dtsched.torture.faults.base import Fault, Group, Member, Stage
+from dtsched.torture.faults.servers import busy
 from dtsched.torture.history import recent
 from dtsched.torture.ways import Direction
 from dtsched.torture.wire import FINISHES, SUBMITS
@@ -65,7 +66,7 @@ class ReplyLost(OnTheWire):
     share: ClassVar[tuple[float, float]] = (0.02, 0.2)
 
     async def inject(self, stage: Stage) -> Sequence[int]:
-        jobs = stage.in_flight()
+        jobs = await busy(stage)
         share = self.random.uniform(*self.share)
         await stage.wire.cut_on_commit(share, calls=SUBMITS | FINISHES, seed=self.random.getrandbits(32), by=self.by)
         return jobs
@@ -86,7 +87,7 @@ class Slow(OnTheWire):
     latency: ClassVar[tuple[float, float]] = (0.05, 0.5)
 
     async def inject(self, stage: Stage) -> Sequence[int]:
-        jobs = stage.in_flight()
+        jobs = await busy(stage)
         how = self.random.choice(self.ways)
         if how == "late":
             await stage.wire.slow(self.random.uniform(*self.latency), by=self.by)
@@ -123,7 +124,7 @@ class Flapping(OnTheWire):
     overlaps: ClassVar[bool] = True
 
     async def inject(self, stage: Stage) -> Sequence[int]:
-        jobs = stage.in_flight()
+        jobs = await busy(stage)
         await stage.wire.flap(1.0, 1.0, how=self.random.choice(["cut", "silence"]), by=self.by)
         return jobs
 

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from typing import ClassVar
 
 from dtsched.torture.faults.base import Fault, Group, Stage
+from dtsched.torture.faults.servers import busy
 from dtsched.torture.pgbouncer import PgBouncer, pgbouncer, program
 
 
@@ -29,7 +30,7 @@ class Pooler(Fault):
         pooler = await asyncio.to_thread(
             self._running.enter_context, pgbouncer(stage.cluster.dsn, size=30, ignored=ignored)
         )
-        jobs = stage.in_flight()
+        jobs = await busy(stage)
         await stage.wire.to(pooler.dsn)
         await stage.wire.cut(by=self.by)
         self._acting = asyncio.create_task(self._act(stage, pooler))
