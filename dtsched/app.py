@@ -310,15 +310,16 @@ class Task(Generic[P, R]):
 
     def _alike(self, jobs: Sequence[ManyArgs]) -> Alike | None:
         """None when they differ by more than their args, and when one of them is wrong: for_each() says which."""
-        if self.definition.is_unique or len(jobs) < 2:
+        if len(jobs) < 2:
             return None
         encode_flat, encode = self.definition.encode_flat, self.definition.encode
         try:
             job = check(self._new_job({}, self._options))
-            encoded = [encode_flat(args) or encode(_named(args)) for args in jobs]
+            if not can_be_alike(job):  # of a task that is unique each has its key
+                return None
+            return Alike(job, [encode_flat(args) or encode(_named(args)) for args in jobs])
         except InvalidInput:
             return None
-        return Alike(job, encoded) if can_be_alike(job) else None
 
     def _new_job_of(self, job: ManyArgs) -> NewJob:
         args, options = job if isinstance(job, tuple) else (job, Options())

@@ -113,7 +113,6 @@ class TaskDefinition:
             raise InvalidInput(
                 f"task {self.name}: its annotations cannot be read from JSON: {error}", field="annotations"
             ) from error
-        self.is_unique = unique is not None
         self.key_of = key_of(self.name, unique, self._defaults, [p.name for p in self._named], self._extra is not None)
 
     def bind(self, /, *args: object, **kwargs: object) -> dict[str, Any]:
