@@ -1,4 +1,4 @@
--- Submits jobs that differ by their args alone, all or none, and returns their ids in order: a third of submit_many()'s time.
+-- Submits jobs that differ by their args alone, all or none, and returns their ids in order: half of submit_many()'s time.
 -- p_job is one of them as submit_many() takes it, without args, and without what each job has for itself: key (with key_for and
 -- on_conflict) and depends_on (with on_parent_failure). p_args is an array of their args. p_check_tasks and p_queues are submit_many()'s.
 -- What holds for one of them holds for all and is looked up once: settings of the task and the queue, times, and the limits that

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from dtsched.torture import members
+from dtsched.torture.faults.jobs import orders, submit, until_ended
 from dtsched.torture.faults.striking import busy_workers
 from dtsched.torture.history import Record, read
 from dtsched.torture.stage import RESTART_SECONDS, Cast, LocalStage, open_stage
@@ -176,3 +177,16 @@ def until_gone(pid: int, *, seconds: float = 20.0) -> None:
     while Path(f"/proc/{pid}").exists():
         assert time.monotonic() < deadline, f"process {pid} is still there"
         time.sleep(0.02)
+
+
+async def test_every_second_worker_delivers_over_a_connection_of_its_own(tmp_path: Path) -> None:
+    cast = Cast(workers=2, second_app="dtsched.torture.eager:app", queues=["default:4"], lease_seconds=1.0)
+    async with open_stage(tmp_path, cast, bin_dir=other_programs()) as stage:
+        for _ in range(3):
+            done = submit(stage, orders(Random(), 20, "take_time", {"seconds": 0.2}))
+            assert await until_ended(stage, done, seconds=20.0)
+        with stage.connect() as connection:
+            opened = connection.execute(
+                "select count(*) from pg_stat_activity where application_name = 'dtsched deliverer'"
+            ).fetchone()
+    assert opened == (1,)
