@@ -20,6 +20,7 @@ from benchmarks.peers.environments import ROOT, Environment
 
 _LAY_SECONDS = 60
 _SUBMIT_SECONDS = 300
+_COUNT_SECONDS = 60
 _END_SECONDS = 10
 _DURABILITY = """
     select current_setting('fsync') = 'on'
@@ -105,7 +106,10 @@ class Stage:
         return [(int(number), int(at_ns)) for number, at_ns in (line.split() for line in lines)]
 
     def number(self, query: LiteralString) -> int:
-        (number,) = self.database.execute(query).fetchone() or (0,)
+        try:
+            (number,) = self.database.execute(query).fetchone() or (0,)
+        except psycopg.errors.QueryCanceled as error:
+            raise Broken(f"counting its jobs takes more than {_COUNT_SECONDS} s") from error
         return int(number)
 
     def settle(self) -> None:
@@ -138,6 +142,7 @@ def staged(peer: Peer, environment: Environment, server: str, folder: Path) -> G
     with ExitStack() as stack:
         dsn = stack.enter_context(_fresh_database(server))
         database = stack.enter_context(psycopg.connect(dsn, autocommit=True))
+        database.execute("select set_config('statement_timeout', %s, false)", (f"{_COUNT_SECONDS}s",))
         stage = Stage(peer, environment, dsn, folder, database)
         stack.callback(stage.end)
         stage.said = stage.say("setup", seconds=_LAY_SECONDS)

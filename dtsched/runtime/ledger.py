@@ -13,6 +13,8 @@ GATHERED = 250
 
 _BATCH = 1000
 _BATCH_BYTES = 4 * 1024 * 1024
+_MANY = 100
+_APART_SECONDS = 0.05
 
 
 class Ledger:
@@ -21,8 +23,10 @@ class Ledger:
     def __init__(self, stirred: asyncio.Event) -> None:
         self._stirred = stirred
         self._attempts: dict[int, Attempt] = {}
-        self._outcomes: deque[Outcome] = deque()
+        self._completed: deque[Outcome] = deque()
+        self._others: deque[Outcome] = deque()
         self._outcomes_since = 0.0
+        self._others_since = 0.0
         self._gathered = asyncio.Event()
         self._deferred: list[Outcome] = []
         self.never_started: set[int] = set()
@@ -33,7 +37,7 @@ class Ledger:
 
     @property
     def has_outcomes(self) -> bool:
-        return bool(self._outcomes)
+        return self._count() > 0
 
     @property
     def leases(self) -> list[int]:
@@ -58,10 +62,11 @@ class Ledger:
         if outcome is None:
             self.started.add(lease_id)
         else:
-            if not self._outcomes:
-                self._outcomes_since = monotonic()
-            self._outcomes.append(outcome)
-            if len(self._outcomes) >= GATHERED:
+            waiting = self._completed if outcome.kind == "complete" else self._others
+            if not waiting:
+                self._begin(waiting)
+            waiting.append(outcome)
+            if self._count() >= GATHERED:
                 self._gathered.set()
         self._stirred.set()
 
@@ -87,30 +92,36 @@ class Ledger:
 
     def deliver_at(self, linger_seconds: float) -> float | None:
         """At once if a good batch has gathered, else after having lingered. None: there is nothing to deliver."""
-        if not self._outcomes:
+        count = self._count()
+        if not count:
             return None
-        return 0.0 if len(self._outcomes) >= _BATCH // 2 else self._outcomes_since + linger_seconds
+        return 0.0 if count >= _BATCH // 2 else self._outcomes_since + linger_seconds
 
     async def until_gathered(self) -> None:
         """Until there is a good batch of outcomes."""
-        while len(self._outcomes) < GATHERED:
+        while self._count() < GATHERED:
             self._gathered.clear()
             await self._gathered.wait()
 
     def take_outcomes(self) -> list[Outcome]:
+        """A batch to deliver. Where many have completed they go alone, and the others in batches of their own: a call
+        with both locks all their rows beforehand, which costs each of them a fifth more."""
         batch: list[Outcome] = []
-        size = 0
-        while self._outcomes and len(batch) < _BATCH and size < _BATCH_BYTES:
-            outcome = self._outcomes.popleft()
-            size += _size(outcome)
-            batch.append(outcome)
-        self._outcomes_since = monotonic()
+        now = monotonic()
+        many = len(self._completed) >= _MANY
+        if self._others and (not many or now - self._others_since >= _APART_SECONDS or len(self._others) >= GATHERED):
+            _move(self._others, batch)
+        if not (many and batch):
+            _move(self._completed, batch)
+        self._outcomes_since = now
         return batch
 
     def put_back(self, batch: Sequence[Outcome]) -> None:
         """They were not delivered, or nobody knows: to be sent again, unless this identity has been lost since. A lease
         is finished once, however often that is tried."""
-        self._outcomes.extendleft(outcome for outcome in reversed(batch) if outcome.lease_id in self._attempts)
+        for outcome in reversed(batch):
+            if outcome.lease_id in self._attempts:
+                (self._completed if outcome.kind == "complete" else self._others).appendleft(outcome)
         self._stirred.set()  # whoever put them back may not be who delivers them
 
     def settle(self, leases: Collection[int]) -> None:
@@ -127,15 +138,34 @@ class Ledger:
         """This identity is lost, and with it every lease. Returns how many jobs that were."""
         count = len(self._attempts)
         self._attempts.clear()
-        self._outcomes.clear()
+        self._completed.clear()
+        self._others.clear()
         self._deferred.clear()
         self.never_started.clear()
         self.started.clear()
         return count
 
+    def _count(self) -> int:
+        return len(self._completed) + len(self._others)
+
+    def _begin(self, waiting: deque[Outcome]) -> None:
+        now = monotonic()
+        if not self._count():
+            self._outcomes_since = now
+        if waiting is self._others:
+            self._others_since = now
+
     def _remember(self, outcomes: Sequence[Outcome]) -> None:
         self._deferred.extend(outcome for outcome in outcomes if outcome.lease_id in self._attempts)
         self._stirred.set()
+
+
+def _move(waiting: deque[Outcome], batch: list[Outcome]) -> None:
+    size = sum(map(_size, batch))
+    while waiting and len(batch) < _BATCH and size < _BATCH_BYTES:
+        outcome = waiting.popleft()
+        size += _size(outcome)
+        batch.append(outcome)
 
 
 def _size(outcome: Outcome) -> int:

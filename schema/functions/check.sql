@@ -188,7 +188,7 @@ as $$
         cross join (select * from dtsched.retention() rule where rule.queue is null) fallback
         where job.state in ('completed', 'failed', 'cancelled')) ended
     left join dtsched.prunable looked_at on looked_at.chunk = ended.id / 10000
-    where (select pruning.rules from dtsched.pruning) = dtsched.retention_digest()
+    where (select pruning.rules = dtsched.retention_digest() from dtsched.pruning)  -- once, and not for each job
         -- newer ones are found by the next prune()
         and ended.id / 10000 <= (
             select max(known.chunk)

@@ -19,40 +19,24 @@ declare
     v_now timestamptz;
     v_minute timestamptz;
 begin
-    if p_results is null then
-        with gone as (
-            delete from dtsched.leases lease
-            where lease.id = any (p_leases) and (lease.worker_id = p_worker) is true and lease.secret is null
-            returning lease.id, lease.job_id, lease.limit_key, lease.cancel_requested_at
-        )
-        select array_agg(gone.id), array_agg(gone.job_id order by gone.job_id),
-            array_agg(gone.job_id) filter (where gone.cancel_requested_at is not null),
-            array_agg(gone.limit_key) filter (where gone.limit_key is not null)
-        into v_leases, v_jobs, v_stopped, v_limit_keys
-        from gone;
-    else
-        v_results := array(select nullif(result, 'null') from jsonb_array_elements(p_results) with ordinality as given (result, n)
-                           order by n);
+    if p_results is not null then
+        v_results := array(
+            select nullif(result, 'null') from jsonb_array_elements(p_results) with ordinality as given (result, n) order by n);
         if cardinality(v_results) <> cardinality(p_leases) then
             raise exception 'finish() was given % leases and % results', cardinality(p_leases), cardinality(v_results)
                 using errcode = 'JQ001';
         end if;
-        with done as materialized (
-            select lease_id, result from unnest(p_leases, v_results) as done (lease_id, result) order by lease_id
-        ),
-        gone as (
-            delete from dtsched.leases lease
-            using done
-            where lease.id = done.lease_id and (lease.worker_id = p_worker) is true and lease.secret is null
-            returning lease.id, lease.job_id, lease.limit_key, lease.cancel_requested_at, done.result
-        )
-        select array_agg(gone.id), array_agg(gone.job_id order by gone.job_id),
-            array_agg(gone.result order by gone.job_id),
-            array_agg(gone.job_id) filter (where gone.cancel_requested_at is not null),
-            array_agg(gone.limit_key) filter (where gone.limit_key is not null)
-        into v_leases, v_jobs, v_job_results, v_stopped, v_limit_keys
-        from gone;
     end if;
+    with gone as (
+        delete from dtsched.leases lease
+        where lease.id = any (p_leases) and (lease.worker_id = p_worker) is true and lease.secret is null
+        returning lease.id, lease.job_id, lease.limit_key, lease.cancel_requested_at
+    )
+    select array_agg(gone.id order by gone.job_id), array_agg(gone.job_id order by gone.job_id),
+        array_agg(gone.job_id) filter (where gone.cancel_requested_at is not null),
+        array_agg(gone.limit_key) filter (where gone.limit_key is not null)
+    into v_leases, v_jobs, v_stopped, v_limit_keys
+    from gone;
     if v_leases is null then
         return;
     end if;
@@ -63,6 +47,17 @@ begin
 
     if v_stopped is not null then  -- two updates of jobs: one after the other would not be in id order
         perform from dtsched.jobs job where job.id = any (v_jobs) order by job.id for no key update;
+    end if;
+    if v_results is not null then
+        -- both by lease, side by side: a join would be a nested loop here, and compare each with each
+        select array_agg(ended.result order by ended.job_id)
+        into v_job_results
+        from unnest(
+            array(select held.job_id from unnest(v_leases, v_jobs) as held (lease_id, job_id) order by held.lease_id),
+            array(select distinct on (done.lease_id) done.result
+                  from unnest(p_leases, v_results) as done (lease_id, result)
+                  where cardinality(v_leases) = cardinality(p_leases) or done.lease_id = any (v_leases)
+                  order by done.lease_id)) as ended (job_id, result);
     end if;
     v_now := dtsched.now();
     v_minute := date_trunc('minute', v_now);

@@ -9,6 +9,8 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 as $$
 declare
+    v_given bigint[];
+    v_others jsonb;  -- by lease
     v_leases bigint[];
     v_keys text[];
     v_keyed bigint[];
@@ -21,44 +23,49 @@ declare
     v_snoozed bigint[];
     v_jobs bigint[];
 begin
-    with other as materialized (
-        select given.lease, given.outcome, given.delay, given.error, given.wait
-        from jsonb_to_recordset(p_others) as given (lease bigint, outcome text, delay double precision, error jsonb, wait text)
-        order by given.lease
-    ),
-    gone as (
+    select array_agg(given.lease), jsonb_object_agg(given.lease, given.other)
+    into v_given, v_others
+    from (select (other ->> 'lease')::bigint as lease, other from jsonb_array_elements(p_others) other) given
+    where given.lease is not null;
+
+    with gone as (
         delete from dtsched.leases lease
-        using other
-        where lease.id = other.lease and (lease.worker_id = p_worker) is true and lease.secret is null
-        returning lease.id as lease_id, lease.job_id, lease.limit_key,
-            lease.cancel_requested_at is not null or lease.gave_up_key and other.outcome in ('retry', 'snooze') as stopped,
+        where lease.id = any (v_given) and (lease.worker_id = p_worker) is true and lease.secret is null
+        returning lease.id as lease_id, lease.job_id, lease.limit_key, lease.cancel_requested_at, lease.gave_up_key
+    ),
+    ended as (  -- looked up in an object: a join would compare each with each
+        select gone.lease_id, gone.job_id,
+            gone.cancel_requested_at is not null or gone.gave_up_key and other.outcome in ('retry', 'snooze') as stopped,
             other.outcome, other.delay, other.error, other.wait
+        from gone
+        cross join lateral jsonb_to_record(v_others -> gone.lease_id::text)
+            as other (outcome text, delay double precision, error jsonb, wait text)
     ),
     decided as materialized (
         select
-            gone.lease_id,
-            gone.job_id,
-            case when gone.error ->> 'type' = 'timeout' and job.deadline <= dtsched.now()
+            ended.lease_id,
+            ended.job_id,
+            case when ended.error ->> 'type' = 'timeout' and job.deadline <= dtsched.now()
                  then jsonb_build_object('type', 'deadline', 'message', 'still running at its deadline')
-                 else gone.error end as error,
+                 else ended.error end as error,
             ending.crashed,
-            case when gone.stopped or gone.outcome <> 'retry' or job.attempt >= job.max_attempts then ''
+            case when ended.stopped or ended.outcome <> 'retry' or job.attempt >= job.max_attempts then ''
                  when ending.too_often then format(' (%s crashes, no more are allowed)', job.crash_count + 1)
                  when ending.too_late and job.deadline > dtsched.now() then ' (no time for another attempt before its deadline)'
                  else '' end as remark,
             case
-                when gone.stopped or gone.outcome = 'cancel' then 'cancel'
-                when gone.outcome in ('retry', 'snooze', 'fail') then gone.outcome
+                when ended.stopped or ended.outcome = 'cancel' then 'cancel'
+                when ended.outcome in ('retry', 'snooze', 'fail') then ended.outcome
                 else 'fail'
             end as outcome,
             case
-                when gone.stopped or gone.outcome = 'cancel' then 'cancelled'
-                when gone.outcome = 'snooze' and parked.until > dtsched.now() then 'scheduled'
-                when gone.outcome = 'snooze' and delayed.seconds > 0 then 'scheduled'
-                when gone.outcome = 'snooze' then 'ready'
-                when gone.outcome = 'retry' and (ending.too_late or ending.too_often) then 'failed'
-                when gone.outcome = 'retry' and job.attempt < job.max_attempts and delayed.seconds > 0 then 'scheduled'
-                when gone.outcome = 'retry' and job.attempt < job.max_attempts then 'ready'
+                when ended.stopped or ended.outcome = 'cancel' then 'cancelled'
+                when ended.outcome = 'snooze' and parked.until > dtsched.now() then 'scheduled'
+                when ended.outcome = 'snooze' and delayed.seconds > 0 then 'scheduled'
+                when ended.outcome = 'snooze' then 'ready'
+                when ended.outcome = 'retry' and (ending.too_late or ending.too_often) then 'failed'
+                when ended.outcome = 'retry' and job.attempt < job.max_attempts and delayed.seconds > 0 then 'scheduled'
+                when ended.outcome = 'retry' and job.attempt < job.max_attempts then 'ready'
                 else 'failed'
             end as state,
             coalesce(parked.until, dtsched.now() + make_interval(secs => delayed.seconds)) as run_at,
@@ -66,20 +73,20 @@ begin
             coalesce(job.run_at, job.created_at) as due_at,
             job.started_at,
             job.attempt
-        from gone
-        join dtsched.jobs job on job.id = gone.job_id
-        left join dtsched.steps parked on gone.wait is not null
-            and parked.job_id = gone.job_id and parked.name = gone.wait and parked.state = 'waiting'
+        from ended
+        join dtsched.jobs job on job.id = ended.job_id
+        left join dtsched.steps parked on ended.wait is not null
+            and parked.job_id = ended.job_id and parked.name = ended.wait and parked.state = 'waiting'
         cross join lateral (
-            select greatest(0, least(coalesce(gone.delay, case gone.outcome
+            select greatest(0, least(coalesce(ended.delay, case ended.outcome
                 when 'snooze' then 0
                 else dtsched.retry_delay(job.backoff, job.attempt) end), 366 * 86400)) as seconds) delayed
         cross join lateral (
             select (job.deadline <= dtsched.now() + make_interval(secs => delayed.seconds)) is true as too_late,
                 died.crashed,
                 died.crashed and job.crash_count + 1 >= dtsched.max_crashes(job.task) as too_often
-            from (select (gone.error ->> 'type' = 'ProcessDied') is true as crashed) died) ending
-        order by gone.job_id
+            from (select (ended.error ->> 'type' = 'ProcessDied') is true as crashed) died) ending
+        order by ended.job_id
     ),
     changed as (
         update dtsched.jobs job

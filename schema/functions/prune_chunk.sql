@@ -18,56 +18,66 @@ declare
     v_now timestamptz := dtsched.now();
     v_closed boolean := (select last_value from dtsched.job_id_seq) >= (p_chunk + 1) * c_size;
     v_known bigint;
-    v_expired bigint[];
-    v_strip bigint[];
+    v_first timestamptz;
+    v_expired bigint[] := '{}';
+    v_strip bigint[] := '{}';
     v_locked bigint[];
     v_kept bigint[];  -- somebody is about to take their keys
     v_due timestamptz;
     v_shortest double precision;
 begin
-    with rule as materialized (
-        select kept.queue, kept.completed, kept.failed, kept.cancelled, kept.results,
-            least(kept.completed, kept.failed, kept.cancelled, kept.results) as shortest
-        from dtsched.retention() kept
-    ),
-    of_task as materialized (
-        select task.name::text, dtsched.retention_seconds(task.settings, 'result_ttl') as results
-        from dtsched.tasks task
-        where dtsched.retention_seconds(task.settings, 'result_ttl') is not null
-    ),
-    ruled as (
-        select job.id, job.state, job.finished_at,
-            case job.state when 'completed' then coalesce(own.completed, fallback.completed)
-                when 'failed' then coalesce(own.failed, fallback.failed)
-                when 'cancelled' then coalesce(own.cancelled, fallback.cancelled) end as kept,
-            least(coalesce(own.shortest, fallback.shortest), of_task.results) as shortest,
-            case when job.state = 'completed' and coalesce(of_task.results, own.results, fallback.results) < 'Infinity'
-                and (job.result is not null
-                     or exists (select from dtsched.results stored where stored.job_id = job.id))
-                then coalesce(of_task.results, own.results, fallback.results) end as result_kept
-        from dtsched.jobs job
-        left join of_task on of_task.name = job.task::text
-        left join rule own on own.queue = job.queue::text
-        cross join (select * from rule where rule.queue is null) fallback
-        where job.id >= p_chunk * c_size and job.id < (p_chunk + 1) * c_size
-    ),
-    judged as materialized (
-        select ruled.id, ruled.state, ruled.shortest,
-            dtsched.expiry(ruled.finished_at, ruled.kept) as gone_at,
-            dtsched.expiry(ruled.finished_at, ruled.result_kept) as bare_at
-        from ruled
-    )
-    select count(*),
-        coalesce(array_agg(judged.id order by judged.id) filter (where judged.gone_at <= v_now), '{}'),
-        coalesce(array_agg(judged.id order by judged.id)
-                 filter (where judged.gone_at > v_now and judged.bare_at <= v_now), '{}'),
-        min(case when judged.state = 'completed'
-            then least(judged.gone_at, case when judged.bare_at > v_now then judged.bare_at end)
-            else least(judged.gone_at, dtsched.expiry(v_now, judged.shortest)) end)
-            filter (where (judged.gone_at <= v_now) is not true),
-        least((select min(rule.shortest) from rule), (select min(of_task.results) from of_task))
-    into v_known, v_expired, v_strip, v_due, v_shortest
-    from judged;
+    v_shortest := least(
+        (select min(least(kept.completed, kept.failed, kept.cancelled, kept.results)) from dtsched.retention() kept),
+        (select min(dtsched.retention_seconds(task.settings, 'result_ttl')) from dtsched.tasks task));
+    select count(*), min(job.finished_at)
+    into v_known, v_first
+    from dtsched.jobs job
+    where job.id >= p_chunk * c_size and job.id < (p_chunk + 1) * c_size;
+    if dtsched.expiry(v_first, v_shortest) <= v_now then  -- else none can be past its own: a tenth of the time
+        with rule as materialized (
+            select kept.queue, kept.completed, kept.failed, kept.cancelled, kept.results,
+                least(kept.completed, kept.failed, kept.cancelled, kept.results) as shortest
+            from dtsched.retention() kept
+        ),
+        of_task as materialized (
+            select task.name::text, dtsched.retention_seconds(task.settings, 'result_ttl') as results
+            from dtsched.tasks task
+            where dtsched.retention_seconds(task.settings, 'result_ttl') is not null
+        ),
+        ruled as (
+            select job.id, job.state, job.finished_at,
+                case job.state when 'completed' then coalesce(own.completed, fallback.completed)
+                    when 'failed' then coalesce(own.failed, fallback.failed)
+                    when 'cancelled' then coalesce(own.cancelled, fallback.cancelled) end as kept,
+                least(coalesce(own.shortest, fallback.shortest), of_task.results) as shortest,
+                case when job.state = 'completed' and coalesce(of_task.results, own.results, fallback.results) < 'Infinity'
+                    and (job.result is not null
+                         or exists (select from dtsched.results stored where stored.job_id = job.id))
+                    then coalesce(of_task.results, own.results, fallback.results) end as result_kept
+            from dtsched.jobs job
+            left join of_task on of_task.name = job.task::text
+            left join rule own on own.queue = job.queue::text
+            cross join (select * from rule where rule.queue is null) fallback
+            where job.id >= p_chunk * c_size and job.id < (p_chunk + 1) * c_size
+        ),
+        judged as materialized (
+            select ruled.id, ruled.state, ruled.shortest,
+                dtsched.expiry(ruled.finished_at, ruled.kept) as gone_at,
+                dtsched.expiry(ruled.finished_at, ruled.result_kept) as bare_at
+            from ruled
+        )
+        select coalesce(array_agg(judged.id order by judged.id) filter (where judged.gone_at <= v_now), '{}'),
+            coalesce(array_agg(judged.id order by judged.id)
+                     filter (where judged.gone_at > v_now and judged.bare_at <= v_now), '{}'),
+            min(case when judged.state = 'completed'
+                then least(judged.gone_at, case when judged.bare_at > v_now then judged.bare_at end)
+                else least(judged.gone_at, dtsched.expiry(v_now, judged.shortest)) end)
+                filter (where (judged.gone_at <= v_now) is not true)
+        into v_expired, v_strip, v_due
+        from judged;
+    else
+        v_due := dtsched.expiry(coalesce(v_first, v_now), v_shortest);
+    end if;
 
     v_locked := array(
         select job.id

@@ -79,7 +79,6 @@ declare
     v_head_id bigint;
     v_last xid8;
     v_low xid8;
-    v_tids tid[];
     v_ids bigint[];
     v_keys text[];
     v_late_count integer;
@@ -198,17 +197,19 @@ begin
             v_share := case when v_lane > 10 and v_has_aged[v_lane - 10] then dtsched.half(v_left) else v_left end;
             v_want := case when v_lane > 10 then least(v_share * p_turns, 500) else v_share end;
             continue when v_want = 0;
-            with aged as materialized (
-                select entry.ctid as tid, entry.job_id, entry.xid, entry.limit_key
-                from dtsched.ready entry
-                where entry.queue = p_queue and entry.priority = v_lane
-                    and (entry.xid, entry.job_id) > (v_heads[v_lane], v_head_ids[v_lane]) and entry.xid < p_aged
-                order by entry.xid, entry.job_id
-                limit v_want
-                for update skip locked)
-            select coalesce(array_agg(tid), '{}'), coalesce(array_agg(job_id order by xid, job_id), '{}'),
-                array_agg(limit_key order by xid, job_id), max(xid)
-            into v_tids, v_ids, v_keys, v_last
+            with aged as (
+                delete from dtsched.ready entry
+                where entry.ctid = any (array(
+                    select entry.ctid
+                    from dtsched.ready entry
+                    where entry.queue = p_queue and entry.priority = v_lane
+                        and (entry.xid, entry.job_id) > (v_heads[v_lane], v_head_ids[v_lane]) and entry.xid < p_aged
+                    order by entry.xid, entry.job_id
+                    limit v_want
+                    for update skip locked))
+                returning entry.job_id, entry.xid, entry.limit_key)
+            select coalesce(array_agg(job_id order by xid, job_id), '{}'), array_agg(limit_key order by xid, job_id), max(xid)
+            into v_ids, v_keys, v_last
             from aged;
             if v_last < v_max then
                 v_heads[v_lane] := v_last;
@@ -225,55 +226,60 @@ begin
             if v_want = 0 then
                 v_keep_ended := v_keep_ended or v_has_late[v_lane];
             else
-                v_tids := '{}';
                 v_keys := '{}';
                 if v_has_late[v_lane] and v_sweeping then
-                    with late as materialized (
-                        select entry.ctid as tid, entry.job_id, entry.xid, entry.limit_key
-                        from dtsched.ready entry
-                        where entry.queue = p_queue and entry.priority = v_lane and entry.xid >= v_lows[v_lane]
-                            and (entry.xid, entry.job_id) <= (v_head, v_head_id)
-                        order by entry.xid, entry.job_id
-                        limit v_want
-                        for update skip locked)
-                    select coalesce(array_agg(tid), '{}'), coalesce(array_agg(job_id order by xid, job_id), '{}'),
-                        array_agg(limit_key order by xid, job_id)
-                    into v_tids, v_ids, v_keys
+                    with late as (
+                        delete from dtsched.ready entry
+                        where entry.ctid = any (array(
+                            select entry.ctid
+                            from dtsched.ready entry
+                            where entry.queue = p_queue and entry.priority = v_lane and entry.xid >= v_lows[v_lane]
+                                and (entry.xid, entry.job_id) <= (v_head, v_head_id)
+                            order by entry.xid, entry.job_id
+                            limit v_want
+                            for update skip locked))
+                        returning entry.job_id, entry.xid, entry.limit_key)
+                    select coalesce(array_agg(job_id order by xid, job_id), '{}'), array_agg(limit_key order by xid, job_id)
+                    into v_ids, v_keys
                     from late;
                 elsif v_has_late[v_lane] then
-                    with late as materialized (
-                        select entry.tid, entry.job_id, entry.xid, entry.limit_key
-                        from unnest(v_ended) ended (xid)
-                        cross join lateral (
-                            select entry.ctid as tid, entry.job_id, entry.xid, entry.limit_key
-                            from dtsched.ready entry
-                            where entry.queue = p_queue and entry.priority = v_lane and entry.xid = ended.xid
-                                and (entry.xid, entry.job_id) <= (v_head, v_head_id)
-                            order by entry.job_id
-                            limit v_want
-                            for update skip locked) entry
-                        limit v_want)
-                    select coalesce(array_agg(tid), '{}'), coalesce(array_agg(job_id order by xid, job_id), '{}'),
-                        array_agg(limit_key order by xid, job_id)
-                    into v_tids, v_ids, v_keys
+                    with late as (
+                        delete from dtsched.ready entry
+                        where entry.ctid = any (array(
+                            select entry.tid
+                            from unnest(v_ended) ended (xid)
+                            cross join lateral (
+                                select entry.ctid as tid
+                                from dtsched.ready entry
+                                where entry.queue = p_queue and entry.priority = v_lane and entry.xid = ended.xid
+                                    and (entry.xid, entry.job_id) <= (v_head, v_head_id)
+                                order by entry.job_id
+                                limit v_want
+                                for update skip locked) entry
+                            limit v_want))
+                        returning entry.job_id, entry.xid, entry.limit_key)
+                    select coalesce(array_agg(job_id order by xid, job_id), '{}'), array_agg(limit_key order by xid, job_id)
+                    into v_ids, v_keys
                     from late;
                 end if;
                 v_late_count := cardinality(v_ids);
                 v_keep_ended := v_keep_ended or v_late_count = v_want;
                 v_last := null;
                 if v_late_count < v_want then
-                    with new as materialized (
-                        select entry.ctid as tid, entry.job_id, entry.xid, entry.limit_key
-                        from dtsched.ready entry
-                        where entry.queue = p_queue and entry.priority = v_lane
-                            and (entry.xid, entry.job_id) > (v_head, v_head_id)
-                        order by entry.xid, entry.job_id
-                        limit v_want - v_late_count
-                        for update skip locked)
-                    select v_tids || coalesce(array_agg(tid), '{}'),
-                        v_ids || coalesce(array_agg(job_id order by xid, job_id), '{}'),
+                    with new as (
+                        delete from dtsched.ready entry
+                        where entry.ctid = any (array(
+                            select entry.ctid
+                            from dtsched.ready entry
+                            where entry.queue = p_queue and entry.priority = v_lane
+                                and (entry.xid, entry.job_id) > (v_head, v_head_id)
+                            order by entry.xid, entry.job_id
+                            limit v_want - v_late_count
+                            for update skip locked))
+                        returning entry.job_id, entry.xid, entry.limit_key)
+                    select v_ids || coalesce(array_agg(job_id order by xid, job_id), '{}'),
                         v_keys || array_agg(limit_key order by xid, job_id), max(xid)
-                    into v_tids, v_ids, v_keys, v_last
+                    into v_ids, v_keys, v_last
                     from new;
                 end if;
                 if cardinality(v_ids) < v_want then  -- the lane is drained: what comes is of open transactions or of later ones
@@ -293,7 +299,6 @@ begin
             v_top := greatest(v_top, v_head);
         end if;
         if v_ids <> '{}' then
-            delete from dtsched.ready entry where entry.ctid = any (v_tids);
             if v_lane > 10 then
                 keys := keys || v_keys;
                 lanes := lanes || array_fill(v_lane::smallint, array[cardinality(v_ids)]);

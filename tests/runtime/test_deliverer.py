@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import LiteralString
 from uuid import UUID
 
@@ -169,6 +169,42 @@ async def test_what_is_put_back_or_settled_wakes_who_waits_for_it() -> None:
     assert not stirred.is_set()
     ledger.settle([2])
     assert stirred.is_set()
+
+
+async def test_where_many_have_completed_what_failed_goes_in_a_batch_of_its_own_soon_after() -> None:
+    ledger = Ledger(asyncio.Event())
+    attempts = [Attempt(Claimed(lease, lease, "step", b"{}", 1, 5, None, None), 0.0) for lease in range(1, 301)]
+    ledger.add(attempts)
+    failed = {7, 150}
+
+    def end(leases: Iterable[int]) -> None:
+        for lease in leases:
+            kind = "retry" if lease in failed else "complete"
+            ledger.end(attempts[lease - 1], Outcome(lease_id=lease, kind=kind))
+
+    def taken() -> set[int]:
+        return {outcome.lease_id for outcome in ledger.take_outcomes()}
+
+    end(range(1, 201))
+    assert taken() == {*range(1, 201)} - failed
+    assert ledger.has_outcomes
+    await asyncio.sleep(0.06)
+    end(range(201, 301))
+    assert taken() == failed
+    assert taken() == {*range(201, 301)}
+    assert not ledger.has_outcomes
+
+
+async def test_few_outcomes_go_together() -> None:
+    ledger = Ledger(asyncio.Event())
+    attempts = [Attempt(Claimed(lease, lease, "step", b"{}", 1, 5, None, None), 0.0) for lease in (1, 2)]
+    ledger.add(attempts)
+    ledger.end(attempts[0], Outcome(lease_id=1, kind="fail"))
+    ledger.end(attempts[1], Outcome(lease_id=2, kind="complete"))
+    batch = ledger.take_outcomes()
+    assert {outcome.lease_id for outcome in batch} == {1, 2}
+    ledger.put_back(batch)
+    assert {outcome.lease_id for outcome in ledger.take_outcomes()} == {1, 2}
 
 
 async def test_a_batch_is_no_larger_than_its_errors_allow() -> None:

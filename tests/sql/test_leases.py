@@ -102,6 +102,36 @@ def test_results_that_do_not_match_the_leases_are_refused_before_anything_is_wri
     assert worker.state(job) == "running"
 
 
+def test_each_job_gets_the_result_of_its_lease_in_whatever_order_they_come(worker: Worker):
+    jobs = worker.insert(5)
+    worker.claim()
+    gone = jobs[2]
+    worker.finish(gone)
+    told = [jobs[4], jobs[0], gone, jobs[1], jobs[0], jobs[3]]
+    accepted = worker.column(
+        "select dtsched.finish(%s, %s, %s)",
+        worker.id,
+        [worker.leases[job] for job in told],
+        Jsonb([{"of": job} for job in told]),
+    )
+    assert sorted(accepted) == sorted(worker.leases[job] for job in jobs if job != gone)
+    kept = dict(worker.rows("select id, result from dtsched.jobs"))
+    assert kept == {job: None if job == gone else {"of": job} for job in jobs}
+
+
+def test_each_of_many_attempts_that_failed_keeps_what_was_told_of_it(worker: Worker):
+    jobs = worker.insert(40)
+    worker.claim()
+    told = [
+        {"lease": worker.leases[job], "outcome": "fail", "error": {"type": "Odd", "message": f"of {job}"}}
+        for job in reversed(jobs)
+    ]
+    strange = {"lease": max(worker.leases.values()) + 1, "outcome": "fail"}
+    accepted = worker.column("select dtsched.finish(%s, '{}', null, %s)", worker.id, Jsonb([strange, *told]))
+    assert sorted(accepted) == sorted(worker.leases[job] for job in jobs)
+    assert dict(worker.rows("select job_id, message from dtsched.attempts")) == {job: f"of {job}" for job in jobs}
+
+
 def test_each_outcome_leads_to_its_state(worker: Worker):
     outcomes = {"retry": "scheduled", "fail": "failed", "snooze": "scheduled", "cancel": "cancelled"}
     jobs = dict(zip(outcomes, worker.insert(4), strict=True))

@@ -183,6 +183,27 @@ def test_a_finish_and_a_rescue_do_not_walk_dead_leases(session: Session, worker:
     assert entries_read(worker, "dtsched.leases_worker_idx", lambda: worker.finish(*jobs[50:])) < 1_000
 
 
+def test_no_finish_compares_each_of_its_leases_with_each(session: Session, worker: Worker):
+    """Nor does one whose plans were made when there were few."""
+
+    def finish(count: int) -> list[str]:
+        insert_many(session, 2 * count)
+        leases = [worker.leases[job] for job in worker.claim(2 * count)]
+        results = Jsonb([{"n": n} for n in range(count)])
+        failed = Jsonb([{"lease": lease, "outcome": "fail"} for lease in leases[count:]])
+        with plans(worker) as found:
+            worker.run("set auto_explain.log_analyze = on")
+            worker.run("select dtsched.finish(%s, %s, %s)", worker.id, leases[:count], results)
+            worker.run("select dtsched.finish(%s, '{}', null, %s)", worker.id, failed)
+        return found
+
+    finish(1)
+    session.run("vacuum analyze dtsched.leases")
+    compared = [re.findall(r"Rows Removed by Join Filter: (\d+)", plan) for plan in (finish(1), finish(200))[1]]
+    assert sum(int(rows) for found in compared for rows in found) < 2_000
+    assert session.value("select count(*) from dtsched.jobs where finished_at is not null") == 404
+
+
 @pytest.mark.usefixtures("pinned")
 def test_a_renewal_does_not_walk_dead_leases(session: Session, worker: Worker):
     insert_many(session, 20_000)
@@ -240,6 +261,19 @@ def test_open_transactions_and_those_that_have_just_ended_cost_a_claim_little(
         """)
     assert buffers_of_a_claim(worker) < 60 * 1000
     assert buffers_of_a_claim(worker) < 500
+
+
+def test_checking_the_invariants_asks_for_the_retentions_once_and_not_for_each_job(session: Session, worker: Worker):
+    insert_many(session, 300)
+    worker.finish(*worker.claim(300))
+    session.run("select dtsched.prune()")
+    session.run("set track_functions = 'all'")
+    assert session.rows("select * from dtsched.check()") == []
+    session.run("select pg_stat_force_next_flush()")
+    calls = (
+        "select sum(calls) from pg_stat_user_functions where schemaname = 'dtsched' and funcname = 'retention_digest'"
+    )
+    assert session.value(calls) == 1
 
 
 def test_at_least_80_percent_of_the_updates_of_jobs_are_hot(session: Session, worker: Worker):

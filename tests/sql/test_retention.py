@@ -194,6 +194,37 @@ def test_only_what_may_be_due_is_looked_at(worker: Worker):
     assert worker.value("select jobs from dtsched.prune()") == 1
 
 
+def test_jobs_that_cannot_be_past_their_retention_yet_are_not_judged_one_by_one(worker: Worker):
+    """How many are judged is told by how often it is asked what is kept of their results."""
+    worker.take_over_the_clock()
+    retain(worker, "other", completed=14400, results=7200)
+    worker.insert(50, queue="other")
+    worker.finish(*worker.claim(queue="other"))
+    results = "select seq_scan + coalesce(idx_scan, 0) from pg_stat_user_tables where relname = 'results'"
+
+    def looks() -> int:
+        worker.run("select pg_stat_force_next_flush()")
+        return worker.value(results)
+
+    before = looks()
+    assert worker.value("select jobs from dtsched.prune()") == 0
+    assert looks() == before
+    worker.travel("2 hours")
+    assert worker.value("select jobs from dtsched.prune()") == 0
+    assert looks() > before
+
+
+def test_a_chunk_is_looked_at_again_by_the_shortest_retention_there_is(worker: Worker):
+    """Of a failed job that may be retried and complete, or move to that queue."""
+    worker.take_over_the_clock()
+    retain(worker, "other", completed=3600)
+    (job,) = worker.insert()
+    worker.claim()
+    worker.finish_as("fail", job)
+    worker.run("select dtsched.prune()")
+    assert worker.value("select due_at - (select finished_at from dtsched.jobs) = '1 hour' from dtsched.prunable")
+
+
 def test_a_retention_that_was_shortened_counts_at_once(worker: Worker):
     ended(worker)
     assert worker.value("select jobs from dtsched.prune()") == 0
