@@ -81,6 +81,8 @@ RECORD_STEP: LiteralString = "select result, created from dtsched.record_step(%s
 EMIT: LiteralString = "select created, woken from dtsched.emit(%s, %s::jsonb)"
 COMPLETE: LiteralString = "select dtsched.complete(%s, %s, %s::jsonb)"
 _RENEW: LiteralString = "select alive, draining, cancelled from dtsched.renew(%s, %s::jsonb)"
+_CLAIM: LiteralString = """select lease_id, job_id, task, args, attempt, max_attempts, timeout_seconds, correlation_id
+    from dtsched.claim(%s, %s, %s, %s::text[], %s::integer)"""
 _WORK: LiteralString = """select lease_id, job_id, task, args, attempt, max_attempts, timeout_seconds, correlation_id
     from dtsched.work(%s, %s::bigint[], %s::jsonb, %s::jsonb, %s, %s, %s::text[], %s::integer)"""
 _CLAIM_LEASES: LiteralString = """select lease_id, secret, job_id, queue, task, args, attempt, max_attempts,
@@ -602,9 +604,12 @@ class Store:
     ) -> tuple[list[Claimed], list[int]]:
         """Finishes, claims (`slots` of these jobs can start at once; None: all of them); returns the claimed jobs and
         the leases that were refused because they are gone."""
+        if not outcomes:
+            rows = await self._rows(_CLAIM, worker_id, queue, limit, _names(tasks), slots)
+            return [Claimed._make(row) for row in rows], []
         done, results, others = _split(outcomes)
         rows = await self._rows(_WORK, worker_id, done, results, others, queue, limit, _names(tasks), slots)
-        if outcomes and rows and rows[0][1] is None:
+        if rows and rows[0][1] is None:
             return [Claimed._make(row) for row in rows if row[1] is not None], [
                 row[0] for row in rows if row[1] is None
             ]
@@ -752,12 +757,8 @@ class Store:
         return cast("int", (await self._row("select dtsched.ensure_partitions()"))[0])
 
     async def roll_up(self) -> int:
-        """How many tallies of past minutes were added up."""
-        return cast("int", (await self._row("select dtsched.roll_up()"))[0])
-
-    async def note_age(self) -> bool:
-        """False when it was noted a moment ago."""
-        return bool((await self._row("select dtsched.note_age()"))[0])
+        """How many tallies of past minutes were added up. Notes how old transactions are, too."""
+        return cast("int", (await self._row("select dtsched.roll_up(), dtsched.note_age()"))[0])
 
     async def free_expired_keys(self, limit: int = 1000) -> int:
         """How many keys whose time is over were dealt with; as many as the limit: there may be more."""

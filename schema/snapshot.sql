@@ -1828,7 +1828,7 @@ create function dtsched.scopes_of(p_scopes text[])
     returns text[]
     language sql immutable parallel safe;
 create function dtsched.seats(p_queue text, p_keys text[], p_now timestamp with time zone)
-    returns TABLE(limit_key text, seats integer, watched boolean, wake_at timestamp with time zone)
+    returns TABLE(limit_key text, seats integer, watched boolean, wake_at timestamp with time zone, n bigint)
     language sql stable;
 create function dtsched.set_aside(p_jobs bigint[], p_seated bigint[], p_tasks text[], OUT unused text[], OUT held bigint[])
     returns record
@@ -1967,7 +1967,7 @@ create function dtsched.take_keys_by_mode(p_jobs jsonb, p_keys text[], p_ids big
     returns record
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp;
-create function dtsched.take_limited(p_queue text, p_turns text[], p_limit integer, OUT ids bigint[], OUT keys text[], OUT open text[], OUT watched text[], OUT busy text[])
+create function dtsched.take_limited(p_queue text, p_turns text[], p_limit integer, OUT ids bigint[], OUT keys text[], OUT open text[], OUT watched text[], OUT busy text[], OUT room bigint)
     returns record
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp
@@ -1982,7 +1982,7 @@ create function dtsched.take_parked(p_queue text, p_limit integer, p_tasks text[
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off
     set enable_bitmapscan=off;
-create function dtsched.take_ready(p_queue text, p_limit integer, p_aged xid8 DEFAULT NULL::xid8, p_turns integer DEFAULT 1, p_slots integer DEFAULT NULL::integer, OUT ids bigint[], OUT keys text[], OUT lanes smallint[], OUT reserved integer)
+create function dtsched.take_ready(p_queue text, p_limit integer, p_aged xid8 DEFAULT NULL::xid8, p_turns integer DEFAULT 16, p_slots integer DEFAULT NULL::integer, OUT ids bigint[], OUT keys text[], OUT lanes smallint[], OUT reserved integer)
     returns record
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 
-SLOW_SECONDS = 30.0
-"""Between the rounds of a step that is not poked: a precaution, for what was committed late or could not be done."""
+SLOW_SECONDS = 120.0
+"""Between the rounds of a step that is not poked: a precaution, for the database tells every few seconds what is due,
+however long it has been."""
 
 
 class Chores:

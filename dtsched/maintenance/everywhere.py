@@ -27,7 +27,7 @@ class Everywhere:
 
     def __init__(self, link: Link, settings: Settings, *, worker_id: Callable[[], UUID | None]) -> None:
         self._link = link
-        self._chores = Chores("expire", "events", "schedules", "operations")
+        self._chores = Chores("rescue", "expire", "events", "schedules", "operations")
         self.promote = Promote(link, self._chores, poll_seconds=settings.poll)
         self._steps = {
             "promote": self.promote.run_once,

@@ -14,5 +14,4 @@ class RollUp:
 
     async def run_once(self) -> Round:
         async with self._link.store() as store:
-            await store.note_age()
             return Round(await store.roll_up(), jittered(_INTERVAL_SECONDS))

@@ -32,6 +32,7 @@ _log = logging.getLogger("dtsched.claimer")
 _LINGER_SECONDS = 0.005
 _ANY_LEASE = 2**63 - 1
 _FEW = 10
+_QUIET_ROUNDS = 5
 
 
 class Served(NamedTuple):
@@ -89,6 +90,7 @@ class Claimer:
         self._reconcile_at = 0.0
         self._release_at = 0.0
         self._connection = 0
+        self._connected_at = 0.0
         self._unwanted = False
         self.claimed_at = monotonic()
 
@@ -272,6 +274,7 @@ class Claimer:
         attempts = [Attempt(job, now) for job in claimed]
         self._ledger.add(attempts)
         self.claimed_at = now
+        self._reconcile_at = min(self._reconcile_at, now + self._reconcile_seconds)
         if slots.closed:  # told to stop while the claim was on its way
             self._ledger.hand_back(attempts)
         else:
@@ -307,11 +310,15 @@ class Claimer:
 
     async def _reconcile(self, store: Store) -> None:
         """Hands back what a lost answer left in this worker's name: after each reconnection, and again and again,
-        because a claim that was under way on a lost connection may commit at any time later."""
+        because a claim that was under way on a lost connection may commit at any time later. Less often by a worker
+        that has had nothing to do, on one connection, for a while."""
         now = monotonic()
-        if self._connection == self._link.opened and self._reconcile_at > now:
+        if self._connection != self._link.opened:
+            self._connected_at = now
+        elif self._reconcile_at > now:
             return
-        self._reconcile_at = now + self._reconcile_seconds
+        quiet = not len(self._ledger) and now - self._connected_at > _QUIET_ROUNDS * self._reconcile_seconds
+        self._reconcile_at = now + self._reconcile_seconds * (_QUIET_ROUNDS if quiet else 1)
         forgotten = await store.reconcile(self._membership.worker_id, self._ledger.leases, _ANY_LEASE)
         if forgotten:
             _log.warning("handed back %d jobs whose claim was never answered", len(forgotten))

@@ -53,7 +53,9 @@ declare
     v_ids bigint[];
     v_turns text[];
     v_reserved integer;
-    v_factor integer := 1;
+    v_learned text[];
+    v_per_16 integer := 16;       -- how many turns of limit keys are taken for 16 jobs
+    v_free bigint;
     v_seated bigint[];
     v_seats text[];               -- the keys that they are of
     v_kept bigint[];
@@ -111,6 +113,11 @@ begin
     end if;
     v_room := case when v_limited then dtsched.admit(p_queue, v_limit) else v_limit end;
     v_left := v_room;
+    -- what this session has just learned of how many jobs a turn brings; later a key with many seats would have them all
+    v_learned := regexp_match(current_setting('dtsched.turns', true), '^([1-9][0-9]{0,3});([0-9]{1,12})$');
+    if v_learned[2]::bigint >= extract(epoch from clock_timestamp()) - 1 then
+        v_per_16 := v_learned[1]::integer;
+    end if;
 
     while v_left > 0 loop
         v_ids := '{}';
@@ -120,18 +127,22 @@ begin
         end if;
         select v_ids || taken.ids, taken.keys, taken.reserved
         into v_ids, v_turns, v_reserved
-        from dtsched.take_ready(p_queue, v_left - cardinality(v_ids), v_aged, v_factor, v_slots - cardinality(v_ids)) taken;
+        from dtsched.take_ready(p_queue, v_left - cardinality(v_ids), v_aged, v_per_16, v_slots - cardinality(v_ids)) taken;
         v_seated := '{}';
         v_watched := '{}';
         if v_turns <> '{}' then
-            select taken.ids, taken.keys, taken.open, taken.watched, taken.busy
-            into v_seated, v_seats, v_open, v_watched, v_busy
+            select taken.ids, taken.keys, taken.open, taken.watched, taken.busy, taken.room
+            into v_seated, v_seats, v_open, v_watched, v_busy, v_free
             from dtsched.take_limited(p_queue, v_turns, v_reserved) taken;
             v_ids := v_ids || v_seated;
             v_look_again := v_look_again || v_open;
             v_keep_turn := v_keep_turn || v_busy;
-            if 2 * cardinality(v_seated) < v_reserved then  -- most turns are of keys without a free seat: faster
-                v_factor := least(2 * v_factor, 500);
+            if cardinality(v_seated) < v_reserved then
+                if 16 * cardinality(v_turns) >= v_reserved * v_per_16 then  -- and there may be more turns
+                    v_per_16 := least(2 * v_per_16, 8000);
+                end if;
+            elsif v_free >= 2 * v_reserved then
+                v_per_16 := greatest(v_per_16 / 2, 1);
             end if;
         elsif cardinality(v_ids) < v_left then
             v_ids := v_ids || dtsched.take_parked(p_queue, v_left - cardinality(v_ids), p_tasks);
@@ -209,12 +220,16 @@ begin
             v_held := v_held || array(select id from unnest(v_ids) id where id <> all (v_locked));
         end if;
         -- a claim that comes back short sends its worker to sleep, so entries that gave nothing are read past
-        exit when cardinality(v_ids) < v_left and v_turns = '{}' and not v_set_aside or clock_timestamp() > v_until;
+        exit when cardinality(v_ids) < v_left and v_turns = '{}' and not v_set_aside
+            or v_claimed >= v_slots and v_turns <> '{}' or clock_timestamp() > v_until;
         v_left := v_left - v_claimed;
         v_slots := v_slots - v_claimed;
     end loop;
     if v_held <> '{}' then
         perform dtsched.put_back(v_held);
+    end if;
+    if v_per_16 <> 16 then
+        perform set_config('dtsched.turns', v_per_16 || ';' || extract(epoch from clock_timestamp())::bigint, false);
     end if;
     if v_limited then
         perform dtsched.admitted(p_queue, v_room, v_limit, v_started);

@@ -10,6 +10,8 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 as $$
 declare
+    v_keys text[] := array(select distinct limit_key from unnest(p_keys) limit_key);
+    v_now timestamptz := dtsched.now();  -- of what is volatile seats() would be planned anew in each call
     v_free text[];
     v_late text[];
     v_at timestamptz[];
@@ -18,7 +20,7 @@ begin
         array_agg(room.limit_key) filter (where room.seats = 0 and room.wake_at is not null),
         array_agg(room.wake_at) filter (where room.seats = 0 and room.wake_at is not null)
     into v_free, v_late, v_at
-    from dtsched.seats(p_queue, array(select distinct limit_key from unnest(p_keys) limit_key), dtsched.now()) room;
+    from dtsched.seats(p_queue, v_keys, v_now) room;
     if v_free is not null then
         perform dtsched.add_turns(p_queue, v_free);
     end if;

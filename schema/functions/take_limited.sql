@@ -1,5 +1,6 @@
 -- Takes up to p_limit waiting jobs of the limit keys whose turns a claim has taken, as many of each as may start, and returns
--- their ids, with the key of each. What the keys have is dealt out in rounds, so that no key gets its next share before every other has its own.
+-- their ids, with the key of each. What the keys have is dealt out in rounds, so that no key gets its next share before every
+-- other has its own. room is how many seats they had free, whether jobs waited for them or not.
 -- open are the keys to look at again once the leases are made (give_turns): they have more, or lack nothing but time; watched
 -- are those of which a start is to be noted (note_starts). busy are those that somebody else has locked, or whose jobs somebody
 -- has, because a claim never waits: they keep their turn (keep_turns). While set_queue() changes what the queue says of its
@@ -14,7 +15,8 @@ create or replace function dtsched.take_limited(
     out keys text[],
     out open text[],
     out watched text[],
-    out busy text[]
+    out busy text[],
+    out room bigint
 )
 language plpgsql
 set search_path = pg_catalog, dtsched, pg_temp
@@ -24,6 +26,7 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 as $$
 declare
+    v_now timestamptz;  -- of what is volatile seats() would be planned anew in each call
     v_locked text[];
     v_keys text[];  -- that have seats, in the order of their turns
     v_seats integer[];
@@ -43,6 +46,7 @@ begin
         open := '{}';
         watched := '{}';
         busy := array(select distinct limit_key from unnest(p_turns) limit_key);
+        room := 0;
         return;
     end if;
     -- a key that is new gets its row here; who makes it holds the advisory lock until it is there for all to see
@@ -62,19 +66,28 @@ begin
         where limited.limit_key = any (p_turns)
         order by limited.limit_key
         for no key update skip locked);
-    busy := array(select distinct limit_key from unnest(p_turns) limit_key where limit_key <> all (v_locked));
+    -- grouped and not joined: that would be a nested loop here
+    select coalesce(array_agg(turn.limit_key order by turn.n) filter (where turn.is_locked), '{}'),
+        coalesce(array_agg(turn.limit_key) filter (where not turn.is_locked), '{}')
+    into v_locked, busy
+    from (select limit_key, min(n) as n, bool_or(is_locked) as is_locked
+          from (select taken.limit_key, taken.n, false as is_locked
+                from unnest(p_turns) with ordinality as taken (limit_key, n)
+                union all
+                select limit_key, null, true from unnest(v_locked) limit_key) met
+          group by limit_key) turn;
 
-    select coalesce(array_agg(room.limit_key order by turn.n) filter (where room.seats > 0), '{}'),
-        coalesce(array_agg(room.seats order by turn.n) filter (where room.seats > 0), '{}'),
-        coalesce(array_agg(room.limit_key) filter (where room.watched), '{}'),
-        coalesce(array_agg(room.limit_key) filter (where room.watched or room.wake_at is not null), '{}')
-    into v_keys, v_seats, watched, open
-    from dtsched.seats(p_queue, v_locked, dtsched.now()) room
-    join (select limit_key, min(n) as n from unnest(p_turns) with ordinality as turn (limit_key, n) group by limit_key) turn
-        on turn.limit_key = room.limit_key;
+    v_now := dtsched.now();
+    select coalesce(array_agg(found.limit_key order by found.n) filter (where found.seats > 0), '{}'),
+        coalesce(array_agg(found.seats order by found.n) filter (where found.seats > 0), '{}'),
+        coalesce(array_agg(found.limit_key) filter (where found.watched), '{}'),
+        coalesce(array_agg(found.limit_key) filter (where found.watched or found.wake_at is not null), '{}'),
+        coalesce(sum(found.seats), 0)
+    into v_keys, v_seats, watched, open, room
+    from dtsched.seats(p_queue, v_locked, v_now) found;
     while v_left > 0 and v_keys <> '{}' loop
         with candidate as materialized (
-            select room.n, entry.job_id,
+            select room.n, room.limit_key, room.seats, entry.job_id,
                 row_number() over (partition by room.n, job.id is not null order by entry.nth) as nth,
                 job.id is not null as is_ready
             from unnest(v_keys, v_seats) with ordinality as room (limit_key, seats, n)
@@ -90,9 +103,9 @@ begin
                 on job.id = entry.job_id and job.state = 'ready' and job.queue = p_queue and job.limit_key = room.limit_key
         ),
         chosen as materialized (
-            select candidate.n, candidate.job_id
+            select candidate.n, candidate.limit_key, candidate.job_id
             from candidate
-            where candidate.is_ready and candidate.nth <= v_seats[candidate.n]
+            where candidate.is_ready and candidate.nth <= candidate.seats
             order by candidate.nth, candidate.n
             limit v_left
         ),
@@ -104,11 +117,13 @@ begin
             where entry.job_id = any (array(select chosen.job_id from chosen))
         )
         select coalesce((select array_agg(chosen.job_id) from chosen), '{}'),
-            coalesce((select array_agg(v_keys[chosen.n]) from chosen), '{}'),
-            array(select coalesce(taken.jobs, 0)::integer
-                  from generate_subscripts(v_keys, 1) key (n)
-                  left join (select chosen.n, count(*) as jobs from chosen group by chosen.n) taken on taken.n = key.n
-                  order by key.n),
+            coalesce((select array_agg(chosen.limit_key) from chosen), '{}'),
+            array(select count(taken.job_id)::integer
+                  from (select key.n, null::bigint as job_id from generate_subscripts(v_keys, 1) key (n)
+                        union all
+                        select chosen.n, chosen.job_id from chosen) taken
+                  group by taken.n
+                  order by taken.n),
             array(select distinct stale.n from stale),
             array(select stale.job_id from stale)
         into v_ids, v_keys_of_ids, v_taken, v_stale, v_stale_jobs;

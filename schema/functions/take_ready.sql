@@ -2,7 +2,8 @@
 --
 -- Each priority has two lanes: its jobs (1 to 10), and the turns of limit keys (11 to 20). Where both have something they get
 -- half of the limit each. keys are those whose turns were taken, as often as it happened, lanes where, and reserved is how
--- much of the limit is theirs; p_turns times as many turns are taken, because most may be of keys that have no free seat.
+-- much of the limit is theirs. For 16 of that p_turns are taken: more where most are of keys that have no free seat, fewer where
+-- keys have many, but 16 keys at least share it, or as many as it has places.
 -- What came before the transaction p_aged goes before everything else, priority 10 first. While there are turns, no more than
 -- p_slots are taken of anything (null = p_limit): jobs with and without a key wait for the same slots.
 --
@@ -32,7 +33,7 @@ create or replace function dtsched.take_ready(
     p_queue text,
     p_limit integer,
     p_aged xid8 default null,
-    p_turns integer default 1,
+    p_turns integer default 16,
     p_slots integer default null,
     out ids bigint[],
     out keys text[],
@@ -195,7 +196,7 @@ begin
         if v_lane < 0 then  -- from the head on, and the head no further than what is taken
             v_lane := -v_lane;
             v_share := case when v_lane > 10 and v_has_aged[v_lane - 10] then dtsched.half(v_left) else v_left end;
-            v_want := case when v_lane > 10 then least(v_share * p_turns, 500) else v_share end;
+            v_want := case when v_lane > 10 then least(greatest(least(v_share, 16), v_share * p_turns / 16), 500) else v_share end;
             continue when v_want = 0;
             with aged as (
                 delete from dtsched.ready entry
@@ -222,7 +223,7 @@ begin
             v_share := case
                 when v_lane > 10 and (v_has_new[v_lane - 10] or v_has_late[v_lane - 10]) then dtsched.half(v_left)
                 else v_left end;
-            v_want := case when v_lane > 10 then least(v_share * p_turns, 500) else v_share end;
+            v_want := case when v_lane > 10 then least(greatest(least(v_share, 16), v_share * p_turns / 16), 500) else v_share end;
             if v_want = 0 then
                 v_keep_ended := v_keep_ended or v_has_late[v_lane];
             else

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from psycopg import sql
 
-from dtsched.maintenance import operations
+from dtsched.maintenance import operations, rescue
 from dtsched.maintenance.chores import Chores
 from dtsched.maintenance.forget import Forget
 from dtsched.maintenance.link import Link
@@ -96,6 +96,30 @@ async def test_what_is_of_no_use_any_more_is_forgotten_in_one_step(database: str
     for table in ("keys", "idempotency", "receipts", "feed"):
         query = sql.SQL("select count(*) from dtsched.{}").format(sql.Identifier(table))
         assert connection.execute(query).fetchone() == (0,), table
+
+
+async def test_where_nobody_is_lost_it_is_looked_once_a_lease_and_after_a_loss_again_and_again(
+    database: str, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = connect()
+    monkeypatch.setattr(rescue, "_TOLD_SECONDS", 0.05)
+    link = Link(lambda: open_store(database, role="maintenance"))
+    step = rescue.Rescue(link, worker_id=lambda: None, lease_seconds=0.5)
+    assert 0 < (await step.run_once()).pause_seconds <= 0.1
+    await asyncio.sleep(0.5)
+    assert (await step.run_once()).pause_seconds > 0.4
+    for name in ("witness", "lost"):
+        connection.execute(
+            "select dtsched.register_worker(gen_random_uuid(), %s, '{default}', null, 1, interval '1 hour')", (name,)
+        )
+    connection.execute("insert into dtsched.jobs (task) values ('note')")
+    connection.execute("select dtsched.claim(id, 'default', 1) from dtsched.workers where name = 'lost'")
+    connection.execute("update dtsched.workers set expires_at = now() - interval '1 s' where name = 'lost'")
+    connection.execute("update dtsched.workers set unbroken_since = now() - interval '2 hours'")
+    after_a_loss = await step.run_once()
+    await link.close()
+    assert after_a_loss.count == 1
+    assert 0 < after_a_loss.pause_seconds <= 0.1
 
 
 async def test_what_comes_due_while_a_poll_is_under_way_is_not_forgotten_for_its_answer(

@@ -235,7 +235,22 @@ def test_what_is_long_overdue_is_told_of_every_few_seconds(overdue: str, worker:
     assert told() == []  # not for ever, in case that nothing can be done
     worker.travel("1 day")
     worker.run("set dtsched.sweep = '0'")
-    assert told() == ["expire"]
+    assert told() == ["rescue", "expire"]  # nobody has renewed meanwhile
+
+
+def test_a_worker_whose_lease_has_run_out_is_told_of_every_few_seconds(worker: Worker, open_session: OpenSession):
+    def told(session: Session) -> list[str]:
+        return session.value("select chores from dtsched.promote()")
+
+    assert told(worker) == []
+    worker.run("update dtsched.workers set expires_at = now() - interval '1 s'")
+    worker.run("set dtsched.sweep = '86400'")
+    assert told(worker) == []
+    worker.run("set dtsched.sweep = '0'")
+    assert told(worker) == ["rescue"]
+    assert told(open_session()) == ["rescue"]
+    worker.run("update dtsched.workers set lost_at = now()")
+    assert told(worker) == []
 
 
 @pytest.mark.parametrize("limit_key", [None, "other"])

@@ -241,6 +241,35 @@ def test_every_key_starts_one_before_any_starts_another(worker: Worker):
     assert len(set(flood) & set(started)) == 110
 
 
+def insert_of_many_keys(worker: Worker, keys: int, each: int, *, seats: int) -> dict[int, str]:
+    worker.run("select dtsched.set_limit('key-' || n, %s) from generate_series(0, %s) n", seats, keys - 1)
+    jobs = {job: f"key-{n}" for n in range(keys) for job in worker.insert_limited(f"key-{n}", each)}
+    assert len(jobs) == keys * each
+    return jobs
+
+
+def test_large_claims_in_quick_succession_take_several_jobs_of_fewer_keys_but_of_16_at_least(worker: Worker):
+    """Where keys have many seats; after a pause each key has its one again before any has its next."""
+    jobs = insert_of_many_keys(worker, 100, 10, seats=10)
+    assert len({jobs[job] for job in worker.claim(100)}) == 100
+    for _ in range(4):
+        claimed = worker.claim(100)
+        worker.finish(*claimed)
+    assert len(claimed) == 100
+    assert 16 <= len({jobs[job] for job in claimed}) <= 32
+    worker.run("set dtsched.turns = '2;1700000000'")
+    assert len({jobs[job] for job in worker.claim(100)}) > 40
+
+
+@pytest.mark.parametrize("learned", ["1", "8000", "nonsense"])
+def test_whatever_a_session_has_learned_every_key_that_may_start_a_job_does(learned: str, worker: Worker):
+    jobs = insert_of_many_keys(worker, 120, 2, seats=1)
+    worker.run("select set_config('dtsched.turns', %s || ';' || extract(epoch from now())::bigint, false)", learned)
+    assert {jobs[job] for job in worker.claim(100)} == {f"key-{n}" for n in range(100)}
+    assert len(worker.claim(100)) == 20
+    assert worker.claim(100) == []
+
+
 def test_a_flood_submitted_one_by_one_keeps_nobody_waiting(worker: Worker):
     flood = [job for _ in range(300) for job in worker.insert_limited("flood")]
     (small,) = worker.insert_limited("small")
