@@ -4,7 +4,7 @@ create or replace function dtsched.is_plain(p_job jsonb) returns boolean
 language sql immutable
 as $$
     select coalesce(jsonb_typeof(p_job) = 'object'
-        and p_job - '{task,queue,args,priority,max_attempts,correlation_id,key,limit_key}'::text[] = '{}'
+        and p_job - '{task,queue,args,priority,max_attempts,correlation_id,key,limit_key,depends_on}'::text[] = '{}'
         and jsonb_typeof(p_job -> 'task') = 'string'
         and p_job ->> 'task' ~ '^[A-Za-z0-9._:-]+$' and octet_length(p_job ->> 'task') <= 128
         and (p_job ->> 'queue' is null
@@ -24,5 +24,11 @@ as $$
              and char_length(p_job ->> 'key') between 1 and 255 and p_job ->> 'key' !~ '[\u0001-\u001f\u007f]')
         and (p_job ->> 'limit_key' is null
              or jsonb_typeof(p_job -> 'limit_key') = 'string'
-             and char_length(p_job ->> 'limit_key') between 1 and 255 and p_job ->> 'limit_key' !~ '[\u0001-\u001f\u007f]'), false)
+             and char_length(p_job ->> 'limit_key') between 1 and 255 and p_job ->> 'limit_key' !~ '[\u0001-\u001f\u007f]')
+        and (p_job ->> 'depends_on' is null
+             or jsonb_typeof(p_job -> 'depends_on') = 'array'
+             and p_job ->> 'depends_on' ~ ('^\[(([1-9][0-9]{0,17}|\{"entry": [1-9][0-9]{0,8}\})'
+                 || '(, ([1-9][0-9]{0,17}|\{"entry": [1-9][0-9]{0,8}\}))*)?\]$')
+             and jsonb_array_length(p_job -> 'depends_on') <= 100000
+             and not jsonb_path_exists(coalesce(p_job -> 'args', '{}'), '$.*."$parent"')), false)
 $$;

@@ -20,10 +20,20 @@ VALUES: dict[str, list[Any]] = {
     "limit_key": [None, "", "a", "a\nb", "x" * 255, "x" * 256, 5, {}],
     "key_for": ["kept"],
     "on_conflict": ["replace"],
+    "depends_on": [
+        *([], [1], [1, 2], [0], [-1], [1.5], "[1]", 5, {"entry": 1}, [{}], [{"entry": 1}], [{"entry": 0}]),
+        *([{"entry": "1"}], [{"entry": 1, "on_failure": "run"}], [{"entry": 1, "tusk": 1}], [{"entry": 1}, 7]),
+        *([10**17], [10**18], [[1]], [None], ["a"], [""], [1] * 100_000, [1] * 100_001, [{"entry": 10**9}]),
+    ],
     "tags": [["a"], [""]],
     "tusk": [None, 1],
 }
-JOBS = [{"task": "echo", "key": "k", field: value} for field, values in VALUES.items() for value in values]
+JOBS: list[dict[str, Any]] = [
+    *({"task": "echo", "key": "k", field: value} for field, values in VALUES.items() for value in values),
+    {"task": "echo", "depends_on": [1], "args": {"a": {"$parent": 0}}},
+    {"task": "echo", "depends_on": [1], "args": {"a": {"$parent": 1}}},
+    {"task": "echo", "depends_on": [1], "args": {"a": {"$parent": "x"}}},
+]
 NO_OBJECTS: list[Any] = [None, 1, "echo", ["task"], [{"task": "echo"}], {}, {"queue": "mail"}]
 WRITTEN = [
     *map(json.dumps, [*JOBS, *NO_OBJECTS]),
@@ -50,6 +60,7 @@ def test_of_a_plain_job_there_is_nothing_to_be_said(session: Session) -> None:
         {"task": "echo"},
         {"task": "echo", "args": {"a": 1}, "queue": "mail", "priority": 10, "max_attempts": 1, "correlation_id": "c"},
         {"task": "echo", "queue": None, "args": None, "key": "k", "limit_key": "l"},
+        {"task": "echo", "depends_on": [17, {"entry": 1}], "args": {"a": 1}},
     ],
 )
 def test_the_usual_job_is_plain(session: Session, job: dict[str, Any]) -> None:
