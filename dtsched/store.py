@@ -757,8 +757,12 @@ class Store:
         return cast("int", (await self._row("select dtsched.ensure_partitions()"))[0])
 
     async def roll_up(self) -> int:
-        """How many tallies of past minutes were added up. Notes how old transactions are, too."""
-        return cast("int", (await self._row("select dtsched.roll_up(), dtsched.note_age()"))[0])
+        """How many tallies of past minutes were added up."""
+        return cast("int", (await self._row("select dtsched.roll_up()"))[0])
+
+    async def note_age(self) -> bool:
+        """False when it was noted a moment ago."""
+        return bool((await self._row("select dtsched.note_age()"))[0])
 
     async def free_expired_keys(self, limit: int = 1000) -> int:
         """How many keys whose time is over were dealt with; as many as the limit: there may be more."""

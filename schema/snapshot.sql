@@ -974,6 +974,7 @@ create function dtsched.finish_completed(p_worker uuid, p_leases bigint[], p_res
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off
+    set enable_bitmapscan=off
     set enable_hashjoin=off
     set enable_mergejoin=off;
 create function dtsched.finish_lease(p_worker uuid, p_owner text, p_lease bigint, p_secret text, p_outcome jsonb, p_body bytea)
@@ -989,6 +990,7 @@ create function dtsched.finish_others(p_worker uuid, p_others jsonb)
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off
+    set enable_bitmapscan=off
     set enable_hashjoin=off
     set enable_mergejoin=off;
 create function dtsched.finite(p_time timestamp with time zone)
@@ -1828,7 +1830,7 @@ create function dtsched.scopes_of(p_scopes text[])
     returns text[]
     language sql immutable parallel safe;
 create function dtsched.seats(p_queue text, p_keys text[], p_now timestamp with time zone)
-    returns TABLE(limit_key text, seats integer, watched boolean, wake_at timestamp with time zone, n bigint)
+    returns TABLE(limit_key text, seats integer, watched boolean, wake_at timestamp with time zone)
     language sql stable;
 create function dtsched.set_aside(p_jobs bigint[], p_seated bigint[], p_tasks text[], OUT unused text[], OUT held bigint[])
     returns record
@@ -1967,7 +1969,7 @@ create function dtsched.take_keys_by_mode(p_jobs jsonb, p_keys text[], p_ids big
     returns record
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp;
-create function dtsched.take_limited(p_queue text, p_turns text[], p_limit integer, OUT ids bigint[], OUT keys text[], OUT open text[], OUT watched text[], OUT busy text[], OUT room bigint)
+create function dtsched.take_limited(p_queue text, p_turns text[], p_limit integer, OUT ids bigint[], OUT keys text[], OUT open text[], OUT watched text[], OUT busy text[])
     returns record
     language plpgsql volatile
     set search_path=pg_catalog, dtsched, pg_temp

@@ -31,7 +31,9 @@ class Everywhere:
         self.promote = Promote(link, self._chores, poll_seconds=settings.poll)
         self._steps = {
             "promote": self.promote.run_once,
-            "rescue": Rescue(link, worker_id=worker_id, lease_seconds=settings.lease).run_once,
+            "rescue": Rescue(
+                link, worker_id=worker_id, lease_seconds=settings.lease, poll_seconds=settings.poll
+            ).run_once,
             "expire": Expire(link, worker_id=worker_id).run_once,
             "partitions": Partitions(link).run_once,
             "rollup": RollUp(link).run_once,

@@ -5,7 +5,7 @@ from dtsched.maintenance.link import Link
 from dtsched.maintenance.loop import Round
 from dtsched.outage import jittered
 
-_INTERVAL_SECONDS = 20.0
+_INTERVAL_SECONDS = 30.0
 
 
 class RollUp:
@@ -14,4 +14,5 @@ class RollUp:
 
     async def run_once(self) -> Round:
         async with self._link.store() as store:
+            await store.note_age()
             return Round(await store.roll_up(), jittered(_INTERVAL_SECONDS))

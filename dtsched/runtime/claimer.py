@@ -107,6 +107,7 @@ class Claimer:
             await self._confirm()
             return Round(0, 0.05)
         except Exception as error:
+            self._reconcile_at = 0.0  # it may have claimed something all the same
             if not is_transient(error):
                 raise
             return Round(0, 0.01)

@@ -27,6 +27,7 @@ class Ledger:
         self._others: deque[Outcome] = deque()
         self._outcomes_since = 0.0
         self._others_since = 0.0
+        self._went_apart = False
         self._gathered = asyncio.Event()
         self._deferred: list[Outcome] = []
         self.never_started: set[int] = set()
@@ -109,9 +110,11 @@ class Ledger:
         batch: list[Outcome] = []
         now = monotonic()
         many = len(self._completed) >= _MANY
-        if self._others and (not many or now - self._others_since >= _APART_SECONDS or len(self._others) >= GATHERED):
+        due = not self._went_apart and (now - self._others_since >= _APART_SECONDS or len(self._others) >= GATHERED)
+        if self._others and (due or not many):
             _move(self._others, batch)
-        if not (many and batch):
+        self._went_apart = many and bool(batch)  # the next batch is of those that have completed, whatever else is due
+        if not self._went_apart:
             _move(self._completed, batch)
         self._outcomes_since = now
         return batch

@@ -14,7 +14,10 @@ declare
 begin
     return array_remove(array[
         case when p_all and exists (
-            select from dtsched.workers worker where worker.lost_at is null and worker.expires_at < p_now)
+            select
+            from dtsched.workers worker
+            where worker.lost_at is null and worker.expires_at < p_now
+                or worker.lost_at > p_now - worker.lease)  -- what is locked now, or commits late
             then 'rescue' end,
         case when exists (
             select from dtsched.deadlines entry where entry.deadline > v_since and entry.deadline <= p_now)

@@ -55,7 +55,6 @@ declare
     v_reserved integer;
     v_learned text[];
     v_per_16 integer := 16;       -- how many turns of limit keys are taken for 16 jobs
-    v_free bigint;
     v_seated bigint[];
     v_seats text[];               -- the keys that they are of
     v_kept bigint[];
@@ -131,17 +130,17 @@ begin
         v_seated := '{}';
         v_watched := '{}';
         if v_turns <> '{}' then
-            select taken.ids, taken.keys, taken.open, taken.watched, taken.busy, taken.room
-            into v_seated, v_seats, v_open, v_watched, v_busy, v_free
+            select taken.ids, taken.keys, taken.open, taken.watched, taken.busy
+            into v_seated, v_seats, v_open, v_watched, v_busy
             from dtsched.take_limited(p_queue, v_turns, v_reserved) taken;
             v_ids := v_ids || v_seated;
             v_look_again := v_look_again || v_open;
             v_keep_turn := v_keep_turn || v_busy;
             if cardinality(v_seated) < v_reserved then
-                if 16 * cardinality(v_turns) >= v_reserved * v_per_16 then  -- and there may be more turns
+                if 16 * (cardinality(v_turns) + 1) > v_reserved * v_per_16 then  -- as many as were wanted: there may be more
                     v_per_16 := least(2 * v_per_16, 8000);
                 end if;
-            elsif v_free >= 2 * v_reserved then
+            elsif 2 * cardinality(v_open) > cardinality(v_turns) then  -- most have seats left
                 v_per_16 := greatest(v_per_16 / 2, 1);
             end if;
         elsif cardinality(v_ids) < v_left then
@@ -228,7 +227,7 @@ begin
     if v_held <> '{}' then
         perform dtsched.put_back(v_held);
     end if;
-    if v_per_16 <> 16 then
+    if v_per_16 <> 16 or v_learned is not null then
         perform set_config('dtsched.turns', v_per_16 || ';' || extract(epoch from clock_timestamp())::bigint, false);
     end if;
     if v_limited then

@@ -5,6 +5,7 @@ language plpgsql
 set search_path = pg_catalog, dtsched, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set enable_bitmapscan = off  -- leases and jobs in the order of their ids
 set enable_hashjoin = off
 set enable_mergejoin = off
 as $$

@@ -5,6 +5,7 @@ language plpgsql
 set search_path = pg_catalog, dtsched, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set enable_bitmapscan = off  -- leases and jobs in the order of their ids
 set enable_hashjoin = off
 set enable_mergejoin = off
 as $$
@@ -23,6 +24,9 @@ declare
     v_snoozed bigint[];
     v_jobs bigint[];
 begin
+    if jsonb_path_exists(p_others, '$[*] ? (@.type() != "object")') then
+        raise exception 'finish() takes objects as others, like {"lease": 17, "outcome": "retry"}' using errcode = 'JQ001';
+    end if;
     select array_agg(given.lease), jsonb_object_agg(given.lease, given.other)
     into v_given, v_others
     from (select (other ->> 'lease')::bigint as lease, other from jsonb_array_elements(p_others) other) given

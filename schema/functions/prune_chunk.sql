@@ -75,7 +75,7 @@ begin
                 filter (where (judged.gone_at <= v_now) is not true)
         into v_expired, v_strip, v_due
         from judged;
-    else
+    elsif v_known > 0 then
         v_due := dtsched.expiry(coalesce(v_first, v_now), v_shortest);
     end if;
 

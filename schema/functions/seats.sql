@@ -1,8 +1,8 @@
 -- How many more jobs of each of these limit keys may start in a queue now, and if none because of the time, from when on one
 -- may; watched are those whose starts take tokens, or try whether the key's breaker may close. Exact for who holds the keys' rows: seats are the leases themselves, so none can leak. A key without a row of its own
--- has none. n is the place of the key in p_keys. Reads limits_pkey, leases_limit_idx.
+-- has none. Reads limits_pkey, leases_limit_idx.
 create or replace function dtsched.seats(p_queue text, p_keys text[], p_now timestamptz)
-returns table (limit_key text, seats integer, watched boolean, wake_at timestamptz, n bigint)
+returns table (limit_key text, seats integer, watched boolean, wake_at timestamptz)
 language sql stable
 as $$
     select limited.limit_key,
@@ -12,9 +12,8 @@ as $$
             when rule.concurrency <= running.jobs then null
             when breaker.tries = 0 then case when limited.open_until > p_now then limited.open_until end
             when bucket.tokens < 1 then p_now + make_interval(secs => (1 - bucket.tokens) / rule.rate)
-        end,
-        wanted.n
-    from unnest(p_keys) with ordinality as wanted (limit_key, n)
+        end
+    from unnest(p_keys) wanted (limit_key)
     join dtsched.limits limited on limited.limit_key = wanted.limit_key
     left join dtsched.queues queue on queue.name = p_queue
     cross join lateral (

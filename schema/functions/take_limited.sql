@@ -1,6 +1,6 @@
 -- Takes up to p_limit waiting jobs of the limit keys whose turns a claim has taken, as many of each as may start, and returns
 -- their ids, with the key of each. What the keys have is dealt out in rounds, so that no key gets its next share before every
--- other has its own. room is how many seats they had free, whether jobs waited for them or not.
+-- other has its own.
 -- open are the keys to look at again once the leases are made (give_turns): they have more, or lack nothing but time; watched
 -- are those of which a start is to be noted (note_starts). busy are those that somebody else has locked, or whose jobs somebody
 -- has, because a claim never waits: they keep their turn (keep_turns). While set_queue() changes what the queue says of its
@@ -15,8 +15,7 @@ create or replace function dtsched.take_limited(
     out keys text[],
     out open text[],
     out watched text[],
-    out busy text[],
-    out room bigint
+    out busy text[]
 )
 language plpgsql
 set search_path = pg_catalog, dtsched, pg_temp
@@ -46,7 +45,6 @@ begin
         open := '{}';
         watched := '{}';
         busy := array(select distinct limit_key from unnest(p_turns) limit_key);
-        room := 0;
         return;
     end if;
     -- a key that is new gets its row here; who makes it holds the advisory lock until it is there for all to see
@@ -66,7 +64,7 @@ begin
         where limited.limit_key = any (p_turns)
         order by limited.limit_key
         for no key update skip locked);
-    -- grouped and not joined: that would be a nested loop here
+    -- here and below grouped and not joined: that would be a nested loop
     select coalesce(array_agg(turn.limit_key order by turn.n) filter (where turn.is_locked), '{}'),
         coalesce(array_agg(turn.limit_key) filter (where not turn.is_locked), '{}')
     into v_locked, busy
@@ -81,10 +79,16 @@ begin
     select coalesce(array_agg(found.limit_key order by found.n) filter (where found.seats > 0), '{}'),
         coalesce(array_agg(found.seats order by found.n) filter (where found.seats > 0), '{}'),
         coalesce(array_agg(found.limit_key) filter (where found.watched), '{}'),
-        coalesce(array_agg(found.limit_key) filter (where found.watched or found.wake_at is not null), '{}'),
-        coalesce(sum(found.seats), 0)
-    into v_keys, v_seats, watched, open, room
-    from dtsched.seats(p_queue, v_locked, v_now) found;
+        coalesce(array_agg(found.limit_key) filter (where found.watched or found.wake_at is not null), '{}')
+    into v_keys, v_seats, watched, open
+    from (select met.limit_key, min(met.n) as n, min(met.seats) as seats, bool_or(met.watched) as watched,
+              min(met.wake_at) as wake_at
+          from (select limit_key, n, null::integer as seats, null::boolean as watched, null::timestamptz as wake_at
+                from unnest(v_locked) with ordinality as turn (limit_key, n)
+                union all
+                select room.limit_key, null, room.seats, room.watched, room.wake_at
+                from dtsched.seats(p_queue, v_locked, v_now) room) met
+          group by met.limit_key) found;
     while v_left > 0 and v_keys <> '{}' loop
         with candidate as materialized (
             select room.n, room.limit_key, room.seats, entry.job_id,

@@ -83,6 +83,8 @@ declare
     v_ids bigint[];
     v_keys text[];
     v_late_count integer;
+    v_alone boolean := v_snapshot::text like '%:';        -- no other transaction that writes is open
+    v_busy xid[] := '{}';
 begin
     ids := '{}';
     keys := '{}';
@@ -196,7 +198,7 @@ begin
         if v_lane < 0 then  -- from the head on, and the head no further than what is taken
             v_lane := -v_lane;
             v_share := case when v_lane > 10 and v_has_aged[v_lane - 10] then dtsched.half(v_left) else v_left end;
-            v_want := case when v_lane > 10 then least(greatest(least(v_share, 16), v_share * p_turns / 16), 500) else v_share end;
+            v_want := case when v_lane > 10 then least(greatest(least(v_share, 16), v_share::bigint * p_turns / 16), 500) else v_share end;
             continue when v_want = 0;
             with aged as (
                 delete from dtsched.ready entry
@@ -223,7 +225,7 @@ begin
             v_share := case
                 when v_lane > 10 and (v_has_new[v_lane - 10] or v_has_late[v_lane - 10]) then dtsched.half(v_left)
                 else v_left end;
-            v_want := case when v_lane > 10 then least(greatest(least(v_share, 16), v_share * p_turns / 16), 500) else v_share end;
+            v_want := case when v_lane > 10 then least(greatest(least(v_share, 16), v_share::bigint * p_turns / 16), 500) else v_share end;
             if v_want = 0 then
                 v_keep_ended := v_keep_ended or v_has_late[v_lane];
             else
@@ -267,6 +269,9 @@ begin
                 v_keep_ended := v_keep_ended or v_late_count = v_want;
                 v_last := null;
                 if v_late_count < v_want then
+                    if not v_alone then  -- what they have in hand is read past: to try its lock costs more
+                        v_busy := array(select xid::xid from pg_snapshot_xip(v_snapshot) xid);
+                    end if;
                     with new as (
                         delete from dtsched.ready entry
                         where entry.ctid = any (array(
@@ -274,6 +279,7 @@ begin
                             from dtsched.ready entry
                             where entry.queue = p_queue and entry.priority = v_lane
                                 and (entry.xid, entry.job_id) > (v_head, v_head_id)
+                                and (entry.xmax = '0' or entry.xmax <> all (v_busy))
                             order by entry.xid, entry.job_id
                             limit v_want - v_late_count
                             for update skip locked))
@@ -313,7 +319,7 @@ begin
     end loop;
 
     v_own := pg_current_xact_id_if_assigned();
-    if v_waiting = '{}' and not v_keep_ended and v_snapshot::text like '%:' then  -- no other transaction is open
+    if v_waiting = '{}' and not v_keep_ended and v_alone then
         v_open := case when v_own < v_max then array[v_own] else '{}' end;
     else
         select coalesce(array_agg(xid), '{}')

@@ -7,13 +7,14 @@ import asyncio
 import pytest
 from psycopg import sql
 
-from dtsched.maintenance import operations, rescue
+from dtsched.maintenance import operations
 from dtsched.maintenance.chores import Chores
 from dtsched.maintenance.forget import Forget
 from dtsched.maintenance.link import Link
 from dtsched.maintenance.loop import Round, repeat
 from dtsched.maintenance.operations import Operations
 from dtsched.maintenance.promote import Promote
+from dtsched.maintenance.rescue import Rescue
 from dtsched.store import open_store
 from tests.conftest import Connect
 from tests.support.patience import until_async as until
@@ -98,28 +99,17 @@ async def test_what_is_of_no_use_any_more_is_forgotten_in_one_step(database: str
         assert connection.execute(query).fetchone() == (0,), table
 
 
-async def test_where_nobody_is_lost_it_is_looked_once_a_lease_and_after_a_loss_again_and_again(
-    database: str, connect: Connect, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("lease_seconds", "poll_seconds", "pause_seconds"), [(5, 1, 1), (30, 1, 30), (30, 60, 6), (300, 1, 300)]
+)
+async def test_lost_workers_are_looked_for_unasked_where_the_poll_would_tell_of_them_later(
+    database: str, lease_seconds: float, poll_seconds: float, pause_seconds: float
 ) -> None:
-    connection = connect()
-    monkeypatch.setattr(rescue, "_TOLD_SECONDS", 0.05)
     link = Link(lambda: open_store(database, role="maintenance"))
-    step = rescue.Rescue(link, worker_id=lambda: None, lease_seconds=0.5)
-    assert 0 < (await step.run_once()).pause_seconds <= 0.1
-    await asyncio.sleep(0.5)
-    assert (await step.run_once()).pause_seconds > 0.4
-    for name in ("witness", "lost"):
-        connection.execute(
-            "select dtsched.register_worker(gen_random_uuid(), %s, '{default}', null, 1, interval '1 hour')", (name,)
-        )
-    connection.execute("insert into dtsched.jobs (task) values ('note')")
-    connection.execute("select dtsched.claim(id, 'default', 1) from dtsched.workers where name = 'lost'")
-    connection.execute("update dtsched.workers set expires_at = now() - interval '1 s' where name = 'lost'")
-    connection.execute("update dtsched.workers set unbroken_since = now() - interval '2 hours'")
-    after_a_loss = await step.run_once()
+    step = Rescue(link, worker_id=lambda: None, lease_seconds=lease_seconds, poll_seconds=poll_seconds)
+    told = await step.run_once()
     await link.close()
-    assert after_a_loss.count == 1
-    assert 0 < after_a_loss.pause_seconds <= 0.1
+    assert 0.9 * pause_seconds <= told.pause_seconds <= pause_seconds
 
 
 async def test_what_comes_due_while_a_poll_is_under_way_is_not_forgotten_for_its_answer(

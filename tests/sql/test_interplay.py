@@ -250,6 +250,8 @@ def test_a_worker_whose_lease_has_run_out_is_told_of_every_few_seconds(worker: W
     assert told(worker) == ["rescue"]
     assert told(open_session()) == ["rescue"]
     worker.run("update dtsched.workers set lost_at = now()")
+    assert told(worker) == ["rescue"]  # a claim of it may commit late, a lease of it be locked
+    worker.run("update dtsched.workers set lost_at = now() - lease - interval '1 s'")
     assert told(worker) == []
 
 

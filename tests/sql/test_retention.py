@@ -225,6 +225,19 @@ def test_a_chunk_is_looked_at_again_by_the_shortest_retention_there_is(worker: W
     assert worker.value("select due_at - (select finished_at from dtsched.jobs) = '1 hour' from dtsched.prunable")
 
 
+def test_where_no_job_is_left_it_is_looked_once_a_day(worker: Worker):
+    worker.take_over_the_clock()
+    retain(worker, "other", completed=3600)
+    (job,) = worker.insert()
+    worker.run("select dtsched.prune()")
+    worker.run("select dtsched.delete(%s)", job)
+    close_the_chunk(worker)
+    worker.travel("2 hours")
+    worker.run("select dtsched.prune()")
+    due = "select due_at - (select dtsched.now()) from dtsched.prunable order by chunk limit 1"
+    assert worker.value(f"select ({due}) > interval '20 hours'")
+
+
 def test_a_retention_that_was_shortened_counts_at_once(worker: Worker):
     ended(worker)
     assert worker.value("select jobs from dtsched.prune()") == 0
