@@ -69,11 +69,11 @@ MUTANTS = (
     Mutant(
         "a finish counts without its lease",
         "finish_completed",
-        "        from gone;\n    else",
-        "        from gone;\n"
-        "        v_leases := p_leases;\n"
-        "        v_jobs := array(select id from dtsched.jobs where state = 'running' order by id);\n"
-        "    else",
+        "    from gone;\n    if v_leases is null",
+        "    from gone;\n"
+        "    v_leases := p_leases;\n"
+        "    v_jobs := array(select id from dtsched.jobs where state = 'running' order by id);\n"
+        "    if v_leases is null",
         lambda duels: test_leases.test_a_lease_is_either_finished_or_taken_back(duels, test_leases.FINISH),
     ),
     Mutant(
