@@ -132,6 +132,16 @@ def test_each_of_many_attempts_that_failed_keeps_what_was_told_of_it(worker: Wor
     assert dict(worker.rows("select job_id, message from dtsched.attempts")) == {job: f"of {job}" for job in jobs}
 
 
+@pytest.mark.parametrize("others", ["[17]", '["retry"]', '[{"lease": 1, "outcome": "retry"}, null]'])
+def test_others_that_are_no_objects_are_refused_before_anything_is_written(worker: Worker, others: str):
+    (job,) = worker.insert()
+    worker.claim()
+    with pytest.raises(psycopg.Error, match="takes objects as others") as refusal:
+        worker.rows("select dtsched.finish(%s, %s, null, %s)", worker.id, [worker.leases[job]], others)
+    assert refusal.value.sqlstate == "JQ001"
+    assert worker.state(job) == "running"
+
+
 def test_each_outcome_leads_to_its_state(worker: Worker):
     outcomes = {"retry": "scheduled", "fail": "failed", "snooze": "scheduled", "cancel": "cancelled"}
     jobs = dict(zip(outcomes, worker.insert(4), strict=True))
