@@ -32,6 +32,7 @@ declare
     c_gate constant integer := 1146766199;  -- the first half of the advisory locks of names of keys
     v_problem text := dtsched.api_key_problem(p_id, p_name, p_digest, p_scopes, p_queues, p_expires_in);
     v_active text[];
+    v_now timestamptz;
 begin
     perform dtsched.require_read_committed();
     if v_problem is not null then
@@ -44,11 +45,12 @@ begin
         raise exception '% has % active keys already: revoke one of them first, the oldest is %', dtsched.shown(to_jsonb(p_name)),
             cardinality(v_active), v_active[1] using errcode = 'JQ003';
     end if;
-    insert into dtsched.api_keys (id, name, digest, scopes, queues, expires_at)
+    v_now := dtsched.now();  -- read once: an expiry is counted from the moment that is kept as the creation
+    insert into dtsched.api_keys (id, name, digest, scopes, queues, created_at, expires_at)
     values (p_id, p_name, p_digest,
             array(select distinct unnest(p_scopes) order by 1),
             case when p_queues is not null then array(select distinct unnest(p_queues) order by 1) end,
-            dtsched.now() + p_expires_in)
+            v_now, v_now + p_expires_in)
     on conflict do nothing;
     if not found then
         raise exception 'there is a key % already: make another one', p_id using errcode = 'JQ003';

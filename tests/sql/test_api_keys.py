@@ -86,6 +86,16 @@ def test_a_key_ends_exactly_when_it_expires(session: Session):
         assert verdict(session) == said
 
 
+def test_a_key_lasts_from_the_moment_kept_as_its_creation(session: Session):
+    session.run("create sequence public.readings")
+    session.run(
+        "create or replace function dtsched.now() returns timestamptz language sql volatile security definer"
+        " as $$ select '2030-01-01 10:00Z'::timestamptz + make_interval(secs => nextval('public.readings')) $$"
+    )
+    create(session, lasts="90 days")
+    assert session.value("select expires_at - created_at = '90 days' from dtsched.api_keys")
+
+
 @pytest.mark.parametrize(
     ("given", "may"),
     [
