@@ -47,9 +47,12 @@ declare
     v_draining boolean;
     v_paused boolean;
     v_same_epoch boolean;
+    v_parked boolean;
+    v_timed boolean;
     v_limited boolean;
     v_scarce boolean;
     v_aged xid8;
+    v_taken record;
     v_ids bigint[];
     v_turns text[];
     v_reserved integer;
@@ -90,8 +93,10 @@ begin
          order by age.at desc
          limit 1),
         (select epoch.server_started_at = pg_postmaster_start_time() and epoch.ids = 'dtsched.lease_id_seq'::regclass
-         from dtsched.lease_epoch epoch)
-    into v_draining, v_paused, v_limited, v_scarce, v_aged, v_same_epoch
+         from dtsched.lease_epoch epoch),
+        exists (select from dtsched.parked entry where entry.queue = p_queue and entry.reason = 'task'),
+        queue.settings ? 'timeout' or exists (select from dtsched.tasks task where task.settings ? 'timeout')
+    into v_draining, v_paused, v_limited, v_scarce, v_aged, v_same_epoch, v_parked, v_timed
     from dtsched.workers worker
     left join dtsched.queues queue on queue.name = p_queue
     where worker.id = p_worker and worker.lost_at is null and worker.expires_at > dtsched.now();
@@ -121,12 +126,14 @@ begin
     while v_left > 0 loop
         v_ids := '{}';
         -- parked jobs come when there is room, and in one claim of fifty before the others, lest a backlog starve them
-        if random() < 0.02 then
+        if v_parked and random() < 0.02 then
             v_ids := dtsched.take_parked(p_queue, v_left, p_tasks);
         end if;
-        select v_ids || taken.ids, taken.keys, taken.reserved
-        into v_ids, v_turns, v_reserved
-        from dtsched.take_ready(p_queue, v_left - cardinality(v_ids), v_aged, v_per_16, v_slots - cardinality(v_ids)) taken;
+        -- assigned: to select from it costs a claim of few jobs a twentieth
+        v_taken := dtsched.take_ready(p_queue, v_left - cardinality(v_ids), v_aged, v_per_16, v_slots - cardinality(v_ids));
+        v_ids := v_ids || v_taken.ids;
+        v_turns := v_taken.keys;
+        v_reserved := v_taken.reserved;
         v_seated := '{}';
         v_watched := '{}';
         if v_turns <> '{}' then
@@ -137,13 +144,13 @@ begin
             v_look_again := v_look_again || v_open;
             v_keep_turn := v_keep_turn || v_busy;
             if cardinality(v_seated) < v_reserved then
-                if 16 * (cardinality(v_turns) + 1) > v_reserved * v_per_16 then  -- as many as were wanted: there may be more
+                if 16 * (cardinality(v_turns) + 1) > v_reserved::bigint * v_per_16 then  -- as many as were wanted: there may be more
                     v_per_16 := least(2 * v_per_16, 8000);
                 end if;
             elsif 2 * cardinality(v_open) > cardinality(v_turns) then  -- most have seats left
                 v_per_16 := greatest(v_per_16 / 2, 1);
             end if;
-        elsif cardinality(v_ids) < v_left then
+        elsif v_parked and cardinality(v_ids) < v_left then
             v_ids := v_ids || dtsched.take_parked(p_queue, v_left - cardinality(v_ids), p_tasks);
         end if;
         exit when v_ids = '{}' and v_turns = '{}';
@@ -165,7 +172,9 @@ begin
                 v_seated := v_kept;
             end if;
         end if;
-        v_timeouts := coalesce(v_timeouts, dtsched.default_timeouts(p_queue));
+        if v_timed then
+            v_timeouts := coalesce(v_timeouts, dtsched.default_timeouts(p_queue));
+        end if;
         return query
         with claimed as (
             update dtsched.jobs job
@@ -227,7 +236,7 @@ begin
     if v_held <> '{}' then
         perform dtsched.put_back(v_held);
     end if;
-    if v_per_16 <> 16 or v_learned is not null then
+    if v_seats is not null and (v_per_16 <> 16 or v_learned is not null) then
         perform set_config('dtsched.turns', v_per_16 || ';' || extract(epoch from clock_timestamp())::bigint, false);
     end if;
     if v_limited then

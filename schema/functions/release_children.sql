@@ -12,13 +12,18 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 as $$
 declare
+    v_children bigint[];
     v_free bigint[];
 begin
     with edge as (
         delete from dtsched.dependencies edge where edge.parent_id = any (p_parents) returning edge.child_id
-    ),
-    counted as materialized (
-        select edge.child_id, count(*)::integer as ended from edge group by edge.child_id
+    )
+    select array_agg(edge.child_id) into v_children from edge;
+    if v_children is null then  -- as with most jobs: what is below costs more than that
+        return;
+    end if;
+    with counted as materialized (
+        select child_id, count(*)::integer as ended from unnest(v_children) child_id group by child_id
     ),
     locked as materialized (
         select waiting.job_id

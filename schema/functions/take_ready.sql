@@ -20,6 +20,9 @@
 -- few seconds (dtsched.sweep, 5 s) a call takes whatever is left below the heads too, from the low marks on; an unread
 -- backlog lies ahead of the heads and is not touched by that.
 --
+-- The usual way, with neither limit keys nor anything aged, late or to be swept, is one statement that reads lane after lane; all
+-- else looks first which lanes have something, and visits those one by one.
+--
 -- Rules, each found by breaking it:
 --   READ COMMITTED only: an older snapshot would not see what the cursor says is not there.
 --   The snapshot is taken before any lane is read, and the head never passes its xmax (restored dumps carry foreign xids);
@@ -64,13 +67,14 @@ declare
     v_open xid8[];
     v_ended xid8[] := '{}';
     v_waiting xid8[] := '{}';
+    v_usual boolean := false;
+    v_drained integer;
     v_any_turns boolean;
     v_has_late boolean[];
     v_has_new boolean[];
     v_has_aged boolean[];
     v_visits integer[];                                   -- lanes; negative: only what is aged
     v_keep_ended boolean := false;
-    v_top xid8 := '0';
     v_own xid8;
     v_left integer := p_limit;
     v_lane integer;
@@ -122,6 +126,12 @@ begin
     v_sweeping := v_seconds - v_swept >= coalesce(nullif(current_setting('dtsched.sweep', true), ''), '5')::double precision
         or v_swept > v_seconds;
 
+    -- What other transactions have in hand is read past: to try its lock costs more. One that has given up meanwhile leaves
+    -- entries below the head like one that gives up later: for the sweep.
+    if not v_alone then
+        v_busy := array(select xid::xid from pg_snapshot_xip(v_snapshot) xid);
+    end if;
+
     if v_open <> '{}' then
         select coalesce(array_agg(xid) filter (where visible), '{}'), coalesce(array_agg(xid) filter (where not visible), '{}')
         into v_ended, v_waiting
@@ -134,65 +144,104 @@ begin
             order by marks.lane);
     end if;
 
-    -- one statement finds the lanes that have anything new: an empty poll is mostly this and no more
-    loop
-        select
-            array_agg(exists (
+    if v_lanes = 10 and v_ended = '{}' and not v_sweeping and (p_aged <= all (v_heads)) is not false then
+        with turns as materialized (
+            select exists (select from dtsched.limits)
+                or exists (select from dtsched.ready entry where entry.queue = p_queue and entry.priority > 10) as found
+        ),
+        new as (
+            delete from dtsched.ready entry
+            where entry.ctid = any (array(
+                select entry.tid
+                from generate_series(10, 1, -1) lane
+                cross join lateral (
+                    select entry.ctid as tid
+                    from dtsched.ready entry
+                    where entry.queue = p_queue and entry.priority = lane
+                        and (entry.xid, entry.job_id) > (v_heads[lane], v_head_ids[lane])
+                        and (entry.xmax = '0' or entry.xmax <> all (v_busy))
+                    order by entry.xid, entry.job_id
+                    limit p_limit
+                    for update skip locked) entry
+                where not (select turns.found from turns)
+                limit p_limit))
+            returning entry.job_id, entry.xid, entry.priority)
+        select coalesce(array_agg(job_id order by priority desc, xid, job_id), '{}'),
+            (array_agg(xid order by priority desc, xid, job_id))[p_limit], min(priority), not (select turns.found from turns)
+        into ids, v_last, v_lane, v_usual
+        from new;
+    end if;
+    if v_usual then
+        v_visits := '{}';
+        v_drained := case when v_last is null then 1 else v_lane + 1 end;  -- this lane and those above it
+        if v_drained <= 10 then
+            v_heads[v_drained:10] := array_fill(v_max, array[11 - v_drained]);
+            v_head_ids[v_drained:10] := array_fill(c_below_all, array[11 - v_drained]);
+        end if;
+        if v_last < v_max then
+            v_heads[v_lane] := v_last;
+            v_head_ids[v_lane] := ids[p_limit];
+        elsif v_last is not null then
+            v_heads[v_lane] := v_max;
+            v_head_ids[v_lane] := c_below_all;
+        end if;
+    else
+        -- one statement finds the lanes that have anything new: an empty poll is mostly this and no more
+        loop
+            select
+                array_agg(exists (
+                    select from dtsched.ready entry
+                    where entry.queue = p_queue and entry.priority = lane
+                        and (entry.xid, entry.job_id) > (v_heads[lane], v_head_ids[lane])
+                ) order by lane),
+                -- where nobody uses limit keys, one look in place of ten says that there are no turns
+                v_lanes = 10 and (exists (select from dtsched.limits)
+                    or exists (select from dtsched.ready entry where entry.queue = p_queue and entry.priority > 10))
+            into v_has_new, v_any_turns
+            from generate_series(1, v_lanes) lane;
+            exit when not v_any_turns;
+            v_lanes := 20;
+            v_heads := v_heads || array_fill('0'::xid8, array[10]);
+            v_head_ids := v_head_ids || array_fill(0::bigint, array[10]);
+            v_lows := v_lows || array_fill('0'::xid8, array[10]);
+        end loop;
+        v_has_late := array_fill(false, array[v_lanes]);
+        if v_sweeping or v_ended <> '{}' then
+            select array_agg(case
+                when v_sweeping then exists (
+                    select from dtsched.ready entry
+                    where entry.queue = p_queue and entry.priority = lane and entry.xid >= v_lows[lane]
+                        and (entry.xid, entry.job_id) <= (v_heads[lane], v_head_ids[lane]))
+                else exists (
+                    select from dtsched.ready entry
+                    where entry.queue = p_queue and entry.priority = lane and entry.xid = any (v_ended)
+                        and (entry.xid, entry.job_id) <= (v_heads[lane], v_head_ids[lane]))
+                end order by lane)
+            into v_has_late
+            from generate_series(1, v_lanes) lane;
+        end if;
+        v_visits := case v_lanes when 10 then '{10,9,8,7,6,5,4,3,2,1}'
+                                 else '{20,10,19,9,18,8,17,7,16,6,15,5,14,4,13,3,12,2,11,1}' end::integer[];
+        if p_slots < p_limit and v_lanes = 20 and (true = any (v_has_new[11:20]) or true = any (v_has_late[11:20])) then
+            v_left := greatest(0, p_slots);
+        end if;
+        if p_aged is not null and (select count(*) from unnest(v_has_new) has_new where has_new) > 1 then
+            select array_agg(v_has_new[lane] and exists (
                 select from dtsched.ready entry
                 where entry.queue = p_queue and entry.priority = lane
-                    and (entry.xid, entry.job_id) > (v_heads[lane], v_head_ids[lane])
-            ) order by lane),
-            -- where nobody uses limit keys, one look in place of ten says that there are no turns
-            v_lanes = 10 and (exists (select from dtsched.limits)
-                or exists (select from dtsched.ready entry where entry.queue = p_queue and entry.priority > 10))
-        into v_has_new, v_any_turns
-        from generate_series(1, v_lanes) lane;
-        exit when not v_any_turns;
-        v_lanes := 20;
-        v_heads := v_heads || array_fill('0'::xid8, array[10]);
-        v_head_ids := v_head_ids || array_fill(0::bigint, array[10]);
-        v_lows := v_lows || array_fill('0'::xid8, array[10]);
-    end loop;
-    v_has_late := array_fill(false, array[v_lanes]);
-    if v_sweeping or v_ended <> '{}' then
-        select array_agg(case
-            when v_sweeping then exists (
-                select from dtsched.ready entry
-                where entry.queue = p_queue and entry.priority = lane and entry.xid >= v_lows[lane]
-                    and (entry.xid, entry.job_id) <= (v_heads[lane], v_head_ids[lane]))
-            else exists (
-                select from unnest(v_ended) ended (xid)
-                cross join lateral (
-                    select from dtsched.ready entry
-                    where entry.queue = p_queue and entry.priority = lane and entry.xid = ended.xid
-                        and (entry.xid, entry.job_id) <= (v_heads[lane], v_head_ids[lane])
-                    limit 1) late)
-            end order by lane)
-        into v_has_late
-        from generate_series(1, v_lanes) lane;
-    end if;
-    v_visits := case v_lanes when 10 then '{10,9,8,7,6,5,4,3,2,1}'
-                             else '{20,10,19,9,18,8,17,7,16,6,15,5,14,4,13,3,12,2,11,1}' end::integer[];
-    if p_slots < p_limit and v_lanes = 20 and (true = any (v_has_new[11:20]) or true = any (v_has_late[11:20])) then
-        v_left := greatest(0, p_slots);
-    end if;
-    if p_aged is not null and (select count(*) from unnest(v_has_new) has_new where has_new) > 1 then
-        select array_agg(v_has_new[lane] and exists (
-            select from dtsched.ready entry
-            where entry.queue = p_queue and entry.priority = lane
-                and (entry.xid, entry.job_id) > (v_heads[lane], v_head_ids[lane]) and entry.xid < p_aged
-        ) order by lane)
-        into v_has_aged
-        from generate_series(1, v_lanes) lane;
-        v_visits := array(select -lane from unnest(v_visits) with ordinality as visit (lane, n)
-                          where v_has_aged[lane] order by n) || v_visits;
+                    and (entry.xid, entry.job_id) > (v_heads[lane], v_head_ids[lane]) and entry.xid < p_aged
+            ) order by lane)
+            into v_has_aged
+            from generate_series(1, v_lanes) lane;
+            v_visits := array(select -lane from unnest(v_visits) with ordinality as visit (lane, n)
+                              where v_has_aged[lane] order by n) || v_visits;
+        end if;
     end if;
 
     foreach v_lane in array v_visits loop
         if v_lane > 0 and not v_has_new[v_lane] and not v_has_late[v_lane] then
             v_heads[v_lane] := v_max;
             v_head_ids[v_lane] := c_below_all;
-            v_top := v_max;
             continue;
         end if;
         if v_lane < 0 then  -- from the head on, and the head no further than what is taken
@@ -269,9 +318,6 @@ begin
                 v_keep_ended := v_keep_ended or v_late_count = v_want;
                 v_last := null;
                 if v_late_count < v_want then
-                    if not v_alone then  -- what they have in hand is read past: to try its lock costs more
-                        v_busy := array(select xid::xid from pg_snapshot_xip(v_snapshot) xid);
-                    end if;
                     with new as (
                         delete from dtsched.ready entry
                         where entry.ctid = any (array(
@@ -303,7 +349,6 @@ begin
             end if;
             v_heads[v_lane] := v_head;
             v_head_ids[v_lane] := v_head_id;
-            v_top := greatest(v_top, v_head);
         end if;
         if v_ids <> '{}' then
             if v_lane > 10 then
@@ -326,7 +371,7 @@ begin
         into v_open
         from (select xid from unnest(v_waiting) xid
               union select xid from unnest(v_ended) xid where v_keep_ended
-              union select xid from pg_snapshot_xip(v_snapshot) xid where xid < v_top
+              union select xid from pg_snapshot_xip(v_snapshot) xid where xid < any (v_heads)
               union select v_own where v_own < v_max) below;
     end if;
 
