@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 
-SLOW_SECONDS = 60.0
+SLOW_SECONDS = 120.0
 """Between the rounds of a step that is not poked: a precaution, for the database tells every few seconds what is due,
 however long it has been."""
 

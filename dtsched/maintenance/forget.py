@@ -5,7 +5,7 @@ from dtsched.maintenance.link import Link
 from dtsched.maintenance.loop import Round
 from dtsched.outage import jittered
 
-_INTERVAL_SECONDS = 60.0
+_INTERVAL_SECONDS = 180.0
 _BETWEEN_BATCHES_SECONDS = 0.05  # leaves the database, and this worker's other steps, the larger half of the time
 _FULL = 1000  # as many as one call forgets of each: there may be more
 _FULL_FEED = 10_000
