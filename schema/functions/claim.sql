@@ -54,6 +54,8 @@ declare
     v_aged xid8;
     v_taken record;
     v_ids bigint[];
+    v_lowest bigint;
+    v_highest bigint;
     v_turns text[];
     v_reserved integer;
     v_learned text[];
@@ -155,10 +157,12 @@ begin
         end if;
         exit when v_ids = '{}' and v_turns = '{}';
 
+        select min(id), max(id) into v_lowest, v_highest from unnest(v_ids) id;  -- partitions beside them are not even opened
         v_locked := array(
             select job.id
             from dtsched.jobs job
             where job.id = any (v_ids) and job.state = 'ready' and job.queue = p_queue
+                and job.id between v_lowest and v_highest
             order by job.id
             for no key update skip locked);
         if v_seated <> '{}' then  -- a seat is of one key, and edit() may have given the job another since
@@ -183,7 +187,8 @@ begin
                 worker_id = p_worker,
                 progress = null,
                 started_at = dtsched.now()
-            where job.id = any (v_locked) and (p_tasks is null or job.task = any (p_tasks))
+            where job.id = any (v_locked) and job.id between v_lowest and v_highest
+                and (p_tasks is null or job.task = any (p_tasks))
                 and (job.limit_key is null or job.id = any (v_seated))
                 and (job.deadline is null or job.deadline > dtsched.now())  -- else expire() ends it
             returning nextval('dtsched.lease_id_seq') as lease_id, job.id, job.task::text, job.args::jsonb, job.attempt,

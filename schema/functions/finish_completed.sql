@@ -69,6 +69,7 @@ begin
                 finished_at = v_now,
                 error = null
             where job.id = any (v_jobs) and job.state = 'running'
+                and job.id between v_jobs[1] and v_jobs[cardinality(v_jobs)]  -- partitions beside them are not even opened
                 and (v_stopped is null or job.id <> all (v_stopped))
             returning job.key, job.queue, job.task,
                 date_part('epoch', job.started_at - coalesce(job.run_at, job.created_at)) as wait_seconds,

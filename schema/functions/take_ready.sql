@@ -173,17 +173,12 @@ begin
     end if;
     if v_usual then
         v_visits := '{}';
-        v_drained := case when v_last is null then 1 else v_lane + 1 end;  -- this lane and those above it
-        if v_drained <= 10 then
-            v_heads[v_drained:10] := array_fill(v_max, array[11 - v_drained]);
-            v_head_ids[v_drained:10] := array_fill(c_below_all, array[11 - v_drained]);
-        end if;
-        if v_last < v_max then
+        v_drained := case when v_last is null then 1 else v_lane end;
+        v_heads[v_drained:10] := array_fill(v_max, array[11 - v_drained]);
+        v_head_ids[v_drained:10] := array_fill(c_below_all, array[11 - v_drained]);
+        if v_last < v_max then  -- the limit was reached in this lane, and not at its end
             v_heads[v_lane] := v_last;
             v_head_ids[v_lane] := ids[p_limit];
-        elsif v_last is not null then
-            v_heads[v_lane] := v_max;
-            v_head_ids[v_lane] := c_below_all;
         end if;
     else
         -- one statement finds the lanes that have anything new: an empty poll is mostly this and no more

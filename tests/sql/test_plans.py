@@ -291,3 +291,12 @@ def test_at_least_80_percent_of_the_updates_of_jobs_are_hot(session: Session, wo
         """)[0]
     assert updated == 40_000
     assert hot / updated >= 0.8
+
+
+def test_a_claim_and_a_finish_open_the_partition_of_their_jobs_alone(session: Session, worker: Worker):
+    insert_many(session, 20)
+    worker.finish(*worker.claim(10))
+    with plans(worker) as found:
+        worker.finish(*worker.claim(10))
+    updates = [plan for plan in found if "Update on jobs job" in plan]
+    assert [set(re.findall(r"jobs_\w+_pkey", plan)) for plan in updates] == [{"jobs_0_pkey"}] * 2
