@@ -125,6 +125,8 @@ class Ledger:
         for outcome in reversed(batch):
             if outcome.lease_id in self._attempts:
                 (self._completed if outcome.kind == "complete" else self._others).appendleft(outcome)
+        if self._count() >= GATHERED:
+            self._gathered.set()
         self._stirred.set()  # whoever put them back may not be who delivers them
 
     def settle(self, leases: Collection[int]) -> None:

@@ -24,7 +24,7 @@ declare
     v_snoozed bigint[];
     v_jobs bigint[];
 begin
-    if jsonb_path_exists(p_others, '$[*] ? (@.type() != "object")') then
+    if jsonb_path_exists(p_others, 'strict $[*] ? (@.type() != "object")') then
         raise exception 'finish() takes objects as others, like {"lease": 17, "outcome": "retry"}' using errcode = 'JQ001';
     end if;
     select array_agg(given.lease), jsonb_object_agg(given.lease, given.other)

@@ -1,6 +1,6 @@
 -- Gives each of these limit keys, of which leases have ended, a turn in the lanes of every queue where jobs of it wait.
--- The caller has locked the keys' rows (lock_limits) before it took the leases away: a claim that saw them as taken has
--- committed by now, and what it left waiting is seen here. Reads parked_limit_idx.
+-- The caller has taken the leases away, and locked the keys' rows (lock_limits) before it calls this: a claim that saw the seats
+-- as taken has committed by now, and what it left waiting is seen here. Reads parked_limit_idx.
 create or replace function dtsched.free_seats(p_keys text[]) returns void
 language plpgsql
 set search_path = pg_catalog, dtsched, pg_temp

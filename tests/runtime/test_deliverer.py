@@ -171,6 +171,19 @@ async def test_what_is_put_back_or_settled_wakes_who_waits_for_it() -> None:
     assert stirred.is_set()
 
 
+async def test_a_good_batch_that_is_put_back_wakes_who_waits_for_one() -> None:
+    ledger = Ledger(asyncio.Event())
+    attempts = [Attempt(Claimed(lease, lease, "step", b"{}", 1, 1, None, None), 0.0) for lease in range(1, 301)]
+    ledger.add(attempts)
+    for attempt in attempts:
+        ledger.end(attempt, Outcome(lease_id=attempt.claimed.lease_id, kind="complete"))
+    batch = ledger.take_outcomes()
+    waiting = asyncio.create_task(ledger.until_gathered())
+    await asyncio.sleep(0)
+    ledger.put_back(batch)
+    await asyncio.wait_for(waiting, 5)
+
+
 async def test_where_many_have_completed_what_failed_goes_in_a_batch_of_its_own_soon_after() -> None:
     ledger = Ledger(asyncio.Event())
     attempts = [Attempt(Claimed(lease, lease, "step", b"{}", 1, 5, None, None), 0.0) for lease in range(1, 301)]

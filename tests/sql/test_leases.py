@@ -132,7 +132,9 @@ def test_each_of_many_attempts_that_failed_keeps_what_was_told_of_it(worker: Wor
     assert dict(worker.rows("select job_id, message from dtsched.attempts")) == {job: f"of {job}" for job in jobs}
 
 
-@pytest.mark.parametrize("others", ["[17]", '["retry"]', '[{"lease": 1, "outcome": "retry"}, null]'])
+@pytest.mark.parametrize(
+    "others", ["[17]", '["retry"]', '[{"lease": 1, "outcome": "retry"}, null]', "[[]]", '[[{"lease": 1}]]']
+)
 def test_others_that_are_no_objects_are_refused_before_anything_is_written(worker: Worker, others: str):
     (job,) = worker.insert()
     worker.claim()
