@@ -14,7 +14,7 @@ from dtsched.outage import jittered
 
 _log = logging.getLogger("dtsched.rescue")
 
-_FULL = 1000  # as many as one call rescues: there may be more
+_FULL = 500  # half of what one call may rescue: from there on it leaves the rest to the next
 _TOLD_SECONDS = 5.0  # as often as promote() starts from the beginning
 
 

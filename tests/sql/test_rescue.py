@@ -204,6 +204,33 @@ def test_a_rescue_stops_at_its_limit_and_goes_on_in_the_next(open_worker: OpenWo
     assert sorted(job for batch in rescued for job in batch) == jobs
 
 
+@pytest.mark.parametrize("of", ["leases", "jobs"])
+def test_what_somebody_holds_hides_nothing_behind_it(
+    open_session: OpenSession, open_worker: OpenWorker, witness: Worker, of: str
+):
+    """The free ones are of the worker whose row was held first, of a second one, and of one without a row."""
+    lost = sorted((open_worker(lease=LEASE) for _ in range(3)), key=lambda worker: worker.id)
+    jobs = [worker.claim() for worker in lost if worker.insert(25)]
+    lost[2].run("delete from dtsched.workers where id = %s", lost[2].id)
+    become_a_witness(witness)
+    held, free = [*jobs[0][:20], *jobs[1][:20]], [*jobs[0][20:], *jobs[1][20:], *jobs[2]]
+    holder = open_session()
+    holder.run("begin")
+    holder.run(
+        "select from dtsched.leases where job_id = any (%s) for update"
+        if of == "leases"
+        else "select from dtsched.jobs where id = any (%s) for update",
+        held,
+    )
+    rescued: list[int] = []
+    while batch := witness.column("select job_id from dtsched.rescue(%s, 10)", witness.id):
+        assert len(batch) <= 10
+        rescued += batch
+    assert sorted(rescued) == sorted(free)
+    holder.run("commit")
+    assert sorted(witness.rescue()) == sorted(held)
+
+
 def test_a_cancelled_job_of_a_lost_worker_ends_cancelled(open_worker: OpenWorker, witness: Worker):
     dead = open_worker(lease=LEASE)
     (job,) = dead.insert()
