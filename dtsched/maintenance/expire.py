@@ -11,7 +11,7 @@ from dtsched.outage import jittered
 
 _log = logging.getLogger("dtsched.expire")
 
-_FULL = 1000  # as many as one call ends: there may be more
+_FULL = 500  # half of what one call may end: from there on it leaves the rest to the next
 
 
 class Expire:

@@ -178,6 +178,36 @@ def test_more_late_jobs_than_one_call_may_take_go_in_several(witness: Worker):
     assert taken == [jobs[:2], jobs[2:4], jobs[4:], []]
 
 
+def drained(witness: Worker, *, by: Worker | None = None) -> list[int]:
+    """What a few calls bring, of which each may take four."""
+    return [job for _ in range(6) for job in witness.column("select job_id from dtsched.expire(%s, 4)", by and by.id)]
+
+
+@pytest.mark.parametrize("sweep", ["0", "86400"])
+def test_late_jobs_that_somebody_holds_hide_none_behind_them(witness: Worker, open_session: OpenSession, sweep: str):
+    held, free = ([submit(witness, expires_in=seconds) for _ in range(10)] for seconds in (60, 61))
+    witness.travel("62 s")
+    witness.run("select set_config('dtsched.sweep', %s, false)", sweep)
+    holder = open_session()
+    holder.run("begin")
+    holder.run("select from dtsched.jobs where id = any (%s) for update", held)
+    assert drained(witness) == free
+    holder.run("rollback")
+    assert drained(witness) == held
+
+
+@pytest.mark.parametrize("sweep", ["0", "86400"])
+def test_late_jobs_that_run_hide_none_that_wait(witness: Worker, sweep: str):
+    running = [submit(witness, expires_in=60) for _ in range(10)]
+    assert witness.claim() == running
+    waiting = [submit(witness, expires_in=61) for _ in range(10)]
+    witness.travel("62 s")
+    witness.run("select set_config('dtsched.sweep', %s, false)", sweep)
+    assert drained(witness) == waiting
+    witness.release(started=running)
+    assert drained(witness) == running
+
+
 def test_a_retried_job_keeps_its_deadline_and_one_whose_deadline_has_passed_is_refused(witness: Worker):
     in_time, late = submit(witness, expires_in=60), submit(witness, expires_in=30)
     witness.run("select dtsched.cancel(%s)", [in_time, late])
@@ -320,6 +350,42 @@ def test_an_outcome_that_comes_while_the_attempt_is_taken_away_is_refused(witnes
     other.run("commit")
     finishing.join()
     assert accepted == []
+
+
+@pytest.mark.parametrize("of", ["leases", "jobs", "limits"])
+def test_attempts_that_somebody_holds_hide_none_behind_them(witness: Worker, open_session: OpenSession, of: str):
+    """All of one deadline, as those of one claim have it."""
+    witness.run("select dtsched.set_limit('held', 10)")
+    jobs = [submit(witness, timeout=10, limit_key="held" if n < 10 else None) for n in range(20)]
+    assert sorted(witness.claim()) == jobs
+    held, free = jobs[:10], jobs[10:]
+    witness.run("update dtsched.leases set deadline = (select min(deadline) from dtsched.leases)")
+    witness.travel("30 s")
+    renew(witness)
+    holder = open_session()
+    holder.run("begin")
+    match of:
+        case "leases":
+            holder.run("select from dtsched.leases where job_id = any (%s) for update", held)
+        case "jobs":
+            holder.run("select from dtsched.jobs where id = any (%s) for update", held)
+        case _:
+            holder.run("select from dtsched.limits for update")
+    assert sorted(drained(witness, by=witness)) == free
+    holder.run("rollback")
+    assert sorted(drained(witness, by=witness)) == held
+
+
+def test_overdue_attempts_of_a_lost_worker_hide_none_of_a_living_one(witness: Worker, open_worker: OpenWorker):
+    silent = open_worker(lease="20 s")
+    theirs = [submit(silent, timeout=10) for _ in range(10)]
+    assert silent.claim() == theirs
+    ours = [submit(witness, timeout=10) for _ in range(10)]
+    assert witness.claim() == ours
+    witness.travel("30 s")
+    renew(witness)
+    assert sorted(drained(witness, by=witness)) == ours
+    assert sorted(witness.rescue()) == theirs
 
 
 def test_the_time_an_attempt_may_take_is_the_jobs_else_the_tasks_else_the_queues(witness: Worker):
