@@ -1,8 +1,9 @@
 """Takes jobs back from workers that were lost. Only a witness gets anything done, see dtsched.rescue().
 
-That the lease of a worker has run out is told by dtsched.chores() every few seconds, and again for as long as one lease
-takes: claims of it may commit late, and leases be locked. What it cannot tell of, leases whose worker's row is gone, is
-looked for by slow rounds, once a lease."""
+That the lease of a worker has run out, or that it stopped and could not hand everything back, is told by
+dtsched.chores() every few seconds, and again for as long as one lease takes: claims of it may commit late, and leases
+be locked. What it cannot tell of, leases whose worker's row is gone, or that are locked for longer, is looked for by
+slow rounds, once a lease."""
 
 import logging
 from collections.abc import Callable

@@ -50,6 +50,8 @@ begin
     delete from dtsched.workers worker
     where worker.id = any (array(select gone.id from dtsched.workers gone
                                  where gone.lost_at < v_now - interval '1 day'
+                                     or gone.lost_at < gone.expires_at  -- it has stopped, see deregister_worker
+                                         and not exists (select from dtsched.leases lease where lease.worker_id = gone.id)
                                  order by gone.id for update skip locked));
 
     loop

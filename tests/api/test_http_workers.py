@@ -363,7 +363,8 @@ async def test_of_a_finish_and_a_rescue_at_once_one_counts(api: Api, session: Se
     worker = await register(api, slots=60)
     await api.post("/v1/jobs/batch", json=[{"task": "echo"}] * 60)
     jobs = await worker.claim(60)
-    session.run("update dtsched.workers set lost_at = dtsched.now() where id = %s", worker.id)
+    lost = "update dtsched.workers set lost_at = dtsched.now(), expires_at = dtsched.now() where id = %s"
+    session.run(lost, worker.id)
     with contextlib.closing(Worker(database)) as witness:
         session.run(
             "update dtsched.workers set unbroken_since = dtsched.now() - interval '1 day' where id = %s", witness.id

@@ -210,7 +210,8 @@ def over_http(value: Callable[..., Any]) -> dict[str, object]:
     value("select dtsched.submit('echo', queue => 'http')")
     lease = value("select lease_id from dtsched.claim_leases(%s, null, 1)", found["http worker"])
     value("update dtsched.leases set secret = sha256('secret') where id = %s returning 1", lease)
-    value("update dtsched.workers set lost_at = dtsched.now() where id = %s returning 1", found["lost worker"])
+    lost = "update dtsched.workers set lost_at = dtsched.now(), expires_at = dtsched.now() where id = %s returning 1"
+    value(lost, found["lost worker"])
     return {**found, "lease": lease}
 
 

@@ -262,6 +262,43 @@ def test_a_worker_that_deregisters_waits_for_nobody(open_session: OpenSession, o
     assert witness.drain() == [held, free]
 
 
+def test_what_a_worker_that_stopped_could_not_hand_back_is_told_of_and_then_it_is_gone(
+    open_session: OpenSession, open_worker: OpenWorker, worker: Worker
+):
+    held, free = worker.insert(2)
+    worker.claim()
+    holder = open_session()
+    holder.run("begin")
+    holder.run("select from dtsched.jobs where id = %s for update", held)
+    assert worker.value("select dtsched.deregister_worker(%s)", worker.id) == 1
+    assert worker.renew() is False
+    witness = open_worker()
+    witness.run("update dtsched.workers set unbroken_since = now() - interval '1 day'")
+    witness.run("set dtsched.sweep = '0'")
+    assert witness.value("select chores from dtsched.promote()") == ["rescue"]
+    assert witness.rescue() == []
+    assert witness.rows("select state, running from dtsched.list_workers(%s)", worker.id) == [("lost", 1)]
+    holder.run("commit")
+    assert witness.value("select chores from dtsched.promote()") == ["rescue"]
+    assert witness.rescue() == [held]
+    assert witness.rescue() == []
+    assert witness.column("select id from dtsched.workers") == [witness.id]
+    assert witness.value("select chores from dtsched.promote()") == []
+    assert witness.drain() == [held, free]
+
+
+def test_a_worker_that_stops_twice_is_gone_once_nothing_is_held(open_session: OpenSession, worker: Worker):
+    (held,) = worker.insert()
+    worker.claim()
+    holder = open_session()
+    holder.run("begin")
+    holder.run("select from dtsched.jobs where id = %s for update", held)
+    assert worker.value("select dtsched.deregister_worker(%s)", worker.id) == 0
+    holder.run("commit")
+    assert worker.value("select dtsched.deregister_worker(%s)", worker.id) == 1
+    assert worker.column("select id from dtsched.workers") == []
+
+
 def test_releasing_answers_for_leases_that_are_gone_already(worker: Worker):
     (job,) = worker.insert()
     worker.claim()

@@ -123,6 +123,14 @@ def test_a_worker_that_is_declared_lost_before_it_has_expired_violates_s5() -> N
     assert violated(story) == ["S5"]
 
 
+def test_a_worker_that_stopped_while_a_job_of_it_was_held_violates_nothing() -> None:
+    story = Story()
+    story.renew()
+    story.worker_event("lost", "w1", story.at + 1, lost_at=story.at, who="deregister_worker")
+
+    assert violated(story) == []
+
+
 def test_a_zombie_beside_its_successor_is_put_down_to_the_fault_of_that_time() -> None:
     story = Story("F05")
     job = story.submit("plain-a-1")

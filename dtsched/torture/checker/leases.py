@@ -22,8 +22,8 @@ BRIEF = frozenset({"F03", "F06", "F43", "F51"})
 def exclusion(run: Run) -> Finding:
     """Of one job there is one lease at a time. It is granted to a worker that is not lost, and released by that
     worker; by rescue() when the worker is lost or has no row; by expire() when its deadline has passed by the grace;
-    nobody else takes one. A worker is declared lost when it has expired, and a renewal makes its leases valid for as
-    long as they say (no less than half of that after it was traced).
+    nobody else takes one. A worker is declared lost when it has expired, or by itself when it stops, and a renewal
+    makes its leases valid for as long as they say (no less than half of that after it was traced).
 
     So a handler may run beside a later one only where its lease was taken away: these are listed with the faults of
     that time, and there is one among them that can bring this about. A worker that hands a job back when its grace is
@@ -68,7 +68,8 @@ def _wrongly_taken(run: Run, event: LeaseEvent) -> str | None:
 def _expiries(run: Run, book: Notebook) -> None:
     for event in run.state.worker_events:
         book.checked += 1
-        if event.kind == "lost" and event.lost_at is not None and event.expires_at > event.lost_at:
+        early = event.lost_at is not None and event.expires_at > event.lost_at
+        if event.kind == "lost" and early and event.who not in BY_ITS_WORKER:
             book.violation("a worker was declared lost before it had expired", shown=[event])
         elif (
             event.kind in ("registered", "renewed") and event.expires_at < run.decided(event.at)[0] + 0.5 * event.lease
