@@ -1,6 +1,7 @@
 -- The workers, by name and start; only p_id if given. p_queues: only those that serve one of these, and
 -- nothing of their other queues. state is active, draining, or lost (kept for a day, or if it stopped while somebody
--- held one of its jobs, until that is taken back); running is how many jobs it holds; info is what it says of itself, with system_info as of its last heartbeat, which came at seen_at.
+-- held one of its jobs, until that is taken back); running is how many jobs it holds; info is what it says of itself,
+-- with system_info as of its last heartbeat, which came at seen_at.
 create or replace function dtsched.list_workers(p_id uuid default null, p_queues text[] default null)
 returns table (
     id uuid,
