@@ -50,8 +50,11 @@ begin
     delete from dtsched.workers worker
     where worker.id = any (array(select gone.id from dtsched.workers gone
                                  where gone.lost_at < v_now - interval '1 day'
-                                     or gone.lost_at < gone.expires_at  -- it has stopped, see deregister_worker
-                                         and not exists (select from dtsched.leases lease where lease.worker_id = gone.id)
+                                     -- or it has stopped (see deregister_worker) and nothing is left. Of others nothing is asked,
+                                     -- and not with exists(), which might be hashed: both walk dead leases
+                                     or case when gone.lost_at < gone.expires_at
+                                             then (select lease.id from dtsched.leases lease
+                                                   where lease.worker_id = gone.id limit 1) is null end
                                  order by gone.id for update skip locked));
 
     loop
