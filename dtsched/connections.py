@@ -19,12 +19,13 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import set_json_loads
 
 from dtsched.errors import BY_SQLSTATE, Conflict, DatabaseUnreachable, DtschedError, InvalidInput, SchemaMissing
+from dtsched.exchange import Exchanging
 from dtsched.settings import ITSELF, is_url
 
 Row = tuple[Any, ...]
 
 
-class Connection(psycopg.AsyncConnection[Row]):
+class Connection(Exchanging):
     bounds: bytes | None = None
     """Behind a pooler: what each statement is to be sent together with."""
 

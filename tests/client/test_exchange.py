@@ -1,0 +1,102 @@
+"""Waiting for an answer: large ones, both ways, beside others, cancelled, and of a server that goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from contextlib import suppress
+
+import psycopg
+import pytest
+
+from dtsched.connections import Connection
+from dtsched.connections import connect as open_connection
+from tests.conftest import Connect
+from tests.runtime.workers import one, until
+from tests.support.patience import PATIENCE_SECONDS
+
+MANY = 200_000
+LARGE = 5_000_000
+ASLEEP = "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()"
+
+
+async def ask(connection: Connection, query: str, *parameters: object) -> list[tuple[object, ...]]:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        return await (await connection.execute(query.encode(), parameters)).fetchall()
+
+
+async def test_a_large_answer_comes_whole_and_others_have_their_turn(database: str) -> None:
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with await open_connection(database, role="test") as connection:
+        other = asyncio.create_task(take_turns())
+        rows = await ask(connection, "select n, repeat('x', 100) from generate_series(1, %s) n", MANY)
+        other.cancel()
+    assert [row[0] for row in rows] == list(range(1, MANY + 1))
+    assert turns > 20
+
+
+async def test_a_large_question_is_sent_whole_while_the_server_talks(database: str) -> None:
+    talk = "do $$ begin for n in 1..20000 loop raise notice '%', repeat('x', 500); end loop; end $$"
+    async with await open_connection(database, role="test") as connection, connection.pipeline():
+        await connection.execute(talk)  # what it says is more than the buffers between take
+        asked = await connection.execute("select length(%s), length(%s)", ("y" * LARGE, "z" * LARGE))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert await asked.fetchone() == (LARGE, LARGE)
+
+
+async def test_what_the_server_refuses_is_raised_and_the_connection_goes_on(database: str) -> None:
+    async with await open_connection(database, role="test") as connection:
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            await ask(connection, "select 1 / (n - 1000) from generate_series(1, 2000) n")
+        assert await ask(connection, "select 1") == [(1,)]
+
+
+async def test_cancelling_a_task_ends_its_statement_in_the_server_too(database: str, connect: Connect) -> None:
+    beside = connect()
+    async with await open_connection(database, role="test") as connection:
+        sleeping = asyncio.create_task(ask(connection, "select pg_sleep(%s)", 2 * PATIENCE_SECONDS))
+        await until(lambda: one(beside, ASLEEP) == 1)
+        sleeping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sleeping
+        assert one(beside, ASLEEP) == 0
+        assert await ask(connection, "select 1") == [(1,)]
+
+
+@pytest.mark.parametrize("divisor", [1, 0])
+async def test_a_task_cancelled_in_the_very_round_that_brings_its_answer_loses_nothing(
+    database: str, divisor: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    for rounds in range(10):
+        async with await open_connection(database, role="test") as connection:
+            answered = select.poll()
+            answered.register(connection.fileno(), select.POLLIN)
+            asking = asyncio.create_task(ask(connection, "select 1 / %s", divisor))
+            late = 0
+            while late <= rounds // 2:
+                late += bool(answered.poll(0)) or late > 0
+                await asyncio.sleep(0)
+            asking.cancel()
+            with suppress(asyncio.CancelledError, psycopg.errors.DivisionByZero):
+                assert await asking == [(1,)]
+            if not connection.closed:  # as psycopg does when an error comes in place of the cancellation's
+                assert await ask(connection, "select 1") == [(1,)]
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
+async def test_a_server_that_ends_the_session_is_an_outage(database: str, connect: Connect) -> None:
+    beside = connect()
+    async with await open_connection(database, role="test") as connection:
+        sleeping = asyncio.create_task(ask(connection, "select pg_sleep(%s)", 2 * PATIENCE_SECONDS))
+        await until(lambda: one(beside, ASLEEP) == 1)
+        beside.execute("select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'PgSleep'")
+        with pytest.raises(psycopg.OperationalError):
+            await sleeping
+        assert connection.closed
