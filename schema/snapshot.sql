@@ -975,7 +975,7 @@ create function dtsched.finish_completed(p_worker uuid, p_leases bigint[], p_res
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off
     set enable_bitmapscan=off
-    set enable_hashjoin=off
+    set enable_nestloop=off
     set enable_mergejoin=off;
 create function dtsched.finish_lease(p_worker uuid, p_owner text, p_lease bigint, p_secret text, p_outcome jsonb, p_body bytea)
     returns TABLE(outcome text, state text)

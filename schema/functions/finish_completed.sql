@@ -6,38 +6,53 @@ set search_path = pg_catalog, dtsched, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off  -- leases and jobs in the order of their ids
-set enable_hashjoin = off
+set enable_nestloop = off    -- results are hashed: to look up each row by itself costs a fifth more, to compare all with all far more
 set enable_mergejoin = off
 as $$
 declare
-    v_results jsonb[];
     v_leases bigint[];
     v_jobs bigint[];
-    v_job_results jsonb[];
+    v_results jsonb[];
+    v_large boolean;
     v_stopped bigint[];
     v_keys text[];
     v_limit_keys text[];
     v_now timestamptz;
     v_minute timestamptz;
 begin
-    if p_results is not null then
-        v_results := array(
-            select nullif(result, 'null') from jsonb_array_elements(p_results) with ordinality as given (result, n) order by n);
-        if cardinality(v_results) <> cardinality(p_leases) then
-            raise exception 'finish() was given % leases and % results', cardinality(p_leases), cardinality(v_results)
+    if p_results is null then
+        with gone as (
+            delete from dtsched.leases lease
+            where lease.id = any (p_leases) and (lease.worker_id = p_worker) is true and lease.secret is null
+            returning lease.id, lease.job_id, lease.limit_key, lease.cancel_requested_at
+        )
+        select array_agg(gone.id order by gone.job_id), array_agg(gone.job_id order by gone.job_id),
+            array_agg(gone.job_id) filter (where gone.cancel_requested_at is not null),
+            array_agg(gone.limit_key) filter (where gone.limit_key is not null)
+        into v_leases, v_jobs, v_stopped, v_limit_keys
+        from gone;
+    else
+        if jsonb_array_length(p_results) <> cardinality(p_leases) then
+            raise exception 'finish() was given % leases and % results', cardinality(p_leases), jsonb_array_length(p_results)
                 using errcode = 'JQ001';
         end if;
+        with gone as (
+            delete from dtsched.leases lease
+            using (
+                select done.lease_id, nullif(done.result, 'null') as result
+                from rows from (unnest(p_leases), jsonb_array_elements(p_results)) as done (lease_id, result)
+                order by done.lease_id
+            ) done
+            where lease.id = done.lease_id and lease.id = any (p_leases) and (lease.worker_id = p_worker) is true and lease.secret is null
+            returning lease.id, lease.job_id, lease.limit_key, lease.cancel_requested_at, done.result
+        )
+        select array_agg(gone.id order by gone.job_id), array_agg(gone.job_id order by gone.job_id),
+            array_agg(gone.result order by gone.job_id), bool_or(pg_column_size(gone.result) > 300),
+            array_agg(gone.job_id) filter (where gone.cancel_requested_at is not null),
+            array_agg(gone.limit_key) filter (where gone.limit_key is not null)
+        into v_leases, v_jobs, v_results, v_large, v_stopped, v_limit_keys
+        from gone;
     end if;
-    with gone as (
-        delete from dtsched.leases lease
-        where lease.id = any (p_leases) and (lease.worker_id = p_worker) is true and lease.secret is null
-        returning lease.id, lease.job_id, lease.limit_key, lease.cancel_requested_at
-    )
-    select array_agg(gone.id order by gone.job_id), array_agg(gone.job_id order by gone.job_id),
-        array_agg(gone.job_id) filter (where gone.cancel_requested_at is not null),
-        array_agg(gone.limit_key) filter (where gone.limit_key is not null)
-    into v_leases, v_jobs, v_stopped, v_limit_keys
-    from gone;
     if v_leases is null then
         return;
     end if;
@@ -49,20 +64,9 @@ begin
     if v_stopped is not null then  -- two updates of jobs: one after the other would not be in id order
         perform from dtsched.jobs job where job.id = any (v_jobs) order by job.id for no key update;
     end if;
-    if v_results is not null then
-        -- both by lease, side by side: a join would be a nested loop here, and compare each with each
-        select array_agg(ended.result order by ended.job_id)
-        into v_job_results
-        from unnest(
-            array(select held.job_id from unnest(v_leases, v_jobs) as held (lease_id, job_id) order by held.lease_id),
-            array(select distinct on (done.lease_id) done.result
-                  from unnest(p_leases, v_results) as done (lease_id, result)
-                  where cardinality(v_leases) = cardinality(p_leases) or done.lease_id = any (v_leases)
-                  order by done.lease_id)) as ended (job_id, result);
-    end if;
     v_now := dtsched.now();
     v_minute := date_trunc('minute', v_now);
-    if v_job_results is null then
+    if v_results is null then
         with ended as (
             update dtsched.jobs job
             set state = 'completed',
@@ -87,20 +91,23 @@ begin
         into v_keys
         from ended;
     else
-        insert into dtsched.results (job_id, result)
-        select done.job_id, done.result
-        from unnest(v_jobs, v_job_results) as done (job_id, result)
-        where pg_column_size(done.result) > 300 and (v_stopped is null or done.job_id <> all (v_stopped))
-        order by done.job_id
-        on conflict on constraint results_pkey do update set result = excluded.result;
+        if v_large then
+            insert into dtsched.results (job_id, result)
+            select done.job_id, done.result
+            from unnest(v_jobs, v_results) as done (job_id, result)
+            where pg_column_size(done.result) > 300 and (v_stopped is null or done.job_id <> all (v_stopped))
+            order by done.job_id
+            on conflict on constraint results_pkey do update set result = excluded.result;
+        end if;
         with ended as (
             update dtsched.jobs job
             set state = 'completed',
                 finished_at = v_now,
                 error = null,
                 result = case when pg_column_size(done.result) <= 300 then done.result end
-            from unnest(v_jobs, v_job_results) as done (job_id, result)
-            where job.id = done.job_id and job.state = 'running'
+            from unnest(v_jobs, v_results) as done (job_id, result)
+            where job.id = done.job_id and job.id = any (v_jobs) and job.state = 'running'
+                and job.id between v_jobs[1] and v_jobs[cardinality(v_jobs)]
                 and (v_stopped is null or job.id <> all (v_stopped))
             returning job.key, job.queue, job.task,
                 date_part('epoch', job.started_at - coalesce(job.run_at, job.created_at)) as wait_seconds,

@@ -69,8 +69,7 @@ MUTANTS = (
     Mutant(
         "a finish counts without its lease",
         "finish_completed",
-        "    from gone;\n    if v_leases is null",
-        "    from gone;\n"
+        "    if v_leases is null",
         "    v_leases := p_leases;\n"
         "    v_jobs := array(select id from dtsched.jobs where state = 'running' order by id);\n"
         "    if v_leases is null",
