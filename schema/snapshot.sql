@@ -1212,15 +1212,20 @@ create function dtsched.line_problem(p_line jsonb)
     returns text
     language plpgsql immutable
     set search_path=pg_catalog, dtsched, pg_temp;
+create function dtsched.link_children(p_child bigint)
+    returns void
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off
+    set enable_nestloop=off
+    set enable_mergejoin=off;
 create function dtsched.link_parents()
     returns trigger
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
     set jit=off
-    set plan_cache_mode=force_generic_plan
-    set enable_seqscan=off
-    set enable_nestloop=off
-    set enable_mergejoin=off;
+    set enable_seqscan=off;
 create function dtsched.list_attempts(p_job bigint)
     returns TABLE(attempt integer, outcome text, error_type text, message text, traceback text, worker_id uuid, started_at timestamp with time zone, finished_at timestamp with time zone)
     language sql stable security definer

@@ -166,11 +166,15 @@ begin
             order by job.id
             for no key update skip locked);
         if v_seated <> '{}' then  -- a seat is of one key, and edit() may have given the job another since
-            v_kept := array(
-                select job.id
-                from unnest(v_seated, v_seats) as seat (job_id, limit_key)
-                join dtsched.jobs job on job.id = seat.job_id
-                where job.id = any (v_locked) and job.limit_key = seat.limit_key);
+            v_kept := array(  -- grouped: a join would look at each job by itself, and for each at all that are locked
+                select met.job_id
+                from (select job_id, limit_key from unnest(v_seated, v_seats) as seat (job_id, limit_key)
+                      union all
+                      select job.id, job.limit_key::text
+                      from dtsched.jobs job
+                      where job.id = any (v_locked) and job.id between v_lowest and v_highest) met
+                group by met.job_id, met.limit_key
+                having count(*) = 2);
             if cardinality(v_kept) < cardinality(v_seated) then
                 v_look_again := v_look_again || v_turns;
                 v_seated := v_kept;

@@ -98,10 +98,13 @@ begin
         end if;
     end if;
     v_parents := dtsched.keyed_parents(p_jobs, v_ids, v_holders);
-    insert into dtsched.jobs (id, task, args, queue, priority, run_at, max_attempts, timeout, key, limit_key, depends_on,
+    insert into dtsched.jobs (id, state, task, args, queue, priority, run_at, max_attempts, timeout, key, limit_key, depends_on,
                               tags, backoff, deadline, correlation_id, key_until, on_parent_failure, parent_policies, workflow_id)
     select
         v_ids[given.n],
+        -- place_new_job would say so too, row by row
+        case when jsonb_typeof(given.job -> 'depends_on') = 'array' and given.job -> 'depends_on' <> '[]'
+             then 'blocked' else 'ready' end,
         given.job ->> 'task',
         coalesce(nullif(given.job -> 'args', 'null'), '{}'),
         coalesce(given.job ->> 'queue', task.settings ->> 'queue', 'default'),

@@ -84,7 +84,7 @@ def test_it_sets_all_that_submit_many_sets_but_what_each_job_has_for_itself(sess
         assert found is not None
         return {column.strip() for column in found[1].split(",")}
 
-    own = {"key", "key_until", "depends_on", "on_parent_failure", "parent_policies"}
+    own = {"key", "key_until", "depends_on", "on_parent_failure", "parent_policies", "state"}
     assert columns("submit_alike") - {"created_at"} == columns("submit_many") - own
 
 
