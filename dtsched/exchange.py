@@ -65,12 +65,11 @@ class _Exchange(Generic[RV]):
                 if wanted != WAIT_R or not self._readable.poll(0):
                     break
                 wanted = self._steps.send(READY_R)
+            self._watch(wanted)
         except StopIteration as stop:
             self.answer.set_result(stop.value)
         except Exception as error:
             self.answer.set_exception(error)
-        else:
-            self._watch(wanted)
 
     def _watch(self, wanted: int) -> None:
         begun, over = wanted & ~self._wanted, self._wanted & ~wanted
