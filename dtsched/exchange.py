@@ -21,6 +21,8 @@ _AT_ONCE = 16
 class Exchanging(psycopg.AsyncConnection[tuple[Any, ...]]):
     """A connection that waits so."""
 
+    _exchange: "_Exchange[Any] | None" = None
+
     async def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         if timeout is not None:
             return await super().wait(gen, interval, timeout)
@@ -30,7 +32,7 @@ class Exchanging(psycopg.AsyncConnection[tuple[Any, ...]]):
         except StopIteration as stop:
             answer: RV = stop.value
             return answer
-        exchange = _Exchange(gen, wanted, socket)
+        self._exchange = exchange = _Exchange(gen, wanted, socket)
         try:
             return await exchange.answer
         except asyncio.CancelledError:
@@ -38,6 +40,13 @@ class Exchanging(psycopg.AsyncConnection[tuple[Any, ...]]):
             return await super().wait(_Cancelled(gen), interval)
         finally:
             exchange.end()
+            self._exchange = None
+
+    async def close(self) -> None:
+        """Whoever waits meets an outage: of a socket that is closed the event loop tells nothing, not even that."""
+        if self._exchange is not None:
+            self._exchange.give_up()
+        await super().close()
 
 
 class _Exchange(Generic[RV]):
@@ -55,6 +64,11 @@ class _Exchange(Generic[RV]):
 
     def end(self) -> None:
         self._watch(0)
+
+    def give_up(self) -> None:
+        self.end()
+        if not self.answer.done():
+            self.answer.set_exception(psycopg.OperationalError("the connection was closed while it was waited for"))
 
     def _advance(self, ready: Ready) -> None:
         if self.answer.done():

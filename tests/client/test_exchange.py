@@ -100,3 +100,19 @@ async def test_a_server_that_ends_the_session_is_an_outage(database: str, connec
         with pytest.raises(psycopg.OperationalError):
             await sleeping
         assert connection.closed
+
+
+async def test_who_waits_on_a_connection_that_is_closed_meets_an_outage_and_the_next_one_works(
+    database: str, connect: Connect
+) -> None:
+    beside = connect()
+    connection = await open_connection(database, role="test")
+    sleeping = asyncio.create_task(ask(connection, "select pg_sleep(%s)", 2 * PATIENCE_SECONDS))
+    await until(lambda: one(beside, ASLEEP) == 1)
+    socket = connection.fileno()
+    await connection.close()
+    async with await open_connection(database, role="test") as following:
+        assert following.fileno() == socket  # which the event loop must have forgotten
+        assert await ask(following, "select 1") == [(1,)]
+    with pytest.raises(psycopg.OperationalError, match="closed"):
+        await sleeping
