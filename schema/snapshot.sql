@@ -30,6 +30,7 @@ create sequence dtsched.job_id_seq as bigint cache 1;
 create sequence dtsched.lease_id_seq as bigint cache 1;
 create sequence dtsched.operations_id_seq as bigint cache 1;
 create sequence dtsched.schedule_version_seq as bigint cache 1;
+create sequence dtsched.unlinked_n_seq as bigint cache 1;
 create sequence dtsched.wakes_id_seq as bigint cache 1;
 create sequence dtsched.workflow_id_seq as bigint cache 1;
 
@@ -469,6 +470,12 @@ create table dtsched.ticks (
     constraint outcome_is_known CHECK ((outcome = ANY (ARRAY['fired'::text, 'skipped'::text, 'missed'::text]))),
     constraint ticks_pkey PRIMARY KEY (schedule, tick)
 ) with ();
+create table dtsched.unlinked (
+    xid xid8 default pg_current_xact_id() not null,
+    n bigint generated always as identity not null,
+    children bigint[] not null,
+    constraint unlinked_pkey PRIMARY KEY (xid, n)
+) with ();
 create table dtsched.unsuccessful (
     state text not null,
     job_id bigint not null,
@@ -555,7 +562,6 @@ CREATE INDEX ticks_at_idx ON dtsched.ticks USING btree (at);
 CREATE INDEX wakes_at_idx ON dtsched.wakes USING btree (at);
 CREATE INDEX wakes_key_idx ON dtsched.wakes USING btree (queue, limit_key, at);
 
-CREATE CONSTRAINT TRIGGER link_parents AFTER INSERT ON dtsched.jobs DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.state = 'blocked'::text)) EXECUTE FUNCTION dtsched.link_parents();
 CREATE TRIGGER place_new_job BEFORE INSERT ON dtsched.jobs FOR EACH ROW WHEN (((new.state = 'ready'::text) AND ((new.run_at IS NOT NULL) OR (new.depends_on IS NOT NULL) OR (new.on_parent_failure IS NOT NULL)))) EXECUTE FUNCTION dtsched.place_new_job();
 CREATE TRIGGER route_new_jobs AFTER INSERT ON dtsched.jobs REFERENCING NEW TABLE AS new_jobs FOR EACH STATEMENT EXECUTE FUNCTION dtsched.route_new_jobs();
 CREATE TRIGGER route_new_jobs AFTER INSERT ON dtsched.jobs_0 REFERENCING NEW TABLE AS new_jobs FOR EACH STATEMENT EXECUTE FUNCTION dtsched.route_new_jobs();
@@ -565,6 +571,7 @@ CREATE TRIGGER route_new_jobs AFTER INSERT ON dtsched.jobs_default REFERENCING N
 CREATE TRIGGER wake_hungry_workers AFTER INSERT ON dtsched.parked REFERENCING NEW TABLE AS new_entries FOR EACH STATEMENT EXECUTE FUNCTION dtsched.wake_hungry_workers();
 CREATE TRIGGER wake_hungry_workers AFTER INSERT ON dtsched.ready REFERENCING NEW TABLE AS new_entries FOR EACH STATEMENT EXECUTE FUNCTION dtsched.wake_hungry_workers();
 CREATE TRIGGER note_schedule_change BEFORE UPDATE ON dtsched.schedules FOR EACH ROW WHEN (((((((((((((((((old.spec IS DISTINCT FROM new.spec) OR (old.tz IS DISTINCT FROM new.tz)) OR ((old.task)::text IS DISTINCT FROM (new.task)::text)) OR ((old.args)::jsonb IS DISTINCT FROM (new.args)::jsonb)) OR ((old.queue)::text IS DISTINCT FROM (new.queue)::text)) OR ((old.priority)::smallint IS DISTINCT FROM (new.priority)::smallint)) OR ((old.max_attempts)::integer IS DISTINCT FROM (new.max_attempts)::integer)) OR ((old.timeout)::interval IS DISTINCT FROM (new.timeout)::interval)) OR ((old.limit_key)::text IS DISTINCT FROM (new.limit_key)::text)) OR ((old.tags)::text[] IS DISTINCT FROM (new.tags)::text[])) OR (old.backoff IS DISTINCT FROM new.backoff)) OR (old.catchup IS DISTINCT FROM new.catchup)) OR (old.catchup_limit IS DISTINCT FROM new.catchup_limit)) OR (old.overlap IS DISTINCT FROM new.overlap)) OR (old.tolerance IS DISTINCT FROM new.tolerance)) OR (old.paused_at IS DISTINCT FROM new.paused_at))) EXECUTE FUNCTION dtsched.note_schedule_change();
+CREATE CONSTRAINT TRIGGER link_parents AFTER INSERT ON dtsched.unlinked DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION dtsched.link_parents();
 
 create function dtsched.act_on(p_action text, p_wanted jsonb, p_changes jsonb, p_run_at timestamp with time zone, p_ids bigint[])
     returns TABLE(job_id bigint, outcome text)
@@ -1212,20 +1219,15 @@ create function dtsched.line_problem(p_line jsonb)
     returns text
     language plpgsql immutable
     set search_path=pg_catalog, dtsched, pg_temp;
-create function dtsched.link_children(p_child bigint)
-    returns void
-    language plpgsql volatile
-    set search_path=pg_catalog, dtsched, pg_temp
-    set plan_cache_mode=force_generic_plan
-    set enable_seqscan=off
-    set enable_nestloop=off
-    set enable_mergejoin=off;
 create function dtsched.link_parents()
     returns trigger
     language plpgsql volatile security definer
     set search_path=pg_catalog, dtsched, pg_temp
     set jit=off
-    set enable_seqscan=off;
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off
+    set enable_nestloop=off
+    set enable_mergejoin=off;
 create function dtsched.list_attempts(p_job bigint)
     returns TABLE(attempt integer, outcome text, error_type text, message text, traceback text, worker_id uuid, started_at timestamp with time zone, finished_at timestamp with time zone)
     language sql stable security definer
@@ -1421,10 +1423,6 @@ create function dtsched.note_starts(p_queue text, p_keys text[], p_started bigin
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
-create function dtsched.note_unlinked(p_ids text)
-    returns void
-    language plpgsql volatile
-    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.note_unsuccessful(p_jobs bigint[])
     returns void
     language plpgsql volatile
@@ -1996,10 +1994,6 @@ create function dtsched.take_ready(p_queue text, p_limit integer, p_aged xid8 DE
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off
     set enable_bitmapscan=off;
-create function dtsched.take_unlinked()
-    returns bigint[]
-    language plpgsql volatile
-    set search_path=pg_catalog, dtsched, pg_temp;
 create function dtsched.taken_away(p_worker uuid, p_leases bigint[])
     returns SETOF bigint
     language sql stable security definer

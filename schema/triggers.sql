@@ -11,11 +11,10 @@ create or replace trigger route_new_jobs after insert on dtsched.jobs_default
     referencing new table as new_jobs
     for each statement execute function dtsched.route_new_jobs();
 
-drop trigger if exists link_parents on dtsched.jobs;
-create constraint trigger link_parents after insert on dtsched.jobs
+drop trigger if exists link_parents on dtsched.unlinked;
+create constraint trigger link_parents after insert on dtsched.unlinked
     deferrable initially deferred
-    for each row when (new.state = 'blocked')
-    execute function dtsched.link_parents();
+    for each row execute function dtsched.link_parents();
 
 create or replace trigger wake_hungry_workers after insert on dtsched.ready
     referencing new table as new_entries

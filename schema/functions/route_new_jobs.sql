@@ -1,6 +1,6 @@
 -- Routes the rows of one INSERT or COPY to where workers look for them, by the state each row carries: a restored dump
 -- routes only what asks for it. After-statement trigger on jobs and on each partition (a statement trigger fires only on
--- the table that the statement names). Blocked rows are noted for link_parents, which links them to their parents at
+-- the table that the statement names). Blocked rows are noted in unlinked, whose trigger links them to their parents at
 -- commit.
 -- Locks: the keys it inserts, in key order; nothing that submitters share.
 create or replace function dtsched.route_new_jobs() returns trigger
@@ -15,7 +15,7 @@ declare
     v_any_key boolean;
     v_any_workflow boolean;
     v_any_deadline boolean;
-    v_blocked text;
+    v_blocked bigint[];
     v_cancelled bigint[] := '{}';
     v_keys text[];
     v_keyed bigint[];
@@ -27,7 +27,7 @@ begin
     where job.state = 'ready' and job.limit_key is null;
 
     select bool_or(job.state = 'scheduled'), bool_or(job.state = 'ready' and job.limit_key is not null),
-        bool_or(job.key is not null), string_agg(job.id::text, ',') filter (where job.state = 'blocked'),
+        bool_or(job.key is not null), array_agg(job.id) filter (where job.state = 'blocked'),
         bool_or(job.workflow_id is not null), bool_or(job.deadline is not null)
     into v_any_scheduled, v_any_limited, v_any_key, v_blocked, v_any_workflow, v_any_deadline
     from new_jobs job;
@@ -62,12 +62,12 @@ begin
         where job.deadline is not null and job.state in ('blocked', 'scheduled', 'ready', 'running');
     end if;
     if v_blocked is not null then
-        perform dtsched.note_unlinked(v_blocked);
+        insert into dtsched.unlinked (children) values (v_blocked);
     end if;
     if v_any_key then
         -- under SET CONSTRAINTS IMMEDIATE, link_parents has cancelled some by now
         if v_blocked is not null then
-            v_cancelled := dtsched.cancelled(string_to_array(v_blocked, ',')::bigint[]);
+            v_cancelled := dtsched.cancelled(v_blocked);
         end if;
         -- submit() has taken its keys before it inserts its jobs
         select array_agg(job.key::text order by job.key::text), array_agg(job.id order by job.key::text),

@@ -114,7 +114,7 @@ MUTANTS = (
     ),
     Mutant(
         "parents are not locked while a child is linked",
-        "link_children",
+        "link_parents",
         "    order by parent.id\n    for share;",
         "    order by parent.id;",
         lambda duels: (

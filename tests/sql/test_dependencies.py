@@ -209,7 +209,7 @@ def test_the_results_of_the_parents_can_be_read(worker: Worker):
 
 
 def test_children_submitted_one_by_one_in_one_transaction_are_linked_all(session: Session, worker: Worker):
-    """More than are noted in one block; what a savepoint takes back is not noted any more."""
+    """What a savepoint takes back is not linked, and nothing is left of what was noted."""
     (root,) = session.insert()
     one_by_one: LiteralString = """
         do $$
@@ -232,6 +232,29 @@ def test_children_submitted_one_by_one_in_one_transaction_are_linked_all(session
     assert worker.claim() == [root]
     worker.finish(root)
     assert session.states() == {"completed": 1, "ready": 3000}
+    assert session.value("select count(*) from dtsched.unlinked") == 0
+
+
+def test_children_are_linked_once_however_often_it_is_tried_before_the_commit(session: Session, worker: Worker):
+    (root,) = worker.insert()
+    submit = "select dtsched.submit('echo', depends_on => %s)"
+    session.run("begin")
+    jobs = [session.value(submit, [root])]
+    session.run("savepoint here")
+    jobs.append(session.value(submit, [root]))
+    session.run("set constraints all immediate")
+    session.run("rollback to here")
+    jobs[1] = session.value(submit, [root, jobs[0]])
+    session.run("set constraints all immediate")
+    jobs.append(session.value(submit, [root, jobs[1]]))
+    session.run("set constraints all deferred")
+    jobs.append(session.value(submit, jobs))
+    session.run("commit")
+    assert session.column("select waiting from dtsched.blocked order by job_id") == [1, 2, 2, 3]
+    assert session.value("select count(*) from dtsched.unlinked") == 0
+    for job in [root, *jobs]:
+        assert worker.claim() == [job]
+        worker.finish(job)
 
 
 def test_a_child_linked_while_its_parents_ancestor_fails_is_cancelled_too(

@@ -129,6 +129,24 @@ def test_cancelling_a_blocked_job_beside_the_finish_of_its_last_parent(
     assert [worker.state(job) for job in (parent, child)] == ["completed", "cancelled"]
 
 
+def test_children_of_several_statements_wait_for_the_first_of_all_their_parents_with_none_in_hand(
+    open_session: OpenSession, session: Session
+):
+    first, second = session.insert(2)
+    holder, submitter = open_session(), open_session()
+    holder.run("begin")
+    holder.run("select from dtsched.jobs where id = %s for no key update", first)
+    submitter.run("begin")
+    for parent in (second, first):
+        submitter.run("select dtsched.submit('child', depends_on => %s)", [parent])
+    committing = Started(lambda: submitter.run("commit"))
+    wait_until_blocked(session, submitter)
+    session.run("select from dtsched.jobs where id = %s for no key update nowait", second)
+    holder.run("rollback")
+    committing.join()
+    assert session.states() == {"blocked": 2, "ready": 2}
+
+
 def test_two_failing_parents_with_the_same_descendants(
     holder: Session, open_session: OpenSession, open_worker: OpenWorker
 ):
