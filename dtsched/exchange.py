@@ -12,6 +12,7 @@ from typing import Any, Generic
 
 import psycopg
 from psycopg.abc import RV, PQGen
+from psycopg.pq import TransactionStatus
 from psycopg.waiting import READY_R, READY_W, WAIT_R, WAIT_W, Ready, Wait
 
 _AT_ONCE = 16
@@ -37,6 +38,8 @@ class Exchanging(psycopg.AsyncConnection[tuple[Any, ...]]):
             return await exchange.answer
         except asyncio.CancelledError:
             exchange.end()
+            if self.pgconn.transaction_status != TransactionStatus.ACTIVE:
+                raise  # of what is answered, lost or closed there is nothing to cancel, nor a socket to ask it of
             return await super().wait(_Cancelled(gen), interval)
         finally:
             exchange.end()
@@ -81,8 +84,10 @@ class _Exchange(Generic[RV]):
                 wanted = self._steps.send(READY_R)
             self._watch(wanted)
         except StopIteration as stop:
+            self.end()
             self.answer.set_result(stop.value)
         except Exception as error:
+            self.end()  # now: libpq may have closed the socket, and by the next round another may have its number
             self.answer.set_exception(error)
 
     def _watch(self, wanted: int) -> None:

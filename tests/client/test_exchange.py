@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import select
 from contextlib import suppress
+from socket import socketpair
 
 import psycopg
 import pytest
 
-from dtsched.connections import Connection
+from dtsched.connections import Connection, shut_down
 from dtsched.connections import connect as open_connection
 from tests.conftest import Connect
 from tests.runtime.workers import one, until
@@ -116,3 +117,60 @@ async def test_who_waits_on_a_connection_that_is_closed_meets_an_outage_and_the_
         assert await ask(following, "select 1") == [(1,)]
     with pytest.raises(psycopg.OperationalError, match="closed"):
         await sleeping
+
+
+async def asleep(connection: Connection, connect: Connect) -> asyncio.Task[object]:
+    sleeping = asyncio.create_task(ask(connection, "select pg_sleep(%s)", 2 * PATIENCE_SECONDS))
+    beside = connect()
+    await until(lambda: one(beside, ASLEEP) == 1)
+    return sleeping
+
+
+async def lose(connection: Connection) -> None:
+    """Returns in the very round in which the loss is met, before whoever waits has been woken."""
+    shut_down(connection)
+    while not connection.closed:  # noqa: ASYNC110 - nothing tells of it earlier
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("closed_first", [True, False])
+async def test_a_task_cancelled_while_its_connection_is_closed_is_cancelled(
+    database: str, connect: Connect, closed_first: bool
+) -> None:
+    connection = await open_connection(database, role="test")
+    sleeping = await asleep(connection, connect)
+    if closed_first:
+        await connection.close()
+    sleeping.cancel()
+    await connection.close()
+    with pytest.raises(asyncio.CancelledError):
+        await sleeping
+
+
+async def test_a_task_cancelled_in_the_very_round_that_loses_its_connection_is_cancelled(
+    database: str, connect: Connect
+) -> None:
+    async with await open_connection(database, role="test") as connection:
+        sleeping = await asleep(connection, connect)
+        await lose(connection)
+        sleeping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sleeping
+
+
+async def test_a_lost_socket_is_forgotten_before_another_has_its_number(database: str, connect: Connect) -> None:
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    async with await open_connection(database, role="test") as connection:
+        number = connection.fileno()
+        sleeping = await asleep(connection, connect)
+        await lose(connection)
+        following, other_end = socketpair()
+        with following, other_end:
+            assert following.fileno() == number
+            loop.add_reader(following, told.set)
+            with pytest.raises(psycopg.OperationalError):
+                await sleeping
+            other_end.send(b"x")
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await told.wait()
+            loop.remove_reader(following)
