@@ -983,7 +983,8 @@ create function dtsched.finish_completed(p_worker uuid, p_leases bigint[], p_res
     set enable_seqscan=off
     set enable_bitmapscan=off
     set enable_nestloop=off
-    set enable_mergejoin=off;
+    set enable_mergejoin=off
+    set hash_mem_multiplier=1000;
 create function dtsched.finish_lease(p_worker uuid, p_owner text, p_lease bigint, p_secret text, p_outcome jsonb, p_body bytea)
     returns TABLE(outcome text, state text)
     language plpgsql volatile security definer
@@ -1636,6 +1637,7 @@ create function dtsched.release_children(p_parents bigint[])
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off
+    set enable_nestloop=on
     set enable_hashjoin=off
     set enable_mergejoin=off;
 create function dtsched.renew(p_worker uuid, p_info jsonb DEFAULT NULL::jsonb)

@@ -8,6 +8,7 @@ set enable_seqscan = off
 set enable_bitmapscan = off  -- leases and jobs in the order of their ids
 set enable_nestloop = off    -- results are hashed: to look up each row by itself costs a fifth more, to compare all with all far more
 set enable_mergejoin = off
+set hash_mem_multiplier = 1000  -- a hash that does not fit is read in parts, and rows would not be locked in the order of their ids
 as $$
 declare
     v_leases bigint[];
@@ -104,8 +105,9 @@ begin
             set state = 'completed',
                 finished_at = v_now,
                 error = null,
-                result = case when pg_column_size(done.result) <= 300 then done.result end
-            from unnest(v_jobs, v_results) as done (job_id, result)
+                result = done.result
+            from (select given.job_id, case when pg_column_size(given.result) <= 300 then given.result end as result
+                  from unnest(v_jobs, v_results) as given (job_id, result)) done
             where job.id = done.job_id and job.id = any (v_jobs) and job.state = 'running'
                 and job.id between v_jobs[1] and v_jobs[cardinality(v_jobs)]
                 and (v_stopped is null or job.id <> all (v_stopped))

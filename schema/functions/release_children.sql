@@ -8,6 +8,7 @@ language plpgsql
 set search_path = pg_catalog, dtsched, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set enable_nestloop = on    -- whoever calls it
 set enable_hashjoin = off
 set enable_mergejoin = off
 as $$

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import LiteralString
 
 import pytest
 from psycopg.types.json import Jsonb
@@ -67,6 +68,39 @@ def test_finishing_jobs_in_two_steps_beside_a_submission_that_depends_on_both(
     finishing.join()
     linking.join()
     assert worker.state(child) == "cancelled"
+
+
+@pytest.mark.parametrize("size", [200, 5000])
+@pytest.mark.parametrize(
+    ("hold", "look"),
+    [
+        (
+            "select from dtsched.leases where job_id = %s for no key update",
+            "select job_id from dtsched.leases order by job_id for share skip locked",
+        ),
+        (
+            "select from dtsched.jobs where id = %s for no key update",
+            "select id from dtsched.jobs order by id for share skip locked",
+        ),
+    ],
+    ids=["leases", "jobs"],
+)
+def test_what_ends_jobs_with_results_locks_in_the_order_of_ids_however_little_memory_it_has(
+    holder: Session, session: Session, worker: Worker, size: int, hold: LiteralString, look: LiteralString
+):
+    jobs = worker.insert(1000)
+    worker.claim(1000)
+    worker.run("set work_mem = '64kB'")
+    holder.run("begin")
+    holder.run(hold, jobs[500])
+    results = Jsonb(["x" * size] * len(jobs))
+    leases = [worker.leases[job] for job in reversed(jobs)]
+    finishing = Started(lambda: worker.run("select dtsched.finish(%s, %s, %s)", worker.id, leases, results))
+    wait_until_blocked(session, worker)
+    free = session.column(look)
+    holder.run("commit")
+    finishing.join()
+    assert free == jobs[501:]
 
 
 def test_handing_back_in_two_steps_beside_a_submission_that_depends_on_both(
