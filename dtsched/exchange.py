@@ -8,6 +8,7 @@ finds the reader waiting again: of a thousand jobs with args of 2 kB, that was h
 import asyncio
 import select
 from collections.abc import Generator
+from contextlib import suppress
 from typing import Any, Generic
 
 import psycopg
@@ -66,7 +67,14 @@ class _Exchange(Generic[RV]):
         self._watch(wanted)
 
     def end(self) -> None:
-        self._watch(0)
+        """Watches the socket no more, which libpq may have closed: epoll does not know it any longer then."""
+        watched, self._wanted = self._wanted, 0
+        if watched & WAIT_R:
+            with suppress(OSError):
+                self._loop.remove_reader(self._socket)
+        if watched & WAIT_W:
+            with suppress(OSError):
+                self._loop.remove_writer(self._socket)
 
     def give_up(self) -> None:
         self.end()
@@ -87,7 +95,7 @@ class _Exchange(Generic[RV]):
             self.end()
             self.answer.set_result(stop.value)
         except Exception as error:
-            self.end()  # now: libpq may have closed the socket, and by the next round another may have its number
+            self.end()  # now: by the next round another may have the number of a socket that libpq has closed
             self.answer.set_exception(error)
 
     def _watch(self, wanted: int) -> None:

@@ -142,7 +142,8 @@ def plain(ended: Ended) -> tuple[int, str, str]:
 
 
 _MOMENTARY = re.compile(
-    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d(:\d\d)?)?|[0-9a-f]{32}|\b\d+(\.\d+)?( s|s)\b|\d+\.\d{3,}"
+    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d(:\d\d)?)?|\b\d\d:\d\d:\d\d\b|[0-9a-f]{32}"
+    r"|\b\d+(\.\d+)?( s|s)\b|\d+\.\d{3,}"
 )
 
 

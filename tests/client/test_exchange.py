@@ -103,6 +103,30 @@ async def test_a_server_that_ends_the_session_is_an_outage(database: str, connec
         assert connection.closed
 
 
+async def test_a_connection_that_is_lost_while_a_large_question_is_being_sent_is_an_outage(
+    database: str, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    beside = connect()
+    connection = await open_connection(database, role="test")
+    full = select.poll()
+    full.register(connection.fileno(), select.POLLOUT)
+
+    async def question() -> None:
+        async with connection.pipeline():
+            await connection.execute("select pg_sleep(%s)", (2 * PATIENCE_SECONDS,))
+            asked = await connection.execute("select length(%s)", ("y" * LARGE,))
+            await asked.fetchone()
+
+    asking = asyncio.create_task(question())
+    await until(lambda: one(beside, ASLEEP) == 1 and not full.poll(0))  # it reads nothing while it sleeps
+    shut_down(connection)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        with pytest.raises(psycopg.OperationalError):
+            await asking
+    await connection.close()
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
 async def test_who_waits_on_a_connection_that_is_closed_meets_an_outage_and_the_next_one_works(
     database: str, connect: Connect
 ) -> None:
