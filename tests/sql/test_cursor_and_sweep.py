@@ -45,7 +45,7 @@ def test_what_a_killed_claimer_held_is_swept_up(session: Session, open_worker: O
     killed.run("begin")
     assert killed.claim() == jobs
     assert worker.drain() == []
-    session.run("select pg_terminate_backend(%s, 5000)", killed.connection.info.backend_pid)
+    session.run("select pg_terminate_backend(%s, 60000)", killed.connection.info.backend_pid)
     assert worker.sweep() == jobs
 
 

@@ -131,7 +131,7 @@ def test_a_step_that_is_killed_in_the_middle_has_done_nothing_and_another_goes_o
     killed = open_session()
     killed.run("begin")
     assert step(killed, 2) == (operation, "running", 2)
-    session.run("select pg_terminate_backend(%s)", killed.connection.info.backend_pid)
+    session.run("select pg_terminate_backend(%s, 60000)", killed.connection.info.backend_pid)
     with pytest.raises(psycopg.OperationalError):
         killed.run("commit")
     assert seen(session, operation)["matched"] == 2

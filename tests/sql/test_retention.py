@@ -305,7 +305,7 @@ def test_a_call_that_is_killed_has_done_nothing(worker: Worker, open_session: Op
     killed.run("begin")
     assert killed.value("select jobs from dtsched.prune()") == 3
     assert worker.rows("select jobs, more from dtsched.prune()") == [(0, True)]
-    worker.run("select pg_terminate_backend(%s)", killed.connection.info.backend_pid)
+    worker.run("select pg_terminate_backend(%s, 60000)", killed.connection.info.backend_pid)
     with pytest.raises(psycopg.OperationalError):
         killed.run("commit")
     assert worker.states() == {"completed": 3}
