@@ -8,7 +8,6 @@ import hashlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import LiteralString, cast
@@ -16,7 +15,7 @@ from typing import LiteralString, cast
 import psycopg
 import sqlalchemy
 import sqlalchemy.exc
-from alembic import command
+from alembic import command, op
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
@@ -94,6 +93,14 @@ def check(dsn: str) -> list[tuple[str, int | None, str]]:
         return cast("list[tuple[str, int | None, str]]", rows)
 
 
+def run_scripts(*patterns: str) -> None:
+    """For a revision: runs the files of the schema that fit each pattern, in the order of their names."""
+    driver = _driver(op.get_bind())
+    for pattern in patterns:
+        for path in sorted(_schema().glob(pattern)):
+            _run_script(driver, path.read_text())
+
+
 @contextmanager
 def _connection(dsn: str) -> Generator[sqlalchemy.Connection]:
     """One transaction, alone among migrations."""
@@ -126,9 +133,7 @@ def _config(connection: sqlalchemy.Connection | None = None) -> Config:
     config = Config()
     config.set_main_option("script_location", str(_schema()))
     if connection is not None:
-        driver = _driver(connection)
         config.attributes["connection"] = connection
-        config.attributes["run_script"] = partial(_run_script, driver)
     return config
 
 

@@ -1,8 +1,6 @@
 """The tables of the first release (0001_tables.sql)."""
 
-from pathlib import Path
-
-from alembic import op
+from dtsched.migrations import run_scripts
 
 revision = "0001"
 down_revision: str | None = None
@@ -11,13 +9,7 @@ depends_on: str | None = None
 
 
 def upgrade() -> None:
-    schema = Path(__file__).parent.parent
-    config = op.get_context().config
-    if config is None:
-        raise RuntimeError("this migration runs inside dtsched.migrations only")
-    run = config.attributes["run_script"]
-    run((schema / "functions" / "now.sql").read_text())
-    run(Path(__file__).with_name("0001_tables.sql").read_text())
+    run_scripts("functions/now.sql", "versions/0001_*.sql")
 
 
 def downgrade() -> None:

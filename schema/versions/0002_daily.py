@@ -1,8 +1,6 @@
 """Counts of what has ended, failed jobs that can be found, and whose queue it is that waits (0002_daily.sql)."""
 
-from pathlib import Path
-
-from alembic import op
+from dtsched.migrations import run_scripts
 
 revision = "0002"
 down_revision: str | None = "0001"
@@ -11,10 +9,7 @@ depends_on: str | None = None
 
 
 def upgrade() -> None:
-    config = op.get_context().config
-    if config is None:
-        raise RuntimeError("this migration runs inside dtsched.migrations only")
-    config.attributes["run_script"](Path(__file__).with_name("0002_daily.sql").read_text())
+    run_scripts("versions/0002_*.sql")
 
 
 def downgrade() -> None:

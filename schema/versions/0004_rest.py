@@ -1,8 +1,6 @@
 """What serves other systems over HTTP: a file for each theme (0004_*.sql), in the order of their names."""
 
-from pathlib import Path
-
-from alembic import op
+from dtsched.migrations import run_scripts
 
 revision = "0004"
 down_revision: str | None = "0003"
@@ -11,11 +9,7 @@ depends_on: str | None = None
 
 
 def upgrade() -> None:
-    config = op.get_context().config
-    if config is None:
-        raise RuntimeError("this migration runs inside dtsched.migrations only")
-    for path in sorted(Path(__file__).parent.glob("0004_*.sql")):
-        config.attributes["run_script"](path.read_text())
+    run_scripts("versions/0004_*.sql")
 
 
 def downgrade() -> None:

@@ -1,8 +1,6 @@
 """What makes it cost less: a file for each theme (0005_*.sql), in the order of their names."""
 
-from pathlib import Path
-
-from alembic import op
+from dtsched.migrations import run_scripts
 
 revision = "0005"
 down_revision: str | None = "0004"
@@ -11,11 +9,7 @@ depends_on: str | None = None
 
 
 def upgrade() -> None:
-    config = op.get_context().config
-    if config is None:
-        raise RuntimeError("this migration runs inside dtsched.migrations only")
-    for path in sorted(Path(__file__).parent.glob("0005_*.sql")):
-        config.attributes["run_script"](path.read_text())
+    run_scripts("versions/0005_*.sql")
 
 
 def downgrade() -> None:
