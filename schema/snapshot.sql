@@ -260,6 +260,7 @@ create table dtsched.leases (
     secret bytea,
     gave_up_key boolean default false not null,
     queue text,
+    counted boolean default true not null,
     constraint leases_pkey PRIMARY KEY (id)
 ) with (autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=20000, fillfactor=90, vacuum_truncate=off);
 create table dtsched.limits (
@@ -548,7 +549,7 @@ CREATE INDEX keys_until_idx ON dtsched.keys USING btree (until) WHERE (until IS 
 CREATE INDEX leases_cancel_idx ON dtsched.leases USING btree (worker_id) WHERE (cancel_requested_at IS NOT NULL);
 CREATE INDEX leases_deadline_idx ON dtsched.leases USING btree (deadline) WHERE (deadline IS NOT NULL);
 CREATE INDEX leases_limit_idx ON dtsched.leases USING btree (limit_key) WHERE (limit_key IS NOT NULL);
-CREATE INDEX leases_queue_idx ON dtsched.leases USING btree (queue);
+CREATE INDEX leases_queue_idx ON dtsched.leases USING btree (queue) WHERE counted;
 CREATE INDEX leases_worker_idx ON dtsched.leases USING btree (worker_id, job_id);
 CREATE INDEX operations_unfinished_idx ON dtsched.operations USING btree (id) WHERE (state = ANY (ARRAY['pending'::text, 'running'::text]));
 CREATE INDEX parked_limit_idx ON dtsched.parked USING btree (limit_key, queue, priority DESC, job_id) WHERE (reason = 'limit'::text);

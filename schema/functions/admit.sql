@@ -26,7 +26,7 @@ begin
     return greatest(0, floor(least(
         p_limit,
         (v_queue.settings ->> 'limit')::integer
-            - (select count(*) from dtsched.leases lease where lease.queue = p_queue),
+            - (select count(*) from dtsched.leases lease where lease.queue = p_queue and lease.counted),
         dtsched.tokens(v_queue.tokens, v_queue.refilled_at, (v_queue.settings ->> 'rate')::double precision,
                        (v_queue.settings ->> 'burst')::integer, v_now),
         v_tries)));

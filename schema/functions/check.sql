@@ -95,6 +95,11 @@ as $$
     left join dtsched.jobs job on job.id = lease.job_id
     where job.state is distinct from 'running'
     union all
+    select 'a lease of a queue with a limit is counted', lease.job_id, format('lease %s of queue %s', lease.id, lease.queue)
+    from dtsched.leases lease
+    join dtsched.queues queue on queue.name = lease.queue
+    where queue.settings ? 'limit' and not lease.counted
+    union all
     select 'an unfinished job holds its key', job.id, format('key %s', job.key)
     from dtsched.jobs job
     where job.key is not null and job.state in ('blocked', 'scheduled', 'ready', 'running')

@@ -51,6 +51,7 @@ declare
     v_timed boolean;
     v_limited boolean;
     v_scarce boolean;
+    v_counted boolean;
     v_aged xid8;
     v_taken record;
     v_ids bigint[];
@@ -83,12 +84,14 @@ declare
     v_timeouts jsonb;
     v_until timestamptz := clock_timestamp() + interval '1 second';
 begin
-    -- before the queue is read: who pauses it can tell that no claim is left that has not seen that (see drained)
+    -- before the queue is read: who pauses it, or gives it a limit, can tell that no claim is left that has not seen that (see
+    -- drained, set_queue)
     if not pg_try_advisory_xact_lock_shared(dtsched.gate() + 3, hashtext(p_queue)) then
         return;
     end if;
     select worker.draining, queue.paused_at is not null,
         queue.settings ?| '{limit,rate}' or queue.open_until is not null, queue.settings ?| '{limit,rate,breaker}',
+        coalesce(queue.settings ? 'limit', false),
         (select age.xid
          from dtsched.ages age
          where age.at <= dtsched.now() - make_interval(secs => coalesce((queue.settings ->> 'aging')::double precision, 600))
@@ -98,7 +101,7 @@ begin
          from dtsched.lease_epoch epoch),
         exists (select from dtsched.parked entry where entry.queue = p_queue and entry.reason = 'task'),
         queue.settings ? 'timeout' or exists (select from dtsched.tasks task where task.settings ? 'timeout')
-    into v_draining, v_paused, v_limited, v_scarce, v_aged, v_same_epoch, v_parked, v_timed
+    into v_draining, v_paused, v_limited, v_scarce, v_counted, v_aged, v_same_epoch, v_parked, v_timed
     from dtsched.workers worker
     left join dtsched.queues queue on queue.name = p_queue
     where worker.id = p_worker and worker.lost_at is null and worker.expires_at > dtsched.now();
@@ -202,8 +205,8 @@ begin
                     coalesce(v_timeouts ->> job.task, v_timeouts ->> '')::double precision)), job.deadline) as ends_by
         ),
         leased as (
-            insert into dtsched.leases (id, job_id, worker_id, queue, limit_key, deadline)
-            select claimed.lease_id, claimed.id, p_worker, p_queue, claimed.limit_key, claimed.ends_by from claimed
+            insert into dtsched.leases (id, job_id, worker_id, queue, counted, limit_key, deadline)
+            select claimed.lease_id, claimed.id, p_worker, p_queue, v_counted, claimed.limit_key, claimed.ends_by from claimed
         )
         select claimed.lease_id, claimed.id, claimed.task, claimed.args, claimed.attempt, claimed.max_attempts,
             extract(epoch from claimed.ends_by - claimed.started_at)::double precision, claimed.correlation_id, claimed.backoff

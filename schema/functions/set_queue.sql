@@ -1,8 +1,9 @@
 -- Changes settings of a queue, those named and no others, and returns all that it has then; null takes one away, and the parts
 -- of retention are changed one by one too. A queue that nobody has named yet comes to exist by this. Claims heed it from the next
 -- one on: what runs already is counted, and goes on.
--- Raises JQ001 for a bad name or a bad setting (see settings_problem). Locks: if it changes what holds for keys, the queue's gate
--- for keys, which waits for claims under way; then the queue's row.
+-- Raises JQ001 for a bad name or a bad setting (see settings_problem). Locks: if it sets a limit, the queue's gate, and if it changes
+-- what holds for keys, that for keys: each waits for claims under way, and those that come until the commit get nothing; then,
+-- for a limit, leases by id; then the queue's row.
 --
 --   limit              jobs of the queue that run at once, over all workers
 --   rate, burst        jobs a second that start, and how many at once after a quiet while (a second's worth)
@@ -26,6 +27,19 @@ begin
     end if;
     if p_settings ?| '{key_limit,key_rate,key_burst,key_breaker}' then  -- see take_limited
         perform pg_advisory_xact_lock(dtsched.gate() + 6, hashtext(p_queue));
+    end if;
+    if nullif(p_settings -> 'limit', 'null') is not null then
+        -- No claim is left now that has not seen a limit, and none comes before this one is there for all to see: so no lease of
+        -- a queue with a limit goes uncounted. Whatever limit there may be already is not looked at: it may be on its way out.
+        perform pg_advisory_xact_lock(dtsched.gate() + 3, hashtext(p_queue));
+        update dtsched.leases lease
+        set counted = true
+        where lease.id in (
+            select lease.id
+            from dtsched.leases lease
+            where lease.queue = p_queue and not lease.counted
+            order by lease.id
+            for no key update);
     end if;
     insert into dtsched.queues (name, settings) values (p_queue, jsonb_strip_nulls(p_settings))
     on conflict (name) do update

@@ -103,6 +103,24 @@ def test_what_ends_jobs_with_results_locks_in_the_order_of_ids_however_little_me
     assert free == jobs[501:]
 
 
+def test_setting_a_limit_beside_a_failure_that_opens_a_breaker(
+    holder: Session, open_session: OpenSession, worker: Worker
+):
+    operator = open_session()
+    worker.set_queue(breaker={"failures": 1, "within": 60, "cooldown": 60})
+    job = worker.value("select dtsched.submit('echo', key => 'stop')")
+    worker.claim()
+    hold_the_key(holder)
+    failing = Started(lambda: worker.finish_as("fail", job))
+    wait_until_blocked(holder, worker)
+    setting = Started(lambda: operator.set_queue(limit=1))
+    wait_until_blocked(holder, operator)
+    holder.run("commit")
+    failing.join()
+    setting.join()
+    assert worker.value("select open_until is not null from dtsched.queues")
+
+
 def test_handing_back_in_two_steps_beside_a_submission_that_depends_on_both(
     holder: Session, session: Session, worker: Worker
 ):

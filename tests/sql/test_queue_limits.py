@@ -9,7 +9,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from tests.sql.conftest import OpenSession, OpenWorker
-from tests.sql.parallel import in_parallel
+from tests.sql.parallel import Started, in_parallel, wait_until_blocked
 from tests.sql.sessions import Session, Worker
 
 BREAKER = {"failures": 3, "within": 60, "cooldown": 30}
@@ -55,6 +55,33 @@ def test_what_ran_before_the_limit_was_set_is_counted(worker: Worker):
     assert worker.claim() == []
     worker.finish(*jobs[:2])
     assert worker.claim() == jobs[3:]
+
+
+def test_what_a_claim_under_way_takes_while_a_limit_is_set_is_counted(
+    open_session: OpenSession, open_worker: OpenWorker, worker: Worker
+):
+    other, operator = open_worker(lease="10 days"), open_session()
+    jobs = worker.insert(4)
+    worker.run("begin")
+    assert worker.claim(2) == jobs[:2]
+    setting = Started(lambda: operator.set_queue(limit=2))
+    wait_until_blocked(other, operator)
+    assert other.claim() == []
+    worker.run("commit")
+    setting.join()
+    assert other.claim() == []
+    worker.finish(jobs[0])
+    assert other.claim() == [jobs[2]]
+
+
+def test_what_started_while_there_was_no_limit_is_counted_when_there_is_one_again(worker: Worker):
+    worker.set_queue(limit=1)
+    jobs = worker.insert(5)
+    assert worker.claim() == jobs[:1]
+    worker.set_queue(limit=None)
+    assert worker.claim(2) == jobs[1:3]
+    worker.set_queue(limit=4)
+    assert worker.claim() == jobs[3:4]
 
 
 def test_a_queue_limited_to_zero_runs_nothing_until_the_limit_is_taken_away(worker: Worker):
