@@ -2,7 +2,10 @@
 
 import math
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import chain
+from operator import methodcaller
 from typing import cast
 
 import msgspec
@@ -22,8 +25,10 @@ UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"')
 _POWER = re.compile(rb"(-?)[0-9](?:\.([0-9]+))?[eE]([+-]?[0-9]+)")
 _MOST_EXPANSION = 64  # of compact JSON as PostgreSQL renders it: 5e-324 and a comma, 7 bytes, become 328
+_FLAT_EXPANSION = 2  # of what has no floats: a space behind each colon and comma
 _FLAT = frozenset({str, int, bool, type(None)})
 _NAMES = frozenset({str})
+_members = methodcaller("values")
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
 
@@ -77,16 +82,25 @@ def check_json(value: object, *, field: str, limit: int = MAX_ARGS_BYTES) -> byt
 def encoded_flat(value: object, limit: int = MAX_ARGS_BYTES) -> bytes | None:
     """Of a small object of plain values, as most args are: one look at what comes of it tells that all is right.
     check_json() has to be asked about all others."""
-    if not isinstance(value, dict):
+    raw = encoded_flats([value], limit)
+    return None if raw is None else raw[1:-1]
+
+
+def encoded_flats(values: Sequence[object], limit: int = MAX_ARGS_BYTES) -> bytes | None:
+    """encoded_flat() of several at one look, as a JSON array: None unless all are so, and small together."""
+    if set(map(type, values)) != {dict}:
         return None
-    members = cast("dict[object, object]", value)
-    if not (_FLAT.issuperset(map(type, members.values())) and _NAMES.issuperset(map(type, members))):
+    objects = cast("Sequence[dict[object, object]]", values)
+    if not (
+        _NAMES.issuperset(map(type, chain.from_iterable(objects)))
+        and _FLAT.issuperset(map(type, chain.from_iterable(map(_members, objects))))
+    ):
         return None
     try:
-        raw = msgspec.json.encode(members)
+        raw = msgspec.json.encode(objects)
     except UnicodeEncodeError:
         return None
-    return raw if len(raw) <= limit // _MOST_EXPANSION and rb"\u0000" not in raw else None
+    return raw if len(raw) - 2 <= limit // _FLAT_EXPANSION and rb"\u0000" not in raw else None
 
 
 def shown(value: object) -> str:

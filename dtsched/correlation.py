@@ -99,7 +99,7 @@ def correlate(jobs: Sequence[NewJob]) -> Sequence[NewJob]:
     """Gives those that have no correlation id the one of what runs now, or one new one for all of them."""
     current = _current()
     if isinstance(jobs, Alike):
-        return Alike(_with_id(jobs.job, current), jobs.args)
+        return jobs.of(_with_id(jobs.job, current))
     return [_with_id(job, current) for job in jobs]
 
 

@@ -2,17 +2,17 @@
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import reduce
-from types import UnionType
+from types import GenericAlias, UnionType
 from typing import Any, Literal, TypeAlias, Union, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec.structs import astuple
 
 from dtsched.answers import Cancel, Fail, Retry, RetryRules, Snooze
-from dtsched.checks import MAX_RESULT_BYTES, check_json, encoded_flat, shown
+from dtsched.checks import MAX_RESULT_BYTES, check_json, encoded_flats, shown
 from dtsched.context import Context
 from dtsched.errors import DtschedError, InvalidInput, UnknownTask
 from dtsched.jobs import NewJob, OnConflict, check, reference_of
@@ -107,6 +107,7 @@ class TaskDefinition:
         try:
             struct = _struct(self.name, self._named, hints, open_ended=self._extra is not None)
             self._decode = msgspec.json.Decoder(struct).decode
+            self._decode_all = msgspec.json.Decoder(GenericAlias(list, (struct,))).decode
             self._args_type = struct
             msgspec.json.Decoder(self._extra_type)
         except TypeError as error:
@@ -135,20 +136,21 @@ class TaskDefinition:
             self.decode(raw)
         return plain
 
-    def encode_flat(self, args: object) -> bytes | None:
-        """encode() of args that need one look; of others None, whether they fit or not."""
-        if self._extra is not None or (raw := encoded_flat(args)) is None:
+    def encode_flats(self, many: Sequence[object]) -> bytes | None:
+        """encode() of the args of some jobs at one look, as a JSON array; None where they need more, whether they fit
+        or not."""
+        if self._extra is not None or (raw := encoded_flats(many)) is None:
             return None
         try:
-            self._decode(raw)
+            self._decode_all(raw)
         except msgspec.ValidationError:
             return None
         return raw
 
     def encode(self, named: Mapping[str, object]) -> bytes:
         """bind() by name as JSON, for a job without parents."""
-        if (raw := self.encode_flat(named)) is not None:
-            return raw
+        if (raw := self.encode_flats([named])) is not None:
+            return raw[1:-1]
         plain = self.bind(**named)
         self.require_no_references(plain)
         return check_json(plain, field="args")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -13,7 +14,7 @@ import pytest
 from dtsched import App, InvalidInput, NewJob, Retry, correlated
 from dtsched.alike import Alike
 from dtsched.app import OptionValues
-from dtsched.checks import check_json
+from dtsched.checks import MAX_ARGS_BYTES, check_json, encoded_flat
 from dtsched.jobs import check
 from dtsched.tasks import TaskDefinition
 from tests.conftest import Connect
@@ -107,6 +108,37 @@ async def test_a_key_that_the_args_make_is_each_jobs_own(database: str) -> None:
     assert [handle.created for handle in many] == [True, True, False]
 
 
+async def test_one_that_needs_a_longer_look_keeps_its_place_among_hundreds(database: str, connect: Connect) -> None:
+    given: list[dict[str, Any]] = [{"to": str(number)} for number in range(350)]
+    given[149] = {"to": "\x7f", "parts": [1.5, {"deep": None}]}
+    async with App(database) as app:
+
+        @app.task
+        async def send(to: str, parts: list[Any] | None = None) -> None: ...
+
+        many = await send.submit_many(given)
+        with pytest.raises(InvalidInput, match=r"^job 250: task send: .*\(refused too: job 251\)$"):
+            await send.submit_many([*given[:249], {"to": 5}, {}, *given])
+
+    rows = connect().execute("select id, args from dtsched.jobs order by id").fetchall()
+    assert rows == [(handle.id, args) for handle, args in zip(many, given, strict=True)]
+
+
+@pytest.mark.parametrize("letters", [2**19 - 20, 2**19, 2**20 - 20, 2**20 - 18, 2**20])
+@pytest.mark.parametrize("letter", ["a", "ü", "\t", '"'])
+def test_at_one_look_args_are_as_long_as_the_database_writes_them(connect: Connect, letter: str, letters: int) -> None:
+    args = {"to": letter * (letters // len(json.dumps(letter, ensure_ascii=False)[1:-1].encode())), "of": 1}
+    raw = encoded_flat(args)
+    (written,) = connect().execute("select octet_length((%s::jsonb)::text)", [json.dumps(args)]).fetchone() or (0,)
+    assert raw is None or written <= min(2 * len(raw), MAX_ARGS_BYTES)
+    try:
+        check_json(args, field="args")
+    except InvalidInput:
+        assert written > MAX_ARGS_BYTES
+    else:
+        assert written <= MAX_ARGS_BYTES
+
+
 async def test_the_wrong_ones_are_named(database: str, connect: Connect) -> None:
     async with App(database) as app:
 
@@ -153,7 +185,7 @@ async def test_over_rest_too(database: str, connect: Connect) -> None:
 
 def test_one_of_them_is_a_job_like_any_other() -> None:
     job = check(NewJob(task="send", priority=3))
-    alike = Alike(job, [msgspec.json.encode(args) for args in MANY])
+    alike = Alike(job, [msgspec.json.encode(MANY[:2]), msgspec.json.encode(MANY[2:])], len(MANY))
 
     assert list(alike) == [NewJob(task="send", priority=3, args=args) for args in MANY]
     assert list(alike[1:]) == list(alike)[1:]
