@@ -26,11 +26,19 @@ begin
     from new_jobs job
     where job.state = 'ready' and job.limit_key is null;
 
-    select bool_or(job.state = 'scheduled'), bool_or(job.state = 'ready' and job.limit_key is not null),
-        bool_or(job.key is not null), array_agg(job.id) filter (where job.state = 'blocked'),
-        bool_or(job.workflow_id is not null), bool_or(job.deadline is not null)
-    into v_any_scheduled, v_any_limited, v_any_key, v_blocked, v_any_workflow, v_any_deadline
-    from new_jobs job;
+    -- most are none of these, and to see that costs less than to count what they are
+    if exists (
+        select
+        from new_jobs job
+        where job.state <> 'ready' or job.limit_key is not null or job.key is not null or job.workflow_id is not null
+            or job.deadline is not null)
+    then
+        select bool_or(job.state = 'scheduled'), bool_or(job.state = 'ready' and job.limit_key is not null),
+            bool_or(job.key is not null), array_agg(job.id) filter (where job.state = 'blocked'),
+            bool_or(job.workflow_id is not null), bool_or(job.deadline is not null)
+        into v_any_scheduled, v_any_limited, v_any_key, v_blocked, v_any_workflow, v_any_deadline
+        from new_jobs job;
+    end if;
 
     if dtsched.feed_watched() then
         perform dtsched.write_feed(array(select job.id from new_jobs job), 'submitted', null);
