@@ -43,10 +43,10 @@ class Served(NamedTuple):
 
 
 class Room(NamedTuple):
-    """How many jobs are wanted of a queue, and for how many of them a slot is free."""
+    """How many jobs are wanted of a queue, and how many of them would begin at once."""
 
     wanted: int
-    slots: int
+    startable: int
 
 
 class Claimer:
@@ -205,8 +205,8 @@ class Claimer:
         try:
             if self._reports.concern(batch):
                 await self._reports.flush(store, worker_id)
-            free = slots.free
-            claimed, refused = await store.work(worker_id, batch, slots.queue, asked, self._tasks, slots=free)
+            room = Room(asked, slots.startable)
+            claimed, refused = await store.work(worker_id, batch, slots.queue, asked, self._tasks, slots=room.startable)
         except Exception as error:
             if not batch or not self._finisher.is_about_rows(error):
                 self._ledger.put_back(batch)
@@ -218,7 +218,7 @@ class Claimer:
         self._finisher.delivered(batch, refused)
         self._begin(slots, claimed)
         await self._let_begin(len(claimed))
-        await self._took(served, Room(asked, free), len(claimed), settled=settled)
+        await self._took(served, room, len(claimed), settled=settled)
         return len(batch) + len(claimed)
 
     def _all_doze(self) -> bool:
@@ -234,7 +234,7 @@ class Claimer:
         return self._drain is not None and self._drain.due_at <= monotonic()
 
     async def _poll(self, store: Store) -> int:
-        rooms = {slots.queue: Room(slots.room(), slots.free) for slots, _ in self._served}
+        rooms = {slots.queue: Room(slots.room(), slots.startable) for slots, _ in self._served}
         for _, hunger in self._served:
             hunger.claiming(monotonic())
         if self._drain is not None:
@@ -260,10 +260,10 @@ class Claimer:
 
     async def _took(self, served: Served, room: Room, claimed: int, *, settled: bool) -> None:
         slots, hunger = served
-        if room.wanted > room.slots >= claimed:
+        if room.wanted > room.startable >= claimed:
             slots.fetch_no_further()
-        if claimed or room.slots > 0:
-            wish = hunger.claimed(room.wanted, claimed, monotonic(), settled=settled, free=room.slots)
+        if claimed or room.startable > 0:
+            wish = hunger.claimed(room.wanted, claimed, monotonic(), settled=settled, at_once=room.startable)
             await self._act(served, wish)
         else:
             hunger.in_vain(monotonic())

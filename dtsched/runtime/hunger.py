@@ -70,10 +70,12 @@ class Hunger:
         self._woken = False
         self._no_room_since = None
 
-    def claimed(self, asked: int, got: int, now: float, *, settled: bool, free: int | None = None) -> Wish:
+    def claimed(self, asked: int, got: int, now: float, *, settled: bool, at_once: int | None = None) -> Wish:
         """What a claim brought, with which so many could begin at once (None: all); `settled` as read before it."""
         if got:
-            wish = self._was_fed(now, full=got >= asked, short=got < (asked if free is None else min(asked, free)))
+            wish = self._was_fed(
+                now, full=got >= asked, short=got < (asked if at_once is None else min(asked, at_once))
+            )
         else:
             wish = self._was_empty(now, settled=settled)
         if self._woken:
@@ -81,7 +83,7 @@ class Hunger:
         return wish
 
     def in_vain(self, now: float) -> None:
-        """No slot was free, and nothing was to be fetched ahead. A free one might be given something."""
+        """None could begin at once, and nothing was to be fetched ahead. Once one could, there may be something."""
         self.next_poll = now
 
     def no_room(self, now: float) -> Wish:

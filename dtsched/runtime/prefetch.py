@@ -7,6 +7,9 @@ BATCH = 1000
 MOST = 2 * BATCH
 """Jobs that wait here at most: while a claim is under way the slots have the one before."""
 
+MOMENT_SECONDS = 0.01
+"""A job that begins within this time begins at once, as far as limits and breakers are concerned."""
+
 _HORIZON_SECONDS = 0.1
 _UNSURE = 250  # wait at most while the rate is a guess from the first job that ended
 _WINDOW_SECONDS = 0.05
@@ -54,6 +57,12 @@ class Prefetch:
         """Jobs had to be given back because no slot came free for them."""
         self._rate, self._ended, self._worked_seconds = 0.0, 0, 0.0
         self._sure = False
+
+    @property
+    def within_a_moment(self) -> int:
+        """How many jobs the slots are known to get through in one. As one claim may bring all of them, no more than
+        that."""
+        return min(BATCH, int(self._rate * MOMENT_SECONDS)) if self._sure else 0
 
     @property
     def target(self) -> int:

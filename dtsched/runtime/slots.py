@@ -78,19 +78,22 @@ class Slots:
                 slot.stop(slot.attempt, reason)
 
     @property
-    def free(self) -> int:
-        """Slots for which no job is here."""
-        return max(0, self._free - len(self.pending))
+    def startable(self) -> int:
+        """How many more jobs would begin at once: one for each free slot, or where jobs are short, as many as begin one
+        after the other within a moment. Of limits no more than these are taken."""
+        free = self._free - len(self.pending)
+        return max(0, free, self._prefetch.within_a_moment + min(0, free))
 
     def fetch_no_further(self) -> None:
-        """There was nothing to be fetched ahead, or it must not be: no more is wanted before a slot is free."""
+        """There was nothing to be fetched ahead, or it must not be: no more is wanted before a slot is free, or half of
+        what begins within a moment has begun."""
         self._enough = True
 
     def room(self) -> int:
         """How many more jobs are wanted. 0 while there is enough to do: claims are cheaper in batches."""
         self._prefetch.measure(self._left, monotonic())
         self._left = 0
-        self._enough = self._enough and not self.free
+        self._enough = self._enough and 2 * self.startable <= self._prefetch.within_a_moment
         if self.closed or self._enough:
             return 0
         ahead = len(self.pending) - self._free

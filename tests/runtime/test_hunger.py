@@ -103,21 +103,21 @@ def test_without_a_listener_there_is_only_the_slow_poll() -> None:
 
 def test_a_sleeper_whose_claim_came_back_short_looks_once_more_in_a_moment() -> None:
     hunger = asleep()
-    hunger.claimed(10, 3, 1.0, settled=False, free=10)
+    hunger.claimed(10, 3, 1.0, settled=False, at_once=10)
     assert hunger.next_poll == 1.02
-    hunger.claimed(10, 0, 1.1, settled=False, free=10)
+    hunger.claimed(10, 0, 1.1, settled=False, at_once=10)
     assert hunger.next_poll > 1.1 + 0.9 * POLL_SECONDS - 0.001
 
 
 def test_a_sleeper_whose_slots_are_all_taken_has_not_seen_all_there_is() -> None:
     hunger = asleep()
-    hunger.claimed(10, 5, 1.0, settled=False, free=5)
+    hunger.claimed(10, 5, 1.0, settled=False, at_once=5)
     assert hunger.next_poll == 1.0
 
 
 def test_who_does_not_sleep_claims_again_at_once() -> None:
     hunger = Hunger(POLL_SECONDS)
-    hunger.claimed(10, 3, 1.0, settled=False, free=10)
+    hunger.claimed(10, 3, 1.0, settled=False, at_once=10)
     assert hunger.next_poll == 1.0
 
 

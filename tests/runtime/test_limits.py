@@ -231,7 +231,7 @@ async def test_an_open_breaker_lets_two_worker_processes_start_one_job_at_a_time
 async def test_a_worker_has_no_more_of_what_is_limited_than_it_has_slots(
     database: str, connect: Connect, limited: str
 ) -> None:
-    """Of jobs this short it would fetch some ahead, and hold seats that others could use."""
+    """Of jobs this long it would fetch some ahead, and hold seats that others could use."""
     connection = connect()
     app = App()
     held: list[int] = []
@@ -239,7 +239,7 @@ async def test_a_worker_has_no_more_of_what_is_limited_than_it_has_slots(
     @app.task
     async def work() -> None:
         held.append(one(connection, "select count(*) from dtsched.leases"))
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.03)
 
     if limited == "queue":
         set_queue(connection, limit=50)
@@ -251,6 +251,26 @@ async def test_a_worker_has_no_more_of_what_is_limited_than_it_has_slots(
         await until_ended(connection)
     assert len(held) == 60
     assert max(held) == 2, held
+
+
+async def test_of_short_jobs_with_limit_keys_a_worker_takes_as_many_at_a_time_as_begin_within_a_moment(
+    database: str, connect: Connect
+) -> None:
+    """One for each free slot would be two at a time."""
+    connection = connect()
+    app = App()
+
+    @app.task
+    async def work() -> None: ...
+
+    connection.execute("select dtsched.set_limit('k-' || n, 100) from generate_series(0, 9) n")
+    connection.execute(
+        "insert into dtsched.jobs (task, limit_key) select 'work', 'k-' || n % 10 from generate_series(1, 4000) n"
+    )
+    async with running_worker(app, database, {"default": 2}):
+        await until_ended(connection)
+    assert states(connection) == {"completed": 4000}
+    assert one(connection, "select count(distinct xmin::text) from dtsched.jobs") < 1000
 
 
 async def test_what_was_fetched_ahead_does_not_start_after_a_pause_and_goes_back_at_once(

@@ -1,6 +1,6 @@
 """Prefetch is bounded by time: jobs are fetched ahead for a moment of work, however long or short they are."""
 
-from dtsched.runtime.prefetch import MOST, Prefetch
+from dtsched.runtime.prefetch import BATCH, MOST, Prefetch
 
 
 def work(prefetch: Prefetch, *, job_seconds: float, slots: int, jobs: int) -> None:
@@ -58,3 +58,24 @@ def test_the_first_job_alone_says_little() -> None:
     assert prefetch.target == 250
     prefetch.measure(9, 0.06)
     assert prefetch.target == MOST  # known by now, though half of it is still the first one's
+
+
+def test_what_begins_within_a_moment_is_known_once_the_rate_is() -> None:
+    prefetch = Prefetch()
+    assert prefetch.within_a_moment == 0
+    prefetch.busy(0.0)
+    prefetch.measure(1, 0.001)
+    assert prefetch.target == 100
+    assert prefetch.within_a_moment == 0
+    work(prefetch, job_seconds=0.001, slots=10, jobs=20_000)
+    assert 90 <= prefetch.within_a_moment <= 110
+    prefetch.hoarded()
+    assert prefetch.within_a_moment == 0
+
+
+def test_of_the_shortest_jobs_a_batch_begins_within_a_moment_and_of_long_ones_none() -> None:
+    shortest, long = Prefetch(), Prefetch()
+    work(shortest, job_seconds=0.000001, slots=1, jobs=10_000)
+    assert shortest.within_a_moment == BATCH
+    work(long, job_seconds=0.2, slots=10, jobs=100)
+    assert long.within_a_moment == 0
