@@ -2,7 +2,8 @@
 
 python -m benchmarks.bars.bare DSN QUEUE BATCH
 
-It ends when nothing is left. No leases are renewed, nothing is retried, nothing listens; one connection a process.
+It begins when nobody holds START alone, and ends when nothing is left. No leases are renewed, nothing is retried,
+nothing listens; one connection a process.
 """
 
 import asyncio
@@ -14,6 +15,10 @@ import msgspec
 import psycopg
 from psycopg.types.json import set_json_loads
 
+START: LiteralString = "7001"
+"""The advisory lock that whoever starts several of them holds until all have connected."""
+
+_WAIT: LiteralString = f"select pg_advisory_lock_shared({START}), pg_advisory_unlock_shared({START})"
 _WORK: LiteralString = """
     select lease_id, job_id, task, args, attempt, max_attempts, timeout_seconds, correlation_id
     from dtsched.work(%b, %b, null, null, %b, %b)
@@ -28,6 +33,7 @@ async def loop(dsn: str, queue: str, batch: int) -> None:
         await connection.execute(
             "select dtsched.register_worker(%s, 'bare', %s, null, %s, interval '1 h')", (worker, [queue], batch)
         )
+        await connection.execute(_WAIT)
         done: list[int] = []
         async with connection.cursor(binary=True) as cursor:
             while True:

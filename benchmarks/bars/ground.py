@@ -15,6 +15,7 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from benchmarks.bars.bare import START
 from benchmarks.bars.tasks import QUEUE
 from dtsched import embedded, migrations
 from dtsched.cli.bench import DURABILITY, Durability, refuse_forgetful
@@ -87,8 +88,7 @@ class Ground:
             self.family.forget(child)
 
     def until_registered(self, workers: int) -> None:
-        there = "select count(*) = %s from dtsched.workers where lost_at is null"
-        self._until(lambda: self.value(there, workers), f"{workers} workers have registered", 0.1)
+        self._until(lambda: self._registered(workers), f"{workers} workers have registered", 0.1)
 
     def until_finished(self) -> None:
         """The narrow tables say what is left without reading every job."""
@@ -119,11 +119,17 @@ class Ground:
         return self.rate(jobs)
 
     def bare(self, jobs: range, *, processes: int, batch: int = 250) -> float:
-        """The rate of as many loops that do nothing but claim and finish."""
+        """The rate of as many loops that do nothing but claim and finish. They begin together: to start 64 processes
+        takes as long as they take for 100,000 jobs."""
         self.settle()
         command = [sys.executable, "-m", "benchmarks.bars.bare", self.dsn, QUEUE, str(batch)]
+        self.connection.execute(f"select pg_advisory_lock({START})")
         loops = [subprocess.Popen(command, cwd=ROOT) for _ in range(processes)]
         try:
+            self._until(
+                lambda: self._registered(processes) or any(loop.poll() for loop in loops), "the loops have begun", 0.1
+            )
+            self.connection.execute(f"select pg_advisory_unlock({START})")
             if any(loop.wait(PATIENCE_SECONDS) for loop in loops):
                 raise Wrong("a bare loop has failed")
         finally:
@@ -139,6 +145,9 @@ class Ground:
     def close(self) -> None:
         self.family.end()
         self.connection.close()
+
+    def _registered(self, workers: int) -> bool:
+        return self.value("select count(*) = %s from dtsched.workers where lost_at is null", workers)
 
     def _any(self) -> bool:
         return bool(self.value("select is_called from dtsched.job_id_seq"))
