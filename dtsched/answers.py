@@ -10,7 +10,7 @@ from dtsched.errors import InvalidInput
 from dtsched.settings import Duration, parse_duration
 
 
-class ErrorInfo(msgspec.Struct, frozen=True):
+class ErrorInfo(msgspec.Struct, frozen=True, gc=False):
     """Why an attempt did not succeed."""
 
     type: str
@@ -18,7 +18,7 @@ class ErrorInfo(msgspec.Struct, frozen=True):
     traceback: str | None = None
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How an attempt ended. `result` is encoded JSON, `delay` seconds (None: the job's backoff decides), `lineage` the
     classes of what its handler raised. A snooze with `wait` lasts as long as the sleep or the wait for an event of that
     name. `completing`: the handler has completed it in a transaction of its own, and that this outcome is refused says

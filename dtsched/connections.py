@@ -15,7 +15,10 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import Format
 from psycopg.types.json import set_json_loads
 
 from dtsched.errors import BY_SQLSTATE, Conflict, DatabaseUnreachable, DtschedError, InvalidInput, SchemaMissing
@@ -142,6 +145,7 @@ def _bounds(timeout_ms: int | None, lock_ms: int | None) -> bytes:
 def decode_nothing(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> None:
     """Leaves JSON as it comes: whoever needs it decodes it into the type it wants."""
     set_json_loads(_as_encoded, connection)
+    connection.adapters.register_loader("jsonb", _Encoded)
 
 
 def parameters(dsn: str, role: str, timeout_ms: int | None = None, lock_ms: int | None = None) -> dict[str, Any]:
@@ -283,6 +287,18 @@ def answering(connection: psycopg.AsyncConnection[Any], seconds: float = _ANSWER
 
 def _as_encoded(raw: str | bytes) -> bytes:
     return raw.encode() if isinstance(raw, str) else raw
+
+
+class _Encoded(Loader):
+    """jsonb in binary, which is its text after a byte for the version: the args of each job that a worker claims."""
+
+    format = Format.BINARY
+
+    def load(self, data: Buffer) -> bytes:
+        raw = bytes(data)
+        if raw[0] != 1:
+            raise psycopg.DataError(f"jsonb of version {raw[0]} is not known here, 1 is")
+        return raw[1:]
 
 
 def _ours(error: psycopg.Error) -> DtschedError:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from datetime import datetime, timedelta
+from itertools import starmap
 from typing import Any, Literal, LiteralString, NamedTuple, TypeVar, cast
 from uuid import UUID
 
@@ -85,6 +86,8 @@ _CLAIM: LiteralString = """select lease_id, job_id, task, args, attempt, max_att
     from dtsched.claim(%s, %s, %s, %s::text[], %s::integer)"""
 _WORK: LiteralString = """select lease_id, job_id, task, args, attempt, max_attempts, timeout_seconds, correlation_id
     from dtsched.work(%s, %s::bigint[], %s::jsonb, %s::jsonb, %s, %s, %s::text[], %s::integer)"""
+# finish() names those that were taken, all of them as a rule; work() those that were not
+_FINISH: LiteralString = "select lease_id from dtsched.work(%s, %s::bigint[], %s::jsonb, %s::jsonb, '', 0)"
 _CLAIM_LEASES: LiteralString = """select lease_id, secret, job_id, queue, task, args, attempt, max_attempts,
         timeout_seconds, deadline, correlation_id
     from dtsched.claim_leases(%s, %s, %s::integer, %s::text[])"""
@@ -108,7 +111,7 @@ _POLL: LiteralString = """select promoted.next_seconds, promoted.chores, served.
         %s::text[], served.slots) job on true"""
 
 
-class Claimed(NamedTuple):
+class Claimed(msgspec.Struct, frozen=True, gc=False):
     """A claimed job. `args` is encoded JSON."""
 
     lease_id: int
@@ -606,14 +609,13 @@ class Store:
         the leases that were refused because they are gone."""
         if not outcomes:
             rows = await self._rows(_CLAIM, worker_id, queue, limit, _names(tasks), slots)
-            return [Claimed._make(row) for row in rows], []
+            return list(starmap(Claimed, rows)), []
         done, results, others = _split(outcomes)
         rows = await self._rows(_WORK, worker_id, done, results, others, queue, limit, _names(tasks), slots)
         if rows and rows[0][1] is None:
-            return [Claimed._make(row) for row in rows if row[1] is not None], [
-                row[0] for row in rows if row[1] is None
-            ]
-        return [Claimed._make(row) for row in rows], []
+            claimed = [Claimed(*row) for row in rows if row[1] is not None]
+            return claimed, [row[0] for row in rows if row[1] is None]
+        return list(starmap(Claimed, rows)), []
 
     async def poll(self, worker_id: UUID, rooms: Mapping[str, tuple[int, int]], tasks: Sequence[str]) -> Polled:
         """Promotes, then claims for several queues: all that an idle worker has to ask, in one statement. A room is how
@@ -623,17 +625,13 @@ class Store:
         claimed: dict[str, list[Claimed]] = {queue: [] for queue in rooms}
         for row in rows:
             if row[3] is not None:
-                claimed[row[2]].append(Claimed._make(row[3:]))
+                claimed[row[2]].append(Claimed(*row[3:]))
         return Polled(rows[0][0] if rows else None, rows[0][1] if rows else [], claimed)
 
     async def finish(self, worker_id: UUID, outcomes: Sequence[Outcome]) -> list[int]:
         """The leases that were refused because they are gone."""
         done, results, others = _split(outcomes)
-        rows = await self._rows(
-            "select dtsched.finish(%s, %s::bigint[], %s::jsonb, %s::jsonb)", worker_id, done, results, others
-        )
-        accepted = {row[0] for row in rows}
-        return [outcome.lease_id for outcome in outcomes if outcome.lease_id not in accepted]
+        return [row[0] for row in await self._rows(_FINISH, worker_id, done, results, others)]
 
     async def report(self, worker_id: UUID, reports: bytes) -> list[int]:
         """The leases whose progress and lines were taken; of the others somebody holds the job's row, or they are
@@ -1175,7 +1173,7 @@ def _json(value: object) -> str:
 
 def _ids(ids: Sequence[int]) -> str:
     """An array literal: psycopg picks the type by the largest number, and a new type is a new prepared statement."""
-    return "{" + ",".join(map(str, ids)) + "}"
+    return "{" + msgspec.json.encode(list(ids))[1:-1].decode() + "}"
 
 
 def _listed(queues: Sequence[str] | None) -> list[str] | None:

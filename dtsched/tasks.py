@@ -246,11 +246,19 @@ class TaskDefinition:
         return InvalidInput(f"task {self.name}: {field}: {_AT.sub('', text)}", field=field)
 
 
+class _Definitions(dict[str, TaskDefinition]):
+    def __missing__(self, name: str) -> TaskDefinition:
+        known = ", ".join(sorted(self)) or "none"
+        raise UnknownTask(f"there is no task {shown(name)}; known are: {known}", field="task")
+
+
 class TaskRegistry(Mapping[str, TaskDefinition]):
     """The tasks of one app."""
 
     def __init__(self) -> None:
-        self._definitions: dict[str, TaskDefinition] = {}
+        self._definitions = _Definitions()
+        self.definition = self._definitions.__getitem__
+        """The task of a name, as registry[name]; a worker asks for it with each job."""
         self.schedules: dict[str, NewSchedule] = {}
         """By name: what the workers of this app declare."""
 
@@ -268,11 +276,7 @@ class TaskRegistry(Mapping[str, TaskDefinition]):
         self._definitions[definition.name] = definition
 
     def __getitem__(self, name: str) -> TaskDefinition:
-        try:
-            return self._definitions[name]
-        except KeyError:
-            known = ", ".join(sorted(self._definitions)) or "none"
-            raise UnknownTask(f"there is no task {shown(name)}; known are: {known}", field="task") from None
+        return self._definitions[name]
 
     def __contains__(self, name: object) -> bool:
         return name in self._definitions

@@ -67,7 +67,7 @@ class Ledger:
             if not waiting:
                 self._begin(waiting)
             waiting.append(outcome)
-            if self._count() >= GATHERED:
+            if len(waiting) >= GATHERED:
                 self._gathered.set()
         self._stirred.set()
 

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from dtsched.jobs import reference_of
 from dtsched.store import Claimed
@@ -26,7 +27,7 @@ async def with_results(claimed: Claimed, read_results: ReadResults) -> Claimed:
         name: msgspec.Raw(results[places[name]] or b"null") if places.get(name) in results else raw
         for name, raw in args.items()
     }
-    return claimed._replace(args=msgspec.json.encode(filled))
+    return replace(claimed, args=msgspec.json.encode(filled))
 
 
 def _place(raw: msgspec.Raw) -> int | None:

@@ -50,7 +50,7 @@ class Slot:
     ) -> None:
         self.name = name
         self.attempt: Attempt | None = None
-        self._registry = registry
+        self._definition = registry.definition
         self._take = take
         self._sleep = sleep
         self._leave = leave
@@ -92,7 +92,7 @@ class Slot:
             return  # each renewal names the cancelled anew
         if attempt.context is not None:
             attempt.context.cancel()
-        match self._registry[attempt.claimed.task].executor:
+        match self._definition(attempt.claimed.task).executor:
             case "async":
                 self._task.cancel()
             case "process":
@@ -101,6 +101,8 @@ class Slot:
                 pass
 
     async def _work(self) -> None:
+        """One after the other, 80,000 in a second: so there is one coroutine besides the handler for each, and few
+        calls."""
         yielded_at = monotonic()
         while not self._closing:
             try:
@@ -109,37 +111,34 @@ class Slot:
                     await self._sleep()
                     yielded_at = monotonic()
                     continue
-                await self._run(attempt)
+                self.attempt = attempt
+                carry(attempt)
+                if self._tells:
+                    _log.debug("job %d (%s): attempt %d begins", *_names(attempt))
+                try:
+                    outcome = await self._outcome(attempt)
+                finally:
+                    self.attempt = None
+                    if attempt.timer is not None:
+                        attempt.set_timer(None)
+                    self._leave()
+                if self._cancelling():
+                    await self._forget_cancellation()
+                if not attempt.ended:
+                    self._end(attempt, outcome)
+                elif not self._closing:
+                    _log.warning("job %d: its handler ended, after it was given up on", attempt.claimed.job_id)
                 if monotonic() - yielded_at > _YIELD_SECONDS:
                     await asyncio.sleep(0)  # handlers that never wait would keep the claimer from its turn
                     yielded_at = monotonic()
             except asyncio.CancelledError:
                 await self._forget_cancellation()
 
-    async def _run(self, attempt: Attempt) -> None:
-        self.attempt = attempt
-        carry(attempt)
-        if self._tells:
-            _log.debug("job %d (%s): attempt %d begins", *_names(attempt))
-        try:
-            outcome = await self._outcome(attempt)
-        finally:
-            self.attempt = None
-            if attempt.timer is not None:
-                attempt.set_timer(None)
-            self._leave()
-        if self._cancelling():
-            await self._forget_cancellation()
-        if not attempt.ended:
-            self._end(attempt, outcome)
-        elif not self._closing:
-            _log.warning("job %d: its handler ended, after it was given up on", attempt.claimed.job_id)
-
     async def _outcome(self, attempt: Attempt) -> Outcome | None:
         try:
             claimed = attempt.claimed
-            definition = self._registry[claimed.task]
-            if MARK in claimed.args:
+            definition = self._definition(claimed.task)
+            if claimed.args.find(MARK) >= 0:  # "in" first takes the mark for a number, and drops an error for each job
                 claimed = attempt.claimed = await with_results(claimed, self._read_results)
             attempt.rules = definition.rules
             if definition.executor == "process":
@@ -203,6 +202,12 @@ class Slot:
 
     def _end(self, attempt: Attempt, outcome: Outcome | None) -> None:
         attempt.ended = True
+        if outcome is None or outcome.kind != "complete" or attempt.context is not None or self._tells:
+            outcome = self._look_at(attempt, outcome)
+        self._on_end(attempt, outcome)
+
+    def _look_at(self, attempt: Attempt, outcome: Outcome | None) -> Outcome | None:
+        """What comes of an outcome that is not the usual one, and what is to be said of it."""
         if outcome is not None and outcome.kind == "retry":
             outcome = outcomes.by_rules(outcome, attempt.rules)
         if attempt.context is not None and attempt.context.completing:
@@ -219,7 +224,7 @@ class Slot:
             job = attempt.claimed  # the message may hold what is in the args
             text = "job %d (%s): attempt %d of %d ended with %s, see dtsched.attempts"
             _log.warning(text, job.job_id, job.task, job.attempt, job.max_attempts, outcome.error.type)
-        self._on_end(attempt, outcome)
+        return outcome
 
     async def _forget_cancellation(self) -> None:
         """What was meant for one handler, or was its own doing, must not reach the next one."""

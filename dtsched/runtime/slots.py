@@ -17,6 +17,8 @@ from dtsched.tasks import TaskRegistry
 HOARD_SECONDS = 0.3
 """Jobs that have waited this long for a slot go back to where other workers can take them."""
 
+_FIRST = 4  # slots that are woken at once
+
 
 class Slots:
     """`on_end` is called once per attempt, in the event loop; without an outcome the job is to be handed back."""
@@ -108,10 +110,7 @@ class Slots:
     def feed(self, attempts: Sequence[Attempt]) -> None:
         self._prefetch.busy(monotonic())
         self.pending.extend(attempts)
-        for sleeper in self._sleepers[: len(attempts)]:
-            if not sleeper.done():
-                sleeper.set_result(None)
-        del self._sleepers[: len(attempts)]
+        self._wake(min(len(attempts), _FIRST))
 
     def hoarded_until(self) -> float | None:
         """When the oldest job that waits here is to be given back."""
@@ -148,6 +147,16 @@ class Slots:
             self._prefetch.idle(monotonic())
 
     async def _sleep(self) -> None:
+        """Who is woken while there is more than it can take wakes two others: so a hundred slots begin within a few
+        rounds of the event loop, but where handlers never wait one or two do everything, and nobody wakes in vain."""
         sleeper: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sleepers.append(sleeper)
         await sleeper
+        if len(self.pending) > 1:
+            self._wake(2)
+
+    def _wake(self, most: int) -> None:
+        for sleeper in self._sleepers[:most]:
+            if not sleeper.done():
+                sleeper.set_result(None)
+        del self._sleepers[:most]

@@ -27,7 +27,7 @@ CLAIM_WAITS: LiteralString = """
 """
 DELIVERED: LiteralString = """
     select count(*) = 1 from pg_stat_activity
-    where datname = current_database() and application_name = 'dtsched deliverer' and query like '%%dtsched.finish(%%'
+    where datname = current_database() and application_name = 'dtsched deliverer' and query like '%%dtsched.work(%%'
 """
 DELIVERER: LiteralString = """
     select count(*) = 1 from pg_stat_activity
