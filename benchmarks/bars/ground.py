@@ -113,8 +113,9 @@ class Ground:
     def drain(self, jobs: range, *, processes: int = 2, slots: int = 100) -> float:
         """The rate at which workers finish what is there."""
         self.settle()
-        self.start_workers(processes, slots=slots)
+        workers = self.start_workers(processes, slots=slots)
         self.until_finished()
+        self.stop(workers)
         self.check()
         return self.rate(jobs)
 
