@@ -1,8 +1,8 @@
 """Delivers the outcomes that gather while the claimer waits for an answer, over a connection of its own: short jobs end
 faster than one connection could write that down and look for the next ones.
 
-It says what has ended and asks for nothing, so no claim of this worker is ever under way here. Whoever has taken outcomes
-from the ledger delivers them or puts them back; their leases stay in it until the database has answered.
+It says what has ended and asks for nothing, so no claim of this worker is ever under way here. Whoever has taken
+outcomes from the ledger delivers them or puts them back; their leases stay in it until the database has answered.
 """
 
 from dtsched.connections import is_transient

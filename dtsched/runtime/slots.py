@@ -151,12 +151,20 @@ class Slots:
         rounds of the event loop, but where handlers never wait one or two do everything, and nobody wakes in vain."""
         sleeper: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sleepers.append(sleeper)
-        await sleeper
+        try:
+            await sleeper
+        except asyncio.CancelledError:
+            if sleeper in self._sleepers:
+                self._sleepers.remove(sleeper)
+            raise
         if len(self.pending) > 1:
             self._wake(2)
 
     def _wake(self, most: int) -> None:
-        for sleeper in self._sleepers[:most]:
+        """Those that fell asleep last, as long as there are any. Whose sleep has just been cancelled is awake already,
+        but will not wake others."""
+        while most and self._sleepers:
+            sleeper = self._sleepers.pop()
             if not sleeper.done():
                 sleeper.set_result(None)
-        del self._sleepers[:most]
+                most -= 1

@@ -85,3 +85,30 @@ async def test_jobs_that_come_while_others_run_wake_the_slots_that_are_left() ->
     over.set()
     await some_rounds()
     assert await slots.close(1.0) == 0
+
+
+async def test_slots_whose_sleep_is_being_cancelled_keep_nobody_else_asleep() -> None:
+    """As by a handler that has kept its task, and cancels it when that is no longer its own."""
+    app = App()
+    running = 0
+    over = asyncio.Event()
+
+    @app.task
+    async def step() -> None:
+        nonlocal running
+        running += 1
+        await over.wait()
+
+    slots = slots_of(app, 10, [])
+    slots.start()
+    await some_rounds()
+    for task in asyncio.all_tasks():
+        if task.get_name() in {f"dtsched-default-{number}" for number in range(5, 10)}:
+            task.cancel()
+    slots.feed(attempts(10))
+    await some_rounds()
+    began = running
+    over.set()
+    await some_rounds()
+    assert await slots.close(1.0) == 0
+    assert began == 10
