@@ -111,8 +111,8 @@ _POLL: LiteralString = """select promoted.next_seconds, promoted.chores, served.
         %s::text[], served.slots) job on true"""
 
 
-class Claimed(msgspec.Struct, frozen=True, gc=False):
-    """A claimed job. `args` is encoded JSON."""
+class Claimed(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A claimed job. `args` is encoded JSON. Sent to a process it is an array, as a version of before expects it."""
 
     lease_id: int
     job_id: int

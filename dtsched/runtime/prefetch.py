@@ -7,7 +7,7 @@ BATCH = 1000
 MOST = 2 * BATCH
 """Jobs that wait here at most: while a claim is under way the slots have the one before."""
 
-MOMENT_SECONDS = 0.01
+MOMENT_SECONDS = 0.02
 """A job that begins within this time begins at once, as far as limits and breakers are concerned."""
 
 _HORIZON_SECONDS = 0.1

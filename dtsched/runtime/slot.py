@@ -126,6 +126,7 @@ class Slot:
                     await self._forget_cancellation()
                 if not attempt.ended:
                     self._end(attempt, outcome)
+                    outcome = None  # who sleeps keeps no result
                 elif not self._closing:
                     _log.warning("job %d: its handler ended, after it was given up on", attempt.claimed.job_id)
                 if monotonic() - yielded_at > _YIELD_SECONDS:

@@ -84,7 +84,14 @@ class Slots:
         """How many more jobs would begin at once: one for each free slot, or where jobs are short, as many as begin one
         after the other within a moment. Of limits no more than these are taken."""
         free = self._free - len(self.pending)
-        return max(0, free, self._prefetch.within_a_moment + min(0, free))
+        return max(0, free, self._shortly + min(0, free))
+
+    @property
+    def _shortly(self) -> int:
+        """How many jobs begin within a moment, where they are so short that each slot gets through more than one.
+        Else 0: many slots end some job in every moment, however long each of them takes."""
+        within = self._prefetch.within_a_moment
+        return within if within > len(self._slots) else 0
 
     def fetch_no_further(self) -> None:
         """There was nothing to be fetched ahead, or it must not be: no more is wanted before a slot is free, or half of
@@ -95,7 +102,7 @@ class Slots:
         """How many more jobs are wanted. 0 while there is enough to do: claims are cheaper in batches."""
         self._prefetch.measure(self._left, monotonic())
         self._left = 0
-        self._enough = self._enough and 2 * self.startable <= self._prefetch.within_a_moment
+        self._enough = self._enough and 2 * self.startable <= self._shortly
         if self.closed or self._enough:
             return 0
         ahead = len(self.pending) - self._free

@@ -8,6 +8,7 @@ from dtsched.answers import Outcome
 from dtsched.runtime.attempt import Attempt
 from dtsched.runtime.slots import Slots
 from dtsched.store import Claimed
+from tests.runtime.workers import until
 
 ROUNDS = 12
 """Of the event loop: enough for a hundred slots, woken two by two."""
@@ -112,3 +113,29 @@ async def test_slots_whose_sleep_is_being_cancelled_keep_nobody_else_asleep() ->
     await some_rounds()
     assert await slots.close(1.0) == 0
     assert began == 10
+
+
+async def test_where_jobs_take_longer_than_a_moment_none_begins_at_once_without_a_free_slot() -> None:
+    """However many of them end in a moment: fifty slots with jobs of 50 ms end twenty."""
+    app = App()
+    begun = 0
+    startable: list[int] = []
+
+    @app.task
+    async def step() -> None:
+        nonlocal begun
+        begun += 1
+        if begun % 50 == 0:
+            slots.room()  # this is when it is looked at how fast they end
+        if begun == 200:
+            startable.append(slots.startable)
+        await asyncio.sleep(0.05)
+
+    ended: list[Outcome | None] = []
+    slots = slots_of(app, 50, ended)
+    slots.start()
+    await some_rounds()
+    slots.feed(attempts(200))
+    await until(lambda: len(ended) == 200)
+    assert await slots.close(1.0) == 0
+    assert startable == [0]
