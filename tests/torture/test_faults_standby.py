@@ -27,8 +27,8 @@ async def test_f23_f24_f25_a_server_that_knows_less(stage: LocalStage, kind: typ
         assert len(exposed) >= 1
         await fault.heal(stage)
     await all_come_right(stage, seconds=40.0)
-    starts = {(start.job, start.lease) for start in records(stage, "start")}
-    assert len(starts) == len(records(stage, "start"))  # no lease was given out twice
+    starts = [(start.job, start.lease) for start in records(stage, "start")]  # read once: others may begin meanwhile
+    assert len(set(starts)) == len(starts)  # no lease was given out twice
     said = noted(stage, kind.number, "acked_lost_before").note
     assert said["acked_lost_before"] == 0
 
