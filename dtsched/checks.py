@@ -98,13 +98,15 @@ def encoded_flats(values: Sequence[object], limit: int = MAX_ARGS_BYTES) -> byte
         return None
     try:
         raw = msgspec.json.encode(objects)
-    except UnicodeEncodeError:
+    except ValueError:  # a lone surrogate, an integer of too many digits
         return None
     return raw if len(raw) - 2 <= limit // _FLAT_EXPANSION and rb"\u0000" not in raw else None
 
 
 def shown(value: object) -> str:
     """A value as an error message shows it, cut to 60 characters."""
+    if isinstance(value, int) and value.bit_length() > 200:  # Python refuses to write out the longest
+        return f"an integer of {value.bit_length()} bits"
     text = repr(value) if not isinstance(value, str) else ascii(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
@@ -164,7 +166,7 @@ def _written_out(number: re.Match[bytes]) -> int:
 
 def check_integer(field: str, value: int | None, low: int, high: int) -> None:
     if value is not None and not low <= value <= high:
-        raise InvalidInput(f"{field} must be {low} to {high}, not {value}", field=field)
+        raise InvalidInput(f"{field} must be {low} to {high}, not {shown(value)}", field=field)
 
 
 def check_instant(field: str, value: datetime | None) -> datetime | None:

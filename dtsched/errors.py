@@ -67,6 +67,10 @@ class SchemaMismatch(SchemaMissing):
     """The schema in the database is older or newer than this program."""
 
 
+class SchemaInUse(DtschedError):
+    """The schema could not be changed because transactions that were open all the while use its tables."""
+
+
 class DatabaseUnreachable(DtschedError):
     """The database does not answer, or does not let this user in. `reason` may be told to anybody: it names no host, no
     user and no path."""

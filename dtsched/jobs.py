@@ -346,7 +346,7 @@ def _check_parent(parent: int | str | None) -> None:
     if isinstance(parent, str):
         check_key("depends_on", parent)
     elif parent is not None and not 1 <= parent < 10**18:
-        raise InvalidInput(f"depends_on must be ids and keys of jobs, not {parent}", field="depends_on")
+        raise InvalidInput(f"depends_on must be ids and keys of jobs, not {shown(parent)}", field="depends_on")
 
 
 def _job_of_edge(edge: ParentEdge) -> int | str | None:
@@ -358,7 +358,7 @@ def _job_of_edge(edge: ParentEdge) -> int | str | None:
         )
     if edge.entry is not None and not 1 <= edge.entry < 10**9:
         raise InvalidInput(
-            f"an entry in depends_on must be the number of a job of the batch, from 1, not {edge.entry}",
+            f"an entry in depends_on must be the number of a job of the batch, from 1, not {shown(edge.entry)}",
             field="depends_on",
         )
     return edge.job

@@ -5,12 +5,13 @@ functions of the installed package. Workers of the version before go on: an inco
 """
 
 import hashlib
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import LiteralString, cast
+from typing import LiteralString, TypeVar, cast
 
 import psycopg
 import sqlalchemy
@@ -20,12 +21,31 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from dtsched.connections import open_sync, parameters, unreachable
-from dtsched.errors import DatabaseUnreachable
+from dtsched.errors import DatabaseUnreachable, SchemaInUse
 from dtsched.store import CONTRACT, check_contract
 
 _LOCK = 7245263114  # one migration at a time per database; any number does that nothing else uses
 # what somebody else has put in a schema of the session's path would be called with the rights of whoever migrates
 _SEARCH_PATH = "set local search_path = pg_catalog, pg_temp"
+_LOCK_TIMEOUT = "set local lock_timeout = '1s'"
+_PAUSE_SECONDS = 2.0
+_IN_USE = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
+_HOLDERS: LiteralString = """
+    select format('session %s (%s)', session.pid, concat_ws(', ', nullif(session.application_name, ''), session.usename,
+            session.state, 'since ' || to_char(session.xact_start, 'YYYY-MM-DD HH24:MI:SS')))
+    from pg_stat_activity session
+    where session.datname = current_database() and session.pid <> pg_backend_pid()
+        and clock_timestamp() - coalesce(session.xact_start, '-infinity') > interval '1 second'
+        and exists (
+            select
+            from pg_locks lock
+            join pg_class held on held.oid = lock.relation
+            where lock.pid = session.pid and lock.granted and held.relnamespace = to_regnamespace('dtsched'))
+    order by session.xact_start
+    limit 3
+"""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +58,18 @@ class Status:
     current: bool
 
 
-def up(dsn: str) -> Status:
-    """Lays the newest schema; without effect when it is there. Serialised against others by an advisory lock."""
-    with _connection(dsn) as connection:
+def _nobody(_: str) -> None:
+    pass
+
+
+def up(dsn: str, *, patience_seconds: float = 60.0, tell: Callable[[str], None] = _nobody) -> Status:
+    """Lays the newest schema; without effect when it is there. Serialised against others by an advisory lock.
+
+    Some changes need a table for themselves. Who waits for one has all that comes later wait behind him, so it is
+    waited for a second at a time, and tried again after a pause, until `patience_seconds` are over: then SchemaInUse
+    is raised, and nothing has changed. `tell` hears meanwhile who uses the tables."""
+
+    def lay(connection: sqlalchemy.Connection) -> Status:
         driver = _driver(connection)
         driver.execute("create schema if not exists dtsched")
         _run_script(driver, _ownership())
@@ -57,11 +86,16 @@ def up(dsn: str) -> Status:
             )
         return _status(connection)
 
+    return _insist(dsn, lay, patience_seconds, tell)
 
-def down(dsn: str) -> None:
-    """Removes the schema with every job in it."""
-    with _connection(dsn) as connection:
+
+def down(dsn: str, *, patience_seconds: float = 60.0, tell: Callable[[str], None] = _nobody) -> None:
+    """Removes the schema with every job in it. Waits as up() does."""
+
+    def remove(connection: sqlalchemy.Connection) -> None:
         _driver(connection).execute("drop schema if exists dtsched cascade")
+
+    _insist(dsn, remove, patience_seconds, tell)
 
 
 def status(dsn: str) -> Status:
@@ -101,6 +135,33 @@ def run_scripts(*patterns: str) -> None:
             _run_script(driver, path.read_text())
 
 
+def _insist(
+    dsn: str, change: Callable[[sqlalchemy.Connection], T], patience_seconds: float, tell: Callable[[str], None]
+) -> T:
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        try:
+            with _connection(dsn) as connection:
+                _driver(connection).execute(_LOCK_TIMEOUT)
+                return change(connection)
+        except _IN_USE as error:
+            holders = _holders(dsn)
+            if time.monotonic() >= deadline:
+                raise SchemaInUse(
+                    f"the schema cannot be changed while its tables are in use, after {patience_seconds:g} s still by "
+                    f"{holders}: end that transaction, or come back when it is over"
+                ) from error
+        tell(f"the tables are in use by {holders}: waiting for that to end")
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _holders(dsn: str) -> str:
+    """Whose transactions have used the tables for a while."""
+    with _connection(dsn) as connection:
+        rows = _driver(connection).execute(_HOLDERS).fetchall()
+    return ", ".join(str(row[0]) for row in rows) or "a transaction that has ended since"
+
+
 @contextmanager
 def _connection(dsn: str) -> Generator[sqlalchemy.Connection]:
     """One transaction, alone among migrations."""
@@ -113,6 +174,8 @@ def _connection(dsn: str) -> Generator[sqlalchemy.Connection]:
             _driver(connection).execute(_SEARCH_PATH)
             _driver(connection).execute("select pg_advisory_xact_lock(%s)", (_LOCK,))
             yield connection
+    except _IN_USE:
+        raise
     except psycopg.OperationalError as error:
         raise unreachable(error) from error
     except psycopg.errors.InsufficientPrivilege as error:
@@ -120,6 +183,8 @@ def _connection(dsn: str) -> Generator[sqlalchemy.Connection]:
             f"the database does not let this user do that ({error.diag.message_primary}): migrate as its owner"
         ) from error
     except sqlalchemy.exc.OperationalError as error:
+        if isinstance(error.orig, _IN_USE):
+            raise error.orig from error
         raise unreachable(error) from error
     finally:
         engine.dispose()

@@ -125,7 +125,10 @@ def parse_duration(value: Duration, *, field: str = "duration") -> float:
             )
         seconds = float(match[1]) * _SECONDS[match[2] or "s"]
     else:
-        seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+        try:
+            seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+        except OverflowError:
+            raise InvalidInput(f"{field} must be a finite number of seconds, not one so large", field=field) from None
     if not 0 <= seconds < float("inf"):
         raise InvalidInput(f"{field} must be a finite number of seconds from 0 on, not {str(value)[:40]}", field=field)
     return seconds

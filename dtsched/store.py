@@ -103,12 +103,16 @@ _RETENTION: LiteralString = """select queue, nullif(completed, 'Infinity'), null
     order by queue"""
 
 # the claims depend on the promotion, so that they come after it and see what it made ready
-_POLL: LiteralString = """select promoted.next_seconds, promoted.chores, served.queue, job.lease_id, job.job_id,
-        job.task, job.args, job.attempt, job.max_attempts, job.timeout_seconds, job.correlation_id
+# Who holds the lock that a claim tries knows that this one will get it.
+_POLL: LiteralString = """select promoted.next_seconds, promoted.chores, served.queue, served.open, job.lease_id,
+        job.job_id, job.task, job.args, job.attempt, job.max_attempts, job.timeout_seconds, job.correlation_id
     from dtsched.promote() promoted
-    cross join unnest(%s::text[], %s::integer[], %s::integer[]) served (queue, room, slots)
-    left join lateral dtsched.claim(%s, served.queue, case when promoted.promoted >= 0 then served.room end,
-        %s::text[], served.slots) job on true"""
+    cross join lateral (
+        select queue, room, slots, pg_try_advisory_xact_lock_shared(dtsched.gate() + 3, hashtext(queue)) as open
+        from unnest(%s::text[], %s::integer[], %s::integer[]) given (queue, room, slots)) served
+    left join lateral dtsched.claim(%s, served.queue,
+        case when promoted.promoted >= 0 and served.open then served.room else 0 end, %s::text[], served.slots) job
+        on true"""
 
 
 class Claimed(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -133,11 +137,13 @@ class Renewal(NamedTuple):
 
 
 class Polled(NamedTuple):
-    """`next_seconds` and `chores` are as in Promoted; `claimed` by queue."""
+    """`next_seconds` and `chores` are as in Promoted; `claimed` by queue. `refused`: of one of the queues nothing was
+    let go, because it was just then paused or given a limit, so nobody can tell what there is."""
 
     next_seconds: float | None
     chores: list[str]
     claimed: dict[str, list[Claimed]]
+    refused: bool
 
 
 class Lease(NamedTuple):
@@ -624,9 +630,10 @@ class Store:
         rows = await self._rows(_POLL, _names(list(rooms)), limits, slots, worker_id, _names(tasks))
         claimed: dict[str, list[Claimed]] = {queue: [] for queue in rooms}
         for row in rows:
-            if row[3] is not None:
-                claimed[row[2]].append(Claimed(*row[3:]))
-        return Polled(rows[0][0] if rows else None, rows[0][1] if rows else [], claimed)
+            if row[4] is not None:
+                claimed[row[2]].append(Claimed(*row[4:]))
+        refused = not all(row[3] for row in rows)
+        return Polled(rows[0][0] if rows else None, rows[0][1] if rows else [], claimed, refused)
 
     async def finish(self, worker_id: UUID, outcomes: Sequence[Outcome]) -> list[int]:
         """The leases that were refused because they are gone."""

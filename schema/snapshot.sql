@@ -347,6 +347,7 @@ create table dtsched.queues (
     failed_at timestamp with time zone[] default '{}'::timestamp with time zone[] not null,
     open_until timestamp with time zone,
     probe_id bigint,
+    uncounted bigint[] default '{}'::bigint[] not null,
     constraint queues_pkey PRIMARY KEY (name)
 ) with ();
 create table dtsched.ready (

@@ -9,6 +9,7 @@ from dtsched.cli.exits import ExitCode
 from dtsched.cli.options import dsn_option, json_option
 from dtsched.cli.output import print_json, print_table, say
 from dtsched.errors import InvalidInput
+from dtsched.settings import parse_duration
 
 
 @click.group("migrate", cls=RichGroup)
@@ -16,13 +17,21 @@ def migrate_command() -> None:
     """Lay the schema in a database, look at it, or take it away."""
 
 
+wait_option = click.option(
+    "--wait", default="60s", show_default=True, metavar="DURATION",
+    help="How long to try while open transactions use the tables; others wait for a second at a time.",
+)  # fmt: skip
+
+
 @migrate_command.command(cls=RichCommand)
+@wait_option
 @dsn_option
 @json_option
-def up(dsn: str | None, as_json: bool) -> None:
+def up(wait: str, dsn: str | None, as_json: bool) -> None:
     """Lay the newest schema. Without effect when it is there."""
+    seconds = parse_duration(wait, field="wait")
     with database(dsn, create=True) as target:
-        standing = migrations.up(target)
+        standing = migrations.up(target, patience_seconds=seconds, tell=say)
     say(f"the schema dtsched is at {standing.revision}, contract {standing.contract}")
     if as_json:
         print_json(standing)
@@ -30,14 +39,16 @@ def up(dsn: str | None, as_json: bool) -> None:
 
 @migrate_command.command(cls=RichCommand)
 @click.option("--yes", is_flag=True, help="Needed: every job goes with the schema.")
+@wait_option
 @dsn_option
 @json_option
-def down(dsn: str | None, yes: bool, as_json: bool) -> None:
+def down(yes: bool, wait: str, dsn: str | None, as_json: bool) -> None:
     """Remove the schema with every job in it."""
     if not yes:
         raise InvalidInput("`migrate down` removes every job for good: say --yes if that is what you want")
+    seconds = parse_duration(wait, field="wait")
     with database(dsn) as target:
-        migrations.down(target)
+        migrations.down(target, patience_seconds=seconds, tell=say)
         standing = migrations.status(target)
     say("the schema dtsched is removed")
     if as_json:

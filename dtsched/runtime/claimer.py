@@ -240,7 +240,7 @@ class Claimer:
         if self._drain is not None:
             self._drain.polling()
         self._promote.begun_elsewhere()
-        next_seconds, chores, claimed = await store.poll(self._membership.worker_id, rooms, self._tasks)
+        next_seconds, chores, claimed, refused = await store.poll(self._membership.worker_id, rooms, self._tasks)
         self._promote.done_elsewhere(next_seconds, chores)
         for slots, _ in self._served:
             self._begin(slots, claimed[slots.queue])
@@ -250,7 +250,7 @@ class Claimer:
             queue = served.slots.queue
             await self._took(served, rooms[queue], len(claimed[queue]), settled=False)
         if self._drain is not None:
-            self._drain.polled(next_seconds)
+            self._drain.polled(next_seconds, refused=refused)
         return count
 
     async def _let_begin(self, count: int) -> None:

@@ -46,12 +46,12 @@ class Drain:
         self._trusted = not len(self._ledger) and not self._maintaining()
         self._began = self._clock()
 
-    def polled(self, next_seconds: float | None) -> None:
-        """What it has found is in the ledger by now; `next_seconds` is as in store.Promoted."""
+    def polled(self, next_seconds: float | None, *, refused: bool) -> None:
+        """What it has found is in the ledger by now; the rest is as in store.Polled."""
         now = self._clock()
         cut_short = next_seconds == 0 or now - self._began >= CUT_SHORT_SECONDS
         self._look_at = now + PAUSE_SECONDS
-        if self._trusted and not len(self._ledger) and not cut_short:
+        if self._trusted and not len(self._ledger) and not cut_short and not refused:
             self._empty = self._before + 1
         if self._empty >= POLLS:
             self._stop()

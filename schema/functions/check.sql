@@ -98,7 +98,7 @@ as $$
     select 'a lease of a queue with a limit is counted', lease.job_id, format('lease %s of queue %s', lease.id, lease.queue)
     from dtsched.leases lease
     join dtsched.queues queue on queue.name = lease.queue
-    where queue.settings ? 'limit' and not lease.counted
+    where queue.settings ? 'limit' and not lease.counted and lease.id <> all (queue.uncounted)
     union all
     select 'an unfinished job holds its key', job.id, format('key %s', job.key)
     from dtsched.jobs job

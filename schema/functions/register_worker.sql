@@ -43,5 +43,10 @@ begin
     where task.name = declared.key
         and (task.settings <> jsonb_strip_nulls(declared.value -> 'settings')
              or task.args_schema is distinct from declared.value -> 'args');
-    insert into dtsched.queues (name) select queue from unnest(p_queues) queue order by queue on conflict do nothing;
+    insert into dtsched.queues (name)
+    select queue
+    from unnest(p_queues) queue
+    where queue not in (select name from dtsched.queues)  -- an insert would wait for whoever is changing that row
+    order by queue
+    on conflict do nothing;
 end $$;

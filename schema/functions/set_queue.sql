@@ -2,8 +2,8 @@
 -- of retention are changed one by one too. A queue that nobody has named yet comes to exist by this. Claims heed it from the next
 -- one on: what runs already is counted, and goes on.
 -- Raises JQ001 for a bad name or a bad setting (see settings_problem). Locks: if it sets a limit, the queue's gate, and if it changes
--- what holds for keys, that for keys: each waits for claims under way, and those that come until the commit get nothing; then,
--- for a limit, leases by id; then the queue's row.
+-- what holds for keys, that for keys: each waits for claims under way, and those that come until the commit get nothing; then
+-- the queue's row.
 --
 --   limit              jobs of the queue that run at once, over all workers
 --   rate, burst        jobs a second that start, and how many at once after a quiet while (a second's worth)
@@ -18,6 +18,7 @@ set jit = off
 as $$
 declare
     v_problem text := dtsched.settings_problem(p_settings);
+    v_uncounted bigint[];
     v_settings jsonb;
 begin
     perform dtsched.require_read_committed();
@@ -32,21 +33,17 @@ begin
         -- No claim is left now that has not seen a limit, and none comes before this one is there for all to see: so no lease of
         -- a queue with a limit goes uncounted. Whatever limit there may be already is not looked at: it may be on its way out.
         perform pg_advisory_xact_lock(dtsched.gate() + 3, hashtext(p_queue));
-        update dtsched.leases lease
-        set counted = true
-        where lease.id in (
-            select lease.id
-            from dtsched.leases lease
-            where lease.queue = p_queue and not lease.counted
-            order by lease.id
-            for no key update);
+        v_uncounted := array(
+            select lease.id from dtsched.leases lease where lease.queue = p_queue and not lease.counted);
     end if;
-    insert into dtsched.queues (name, settings) values (p_queue, jsonb_strip_nulls(p_settings))
+    insert into dtsched.queues (name, settings, uncounted)
+    values (p_queue, jsonb_strip_nulls(p_settings), coalesce(v_uncounted, '{}'))
     on conflict (name) do update
     set settings = jsonb_strip_nulls(queues.settings || p_settings || case jsonb_typeof(p_settings -> 'retention')
             when 'object' then jsonb_build_object('retention', nullif(jsonb_strip_nulls(
                 coalesce(queues.settings -> 'retention', '{}') || (p_settings -> 'retention')), '{}'))
             else '{}' end),
+        uncounted = case when p_settings ? 'limit' then coalesce(v_uncounted, '{}') else queues.uncounted end,
         tokens = null,
         refilled_at = null,
         open_until = case when p_settings ? 'breaker' then null else queues.open_until end,

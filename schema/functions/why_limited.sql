@@ -22,7 +22,8 @@ begin
         return query select 'breaker', dtsched.why_breaker('queue ' || p_queue, v_queue.open_until, v_queue.probe_id, v_now);
     end if;
     v_limit := (v_queue.settings ->> 'limit')::integer;
-    select count(*) into v_running from dtsched.leases lease where lease.queue = p_queue and lease.counted;
+    v_running := (select count(*) from dtsched.leases lease where lease.queue = p_queue and lease.counted)
+        + (select count(*) from dtsched.leases lease where lease.id = any (v_queue.uncounted));
     if v_running >= v_limit then
         return query select 'limit', format('queue %s runs as many jobs as it may: %s of %s', p_queue, v_running, v_limit);
     end if;

@@ -1,6 +1,7 @@
 """`dtsched worker --drain`: works until nothing is left that it could do now, and no longer."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from math import inf
 from pathlib import Path
@@ -98,6 +99,20 @@ def test_several_processes_drain_together_and_the_supervisor_ends_with_0(databas
     assert states(connect) == {"completed": 100}
 
 
+def test_a_queue_that_is_being_given_a_limit_is_not_taken_for_empty(database: str, connect: Connect) -> None:
+    setting = connect()
+    setting.execute("insert into dtsched.queues (name) values ('default')")
+    setting.execute("insert into dtsched.jobs (task) select 'step' from generate_series(1, 3)")
+    setting.execute("begin")
+    setting.execute("""select dtsched.set_queue('default', '{"limit": 1}')""")
+    commit = threading.Timer(3.0, setting.execute, ["commit"])
+    commit.start()
+    ended = drain(database)
+    commit.join()
+    assert ended.code == 0
+    assert states(connect) == {"completed": 3}
+
+
 class Polls:
     """A Drain with a clock of the test's own; each poll says what it met."""
 
@@ -115,6 +130,7 @@ class Polls:
         found: int = 0,
         next_seconds: float | None = None,
         seconds: float = 0.01,
+        refused: bool = False,
         fails: bool = False,
     ) -> int:
         """How often it was told to stop by then."""
@@ -124,7 +140,7 @@ class Polls:
         self.now += seconds
         self.ledger.add([Attempt(claimed(lease), self.now) for lease in range(found)])
         if not fails:
-            self.drain.polled(next_seconds)
+            self.drain.polled(next_seconds, refused=refused)
         return self.stops
 
     def _stop(self) -> None:
@@ -145,6 +161,7 @@ PROVING_NOTHING: dict[str, Callable[[Polls], int]] = {
     "more jobs are due": lambda polls: polls.poll(next_seconds=0.0),
     "it was cut short": lambda polls: polls.poll(seconds=CUT_SHORT_SECONDS),
     "jobs were just made ready": lambda polls: polls.poll(maintaining=True),
+    "a queue was shut": lambda polls: polls.poll(refused=True),
     "it failed": lambda polls: polls.poll(fails=True),
 }
 

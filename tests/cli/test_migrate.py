@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from dtsched.cli.psql import find_psql, for_libpq
-from tests.cli.command import environment, run
+from tests.cli.command import environment, run, start
 from tests.cli.conftest import Cli
 
 
@@ -28,6 +28,30 @@ def test_down_wants_a_yes_and_then_removes_everything(cli: Cli, database: str) -
     assert cli("list").code == 7
     with psycopg.connect(database) as connection:
         assert connection.execute("select to_regnamespace('dtsched')").fetchone() == (None,)
+
+
+def test_up_lets_others_through_while_an_open_transaction_uses_the_tables(empty_database: str) -> None:
+    env = {"DTSCHED_DSN": empty_database}
+    assert run("migrate", "up", env=env).code == 0
+    with (
+        psycopg.connect(empty_database, application_name="the long report") as reader,
+        psycopg.connect(empty_database, autocommit=True) as submitter,
+    ):
+        submitter.execute("update dtsched.installed set functions_digest = 'of another version'")
+        reader.execute("insert into dtsched.jobs (task) values ('echo')")
+        submitter.execute("set statement_timeout = '15s'")
+        migrating = start("migrate", "up", "--wait", "3s", env=env)
+        try:
+            while migrating.poll() is None:
+                submitter.execute("insert into dtsched.jobs (task) values ('echo')")
+        finally:
+            migrating.kill()
+            _, said = migrating.communicate()
+        assert migrating.returncode == 1
+        assert "waiting for that to end" in said
+        assert said.count("the long report") > 1
+        assert run("migrate", "status", env=env).code == 7
+    assert run("migrate", "up", env=env).code == 0
 
 
 def test_check_is_1_when_an_invariant_is_broken(cli: Cli, database: str) -> None:

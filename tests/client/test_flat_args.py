@@ -17,8 +17,12 @@ class Colour(enum.Enum):
 
 
 @pytest.mark.parametrize(
-    "value", ["a\0", "\ud800", float("nan"), float("inf"), msgspec.Raw(b"1e9999"), object(), "x" * 1_048_577]
-)
+    "value",
+    [
+        "a\0", "\ud800", float("nan"), float("inf"), msgspec.Raw(b"1e9999"), object(), "x" * 1_048_577,
+        pytest.param(10**5000, id="an integer of 5,001 digits"),
+    ],
+)  # fmt: skip
 def test_a_flat_value_that_cannot_be_stored_is_refused_like_a_nested_one(value: Any) -> None:
     with pytest.raises(InvalidInput):
         check_json({"a": value}, field="args")

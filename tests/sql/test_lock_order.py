@@ -113,11 +113,10 @@ def test_setting_a_limit_beside_a_failure_that_opens_a_breaker(
     hold_the_key(holder)
     failing = Started(lambda: worker.finish_as("fail", job))
     wait_until_blocked(holder, worker)
-    setting = Started(lambda: operator.set_queue(limit=1))
-    wait_until_blocked(holder, operator)
+    operator.run("set statement_timeout = '10s'")
+    operator.set_queue(limit=1)  # waits for no lease
     holder.run("commit")
     failing.join()
-    setting.join()
     assert worker.value("select open_until is not null from dtsched.queues")
 
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from importlib.resources import files
+from pathlib import Path
 from typing import LiteralString, cast
 
 import psycopg
+import sqlalchemy
+from alembic import command
+from alembic.config import Config
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -36,6 +41,42 @@ def test_migrating_up_lays_functions_that_were_changed_anew(database: str):
         session.run("update dtsched.installed set functions_digest = 'of another version'")
     migrations.up(database)
     assert snapshot(database) == laid
+
+
+def test_a_limit_that_is_being_set_while_0007_is_laid_counts_what_runs_uncounted(empty_database: str):
+    lay_up_to(empty_database, "0006")
+    with (
+        contextlib.closing(Session(empty_database)) as setting,
+        contextlib.closing(Session(empty_database)) as claiming,
+    ):
+        claiming.run(
+            "insert into dtsched.leases (id, job_id, worker_id, queue, counted)"
+            " select id, id, gen_random_uuid(), queue, false from (values (7, 'mail'), (8, 'post')) as made (id, queue)"
+        )
+        setting.run("begin")
+        setting.run("""insert into dtsched.queues (name, settings) values ('mail', '{"limit": 1}')""")
+        waited: list[str] = []
+
+        def commit(why: str) -> None:
+            waited.append(why)
+            if len(waited) == 1:
+                setting.run("commit")
+
+        assert migrations.up(empty_database, tell=commit).current
+        assert waited
+        assert claiming.rows("select name, uncounted from dtsched.queues") == [("mail", [7])]
+
+
+def lay_up_to(dsn: str, revision: str) -> None:
+    """The tables as they were, without any function."""
+    engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn))
+    config = Config()
+    config.set_main_option("script_location", str(Path(str(files("dtsched.schema")))))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("create schema dtsched")
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    engine.dispose()
 
 
 def test_migrating_down_leaves_nothing_and_up_lays_it_again(database: str):

@@ -84,6 +84,36 @@ def test_what_started_while_there_was_no_limit_is_counted_when_there_is_one_agai
     assert worker.claim() == jobs[3:4]
 
 
+def test_a_limit_is_set_while_an_open_transaction_has_ended_what_runs(open_worker: OpenWorker, worker: Worker):
+    other = open_worker(lease="10 days")
+    jobs = worker.insert(4)
+    assert worker.claim(2) == jobs[:2]
+    worker.run("begin")
+    worker.finish(jobs[0])
+    other.run("set lock_timeout = '1s'")
+    other.set_queue(limit=2)
+    assert other.claim() == []  # it may yet be rolled back
+    worker.run("rollback")
+    assert other.claim() == []
+    worker.finish(jobs[0])
+    assert other.claim() == jobs[2:3]
+    assert other.claim() == []
+
+
+def test_what_ran_before_the_limit_is_forgotten_as_it_ends(worker: Worker):
+    jobs = worker.insert(6)
+    assert worker.claim(4) == jobs[:4]
+    worker.set_queue(limit=4)
+    uncounted = "select cardinality(uncounted) from dtsched.queues"
+    assert worker.value(uncounted) == 4
+    worker.finish(*jobs[:3])
+    assert worker.claim(1) == jobs[4:5]
+    assert worker.value(uncounted) == 1
+    worker.finish(jobs[3])
+    assert worker.claim() == jobs[5:]
+    assert worker.value(uncounted) == 0
+
+
 def test_a_queue_limited_to_zero_runs_nothing_until_the_limit_is_taken_away(worker: Worker):
     worker.set_queue(limit=0)
     jobs = worker.insert(2)
