@@ -50,6 +50,7 @@ from dtsched.overview import (
     untouched,
 )
 from dtsched.schedules import Due, DueSchedule, NewSchedule, Schedule, Tick
+from dtsched.wakes import Entry
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -84,6 +85,9 @@ COMPLETE: LiteralString = "select dtsched.complete(%s, %s, %s::jsonb)"
 _RENEW: LiteralString = "select alive, draining, cancelled from dtsched.renew(%s, %s::jsonb)"
 _CLAIM: LiteralString = """select lease_id, job_id, task, args, attempt, max_attempts, timeout_seconds, correlation_id
     from dtsched.claim(%s, %s, %s, %s::text[], %s::integer)"""
+_CLAIM_ENTRY: LiteralString = """select lease_id, job_id, task, args, attempt, max_attempts, timeout_seconds,
+        correlation_id
+    from dtsched.claim_entry(%s, %s, %s, %s::text[], %s::integer, %s::smallint, %s::xid8, %s)"""
 _WORK: LiteralString = """select lease_id, job_id, task, args, attempt, max_attempts, timeout_seconds, correlation_id
     from dtsched.work(%s, %s::bigint[], %s::jsonb, %s::jsonb, %s, %s, %s::text[], %s::integer)"""
 # finish() names those that were taken, all of them as a rule; work() those that were not
@@ -622,6 +626,16 @@ class Store:
             claimed = [Claimed(*row) for row in rows if row[1] is not None]
             return claimed, [row[0] for row in rows if row[1] is None]
         return list(starmap(Claimed, rows)), []
+
+    async def claim_entry(
+        self, worker_id: UUID, queue: str, limit: int, tasks: Sequence[str], *, slots: int, entry: Entry
+    ) -> list[Claimed]:
+        """The job of one entry of `ready`, if it is to be had; else whatever work() would claim."""
+        xid = str(entry.xid)
+        rows = await self._rows(
+            _CLAIM_ENTRY, worker_id, queue, limit, _names(tasks), slots, entry.priority, xid, entry.job_id
+        )
+        return list(starmap(Claimed, rows))
 
     async def poll(self, worker_id: UUID, rooms: Mapping[str, tuple[int, int]], tasks: Sequence[str]) -> Polled:
         """Promotes, then claims for several queues: all that an idle worker has to ask, in one statement. A room is how

@@ -65,7 +65,7 @@ begin
             ('dtsched_submit', array[
                 'submit', 'submit_many', 'submit_alike', 'submit_partly', 'create_workflow', 'emit']),
             ('dtsched_worker', c_maintaining || array[
-                'register_worker', 'renew', 'deregister_worker', 'claim', 'finish', 'work', 'release', 'held', 'reconcile',
+                'register_worker', 'renew', 'deregister_worker', 'claim', 'claim_entry', 'finish', 'work', 'release', 'held', 'reconcile',
                 'hungry', 'settled', 'sated', 'parents', 'has_ready', 'parent_results', 'begun_steps', 'recall_step',
                 'record_step', 'start_sleep', 'await_event', 'emit', 'taken_away', 'complete', 'report',
                 'declare_schedules']),

@@ -19,6 +19,7 @@ from dtsched.maintenance.loop import Round, repeat
 from dtsched.outage import jittered
 from dtsched.overview import WorkerRecord
 from dtsched.store import Lease
+from dtsched.wakes import parse_wake
 
 _SHORTEST_SECONDS = 0.01
 _LONGEST_SECONDS = 0.25
@@ -272,8 +273,9 @@ class Polls:
                 del self._gates[queue]
                 await self._listener.sated([queue])
 
-    def _woken(self, queue: str) -> None:
+    def _woken(self, payload: str) -> None:
         """Anybody may send anything."""
+        queue = parse_wake(payload).queue
         for group in self._groups.values():
             if queue in group.queues:
                 group.give_turn()

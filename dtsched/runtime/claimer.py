@@ -26,6 +26,7 @@ from dtsched.runtime.membership import Membership
 from dtsched.runtime.reports import Reports
 from dtsched.runtime.slots import Slots
 from dtsched.store import Claimed, Store
+from dtsched.wakes import Wake
 
 _log = logging.getLogger("dtsched.claimer")
 
@@ -138,10 +139,10 @@ class Claimer:
             served.hunger.wake()
         self._stirred.set()
 
-    def woken(self, queue: str) -> None:
+    def woken(self, wake: Wake) -> None:
         for served in self._served:
-            if served.slots.queue == queue:
-                served.hunger.wake()
+            if served.slots.queue == wake.queue:
+                served.hunger.wake(wake.entry)
                 self._stirred.set()
 
     def look_for_taken(self) -> None:
@@ -198,7 +199,7 @@ class Claimer:
 
     async def _work(self, store: Store, served: Served, asked: int) -> int:
         slots, hunger = served
-        hunger.claiming(monotonic())
+        entry = hunger.claiming(monotonic())
         settled = hunger.unsettled is not None and await store.settled(hunger.unsettled)
         batch = self._ledger.take_outcomes()
         worker_id = self._membership.worker_id
@@ -206,7 +207,17 @@ class Claimer:
             if self._reports.concern(batch):
                 await self._reports.flush(store, worker_id)
             room = Room(asked, slots.startable)
-            claimed, refused = await store.work(worker_id, batch, slots.queue, asked, self._tasks, slots=room.startable)
+            if entry is not None and not batch:
+                claimed, refused = (
+                    await store.claim_entry(
+                        worker_id, slots.queue, asked, self._tasks, slots=room.startable, entry=entry
+                    ),
+                    (),
+                )
+            else:
+                claimed, refused = await store.work(
+                    worker_id, batch, slots.queue, asked, self._tasks, slots=room.startable
+                )
         except Exception as error:
             if not batch or not self._finisher.is_about_rows(error):
                 self._ledger.put_back(batch)

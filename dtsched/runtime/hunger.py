@@ -10,6 +10,7 @@ claims again and again, lets the locks go: NOTIFY under load would halve the sub
 from enum import Enum, auto
 
 from dtsched.outage import jittered
+from dtsched.wakes import Entry
 
 _EMPTY_POLLS = 3
 _SHORTEST_SECONDS = 0.002
@@ -39,6 +40,7 @@ class Hunger:
         self._full = 0  # claims in a row that brought all they asked for
         self._pause = _SHORTEST_SECONDS
         self._woken = False
+        self._told: Entry | None = None
         self._settled = False
         self._no_room_since: float | None = None
         self.next_poll = 0.0
@@ -60,15 +62,20 @@ class Hunger:
             return None
         return now if self._no_room_since is None else self._no_room_since + _FULL_HOUSE_SECONDS
 
-    def wake(self) -> None:
-        """Something may have come; also during a claim, whose snapshot may have been too early to see it."""
+    def wake(self, entry: Entry | None = None) -> None:
+        """Something may have come, perhaps no more than one `entry`; also during a claim, whose snapshot may have been
+        too early to see it."""
+        self._told = entry if self.dozing else None
         self._woken = True
         self.next_poll = 0.0
 
-    def claiming(self, now: float) -> None:
+    def claiming(self, now: float) -> Entry | None:
+        """A claim begins. The entry that it may be content with: nothing else has been heard of while it slept."""
+        entry, self._told = self._told, None
         self._begun_at = now
         self._woken = False
         self._no_room_since = None
+        return entry
 
     def claimed(self, asked: int, got: int, now: float, *, settled: bool, at_once: int | None = None) -> Wish:
         """What a claim brought, with which so many could begin at once (None: all); `settled` as read before it."""

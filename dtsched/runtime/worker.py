@@ -42,6 +42,7 @@ from dtsched.runtime.watchdog import Watchdog
 from dtsched.settings import Settings
 from dtsched.store import Claimed, Store, SyncStore, open_store
 from dtsched.tasks import TaskRegistry
+from dtsched.wakes import parse_wake
 
 _log = logging.getLogger("dtsched.worker")
 
@@ -388,8 +389,8 @@ class Worker:
             if now - self._suspected.get(attempt.claimed.lease_id, -inf) >= _SUSPECTED_SECONDS
         ]
 
-    def _woken(self, queue: str) -> None:
-        self._claimer.woken(queue)
+    def _woken(self, payload: str) -> None:
+        self._claimer.woken(parse_wake(payload))
 
     def _paused(self, queue: str) -> None:
         """What waits here for a slot is not to start; should this go unheard, it goes back soon by itself."""

@@ -2,6 +2,7 @@
 test_waking.py."""
 
 from dtsched.runtime.hunger import Hunger, Wish
+from dtsched.wakes import Entry
 
 POLL_SECONDS = 10.0
 
@@ -19,6 +20,47 @@ def asleep() -> Hunger:
     hunger.went_hungry(42, 0.0)
     hunger.claimed(10, 0, 0.0, settled=True)
     return hunger
+
+
+ENTRY = Entry(5, 700, 1)
+
+
+def test_a_sleeper_told_of_one_entry_is_content_with_that() -> None:
+    hunger = asleep()
+    hunger.wake(ENTRY)
+    assert hunger.claiming(1.0) == ENTRY
+    assert hunger.claiming(2.0) is None
+
+
+def test_whoever_hears_of_more_than_one_thing_looks_at_everything() -> None:
+    for second in (None, Entry(5, 701, 2)):
+        hunger = asleep()
+        hunger.wake(ENTRY)
+        hunger.wake(second)
+        assert hunger.claiming(1.0) is None
+    hunger = asleep()
+    hunger.wake()
+    hunger.wake(ENTRY)
+    assert hunger.claiming(1.0) is None
+
+
+def test_whoever_does_not_sleep_looks_at_everything() -> None:
+    hunger = Hunger(POLL_SECONDS)
+    hunger.wake(ENTRY)
+    assert hunger.claiming(0.0) is None
+    starving(hunger)
+    hunger.went_hungry(42, 0.0)
+    hunger.wake(ENTRY)
+    assert hunger.claiming(0.0) is None
+
+
+def test_what_is_heard_during_a_claim_is_for_the_next() -> None:
+    hunger = asleep()
+    hunger.claiming(1.0)
+    hunger.wake(ENTRY)
+    hunger.claimed(10, 0, 1.0, settled=True)
+    assert hunger.next_poll == 0.0
+    assert hunger.claiming(1.1) == ENTRY
 
 
 def test_three_empty_polls_make_hungry() -> None:

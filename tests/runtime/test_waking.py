@@ -95,7 +95,13 @@ async def test_foreign_and_malformed_notifications_change_nothing(database: str,
     connection = connect()
     async with running_worker(notifying_app(), database, poll=NEVER_SECONDS):
         await until_hungry(connection)
-        for payload in ("", "{bad", "no-such-queue", "x" * 7000, "\u202e"):
+        strange = (
+            "default 5 1 1",
+            "default 99 9999999999999999999 999999999999999999",
+            "default 5 -1 1",
+            "default 5 1",
+        )
+        for payload in ("", "{bad", "no-such-queue", "x" * 7000, "\u202e", *strange):
             connection.execute(
                 "select pg_notify('dtsched_wake', %s), pg_notify('dtsched_cancel', %s)", (payload, payload)
             )
@@ -136,3 +142,33 @@ async def test_an_idle_worker_costs_next_to_nothing(database: str, connect: Conn
                 break
     assert min(costs) <= 2.5, costs
     assert min(cpu) < 0.03, cpu
+
+
+async def test_a_sleeper_claims_the_one_job_that_has_come_by_its_entry_and_then_looks_for_more(
+    database: str, connect: Connect
+) -> None:
+    connection = connect()
+    connection.execute("create table public.told (job bigint)")
+    connection.execute("alter function dtsched.claim_entry rename to usual_claim_entry")
+    connection.execute("""
+        create function dtsched.claim_entry(uuid, text, integer, text[], integer, smallint, xid8, bigint)
+        returns table (lease_id bigint, job_id bigint, task text, args jsonb, attempt integer, max_attempts integer,
+            timeout_seconds double precision, correlation_id text, backoff jsonb)
+        language sql security definer
+        as $$
+            insert into public.told values ($8);
+            select * from dtsched.usual_claim_entry($1, $2, $3, $4, $5, $6, $7, $8)
+        $$""")
+    async with running_worker(notifying_app(), database, {"default": 4}, poll=NEVER_SECONDS):
+        jobs: list[int] = []
+        for _ in range(5):
+            await until_hungry(connection)
+            jobs.append(submit(connection, "note"))
+            await until_ended(connection, jobs[-1])
+        await until_hungry(connection)
+        connection.execute("insert into dtsched.jobs (task) select 'note' from generate_series(1, 3)")
+        await until(lambda: one(connection, "select count(*) from dtsched.jobs where state <> 'completed'") == 0)
+    told = [row[0] for row in connection.execute("select job from public.told order by job")]
+    assert told == sorted(set(told))
+    assert len(told) >= 3  # a worker that is just looking once more finds some by itself
+    assert set(told) <= set(jobs)

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from dtsched.wakes import Entry, Wake, parse_wake
 from tests.sql.conftest import OpenSession, OpenWorker
 from tests.sql.parallel import in_parallel
 from tests.sql.sessions import Session, Worker
@@ -36,7 +37,11 @@ class Listener:
         until(lambda: self.settled(xid))
 
     def hears(self) -> tuple[str, str]:
-        """What is sure to come, however late."""
+        """The channel and the queue of what is sure to come, however late."""
+        channel, payload = self.hears_all()
+        return channel, parse_wake(payload).queue
+
+    def hears_all(self) -> tuple[str, str]:
         (heard,) = self._session.connection.notifies(timeout=PATIENCE_SECONDS, stop_after=1)
         return heard.channel, heard.payload
 
@@ -79,6 +84,40 @@ def test_a_hungry_worker_hears_of_a_job_within_milliseconds(session: Session, li
         assert listener.hears() == ("dtsched_wake", "default")
         delays.append(time.monotonic() - committed)
     timely(sorted(delays)[10] < 0.05, delays)
+
+
+def test_a_single_entry_is_named_and_no_more_than_the_first_of_a_transaction(session: Session, listener: Listener):
+    listener.go_hungry()
+    (job,) = session.insert(priority=7)
+    xid = session.value("select xid::text::bigint from dtsched.ready")
+    assert parse_wake(listener.hears_all()[1]) == Wake("default", Entry(7, xid, job))
+    session.insert(2)
+    assert listener.hears_all()[1] == "default"
+    session.run("begin")
+    first = session.insert(queue="mail")
+    session.insert(queue="mail")
+    session.insert(queue="mail")
+    session.insert()
+    session.run("commit")
+    xid = session.value("select max(xid)::text::bigint from dtsched.ready")
+    heard = [payload for _, payload in listener.heard(stop_after=4)]
+    assert heard == [f"mail 5 {xid} {first[0]}", "mail", "default"]
+
+
+def test_what_is_rolled_back_is_not_named(session: Session, listener: Listener):
+    listener.go_hungry()
+    with session.connection.transaction(), session.connection.transaction(force_rollback=True):
+        session.insert()
+    (job,) = session.insert()
+    entry = parse_wake(listener.hears_all()[1]).entry
+    assert entry is not None
+    assert entry.job_id == job
+
+
+def test_a_turn_of_a_limit_key_is_not_named(session: Session, listener: Listener):
+    listener.go_hungry()
+    session.insert_limited("k")
+    assert listener.hears_all()[1] == "default"
 
 
 def test_a_worker_is_woken_for_its_own_queues_only(session: Session, listener: Listener):

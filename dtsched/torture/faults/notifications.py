@@ -115,6 +115,7 @@ class SpoofedNotifications(Fault):
         payloads = [
             *("", "{bad", "null", "-1", "9" * 40, "default", "no such queue", "\x01\x1b[31m", "é" * 3000, "x" * 7999),
             *(str(job) for job in jobs),
+            *(f"default 5 {self.random.randrange(1000)} {job}" for job in jobs),
             ",".join(str(job) for job in range(1000)),
             *(str(UUID(int=self.random.getrandbits(128))) for _ in range(3)),
         ]
