@@ -58,6 +58,7 @@ class Listener:
         self._requests: deque[_Request] = deque()
         self._stirred = asyncio.Event()
         self._unwanted = False
+        self._failure: Exception | None = None
         self.generation = 0
         self.connected = False
         self.pooled = False
@@ -160,18 +161,18 @@ class Listener:
         """The only user of the connection from here on: dispatches notifications, runs requests, probes a silent
         line."""
         while not self._unwanted:
-            await self._until_stirred(connection.fileno())
-            connection.pgconn.consume_input()
-            while notified := connection.pgconn.notifies():
-                self._dispatch(notified)
+            await self._until_stirred(connection)
+            if self._failure is not None:
+                failure, self._failure = self._failure, None
+                raise failure
             while self._requests:
                 await self._answer(connection, self._requests[0])
                 self._requests.popleft()
         self._unwanted = False
 
-    async def _until_stirred(self, socket: int) -> None:
-        loop = asyncio.get_running_loop()
-        loop.add_reader(socket, self._stirred.set)
+    async def _until_stirred(self, connection: Connection) -> None:
+        loop, socket = asyncio.get_running_loop(), connection.fileno()
+        loop.add_reader(socket, self._arrived, connection)
         probe = loop.call_later(_PROBE_SECONDS, self._request, "select 1")
         try:
             await self._stirred.wait()
@@ -179,6 +180,16 @@ class Listener:
             probe.cancel()
             loop.remove_reader(socket)  # psycopg waits on the same socket while it runs a statement
         self._stirred.clear()
+
+    def _arrived(self, connection: Connection) -> None:
+        """Tells in the callback of the socket: to wake a task first would keep the job waiting that has come."""
+        try:
+            connection.pgconn.consume_input()
+            while notified := connection.pgconn.notifies():
+                self._dispatch(notified)
+        except Exception as error:  # for who serves
+            self._failure = error
+            self._stirred.set()
 
     async def _answer(self, connection: Connection, request: _Request) -> None:
         with answering(connection):

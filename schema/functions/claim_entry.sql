@@ -99,7 +99,9 @@ begin
             extract(epoch from claimed.ends_by - claimed.started_at)::double precision, claimed.correlation_id, claimed.backoff
         from claimed;
         if found then
-            perform dtsched.tell_feed(array[p_job], 'started', 'running');
+            if dtsched.feed_watched() then
+                perform dtsched.write_feed(array[p_job], 'started', 'running');
+            end if;
             return;
         end if;
     end if;
