@@ -11,7 +11,7 @@ from dtsched.runtime.attempt import Attempt
 GATHERED = 250
 """So many outcomes are worth a call of their own."""
 
-_BATCH = 1000
+_BATCH = 4000
 _BATCH_BYTES = 4 * 1024 * 1024
 _MANY = 100
 _APART_SECONDS = 0.05

@@ -1,8 +1,9 @@
 """How many jobs to hold beyond the free slots: as many as a moment's work, so that short jobs come in batches and
 long ones are left to other workers. Pure: told what happened and when, it answers with a number."""
 
-BATCH = 1000
-"""Jobs in one claim at most: a call costs as much as some hundred jobs, beyond a thousand that is lost in them."""
+BATCH = 4000
+"""Jobs in one claim at most: a call and its commit cost as much as some hundred jobs. As a rule it is the moment that
+bounds a claim, not this."""
 
 MOST = 2 * BATCH
 """Jobs that wait here at most: while a claim is under way the slots have the one before."""

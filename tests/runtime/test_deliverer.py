@@ -210,12 +210,12 @@ async def test_where_many_have_completed_what_failed_goes_in_a_batch_of_its_own_
 
 async def test_what_has_completed_goes_at_least_every_second_time_however_slow_the_answers() -> None:
     ledger = Ledger(asyncio.Event())
-    attempts = [Attempt(Claimed(lease, lease, "step", b"{}", 1, 5, None, None), 0.0) for lease in range(1, 2001)]
+    attempts = [Attempt(Claimed(lease, lease, "step", b"{}", 1, 5, None, None), 0.0) for lease in range(1, 6005)]
     ledger.add(attempts)
-    for attempt in attempts[:1500]:
+    for attempt in attempts[:6000]:
         ledger.end(attempt, Outcome(lease_id=attempt.claimed.lease_id, kind="complete"))
     kinds: list[str] = []
-    for attempt in attempts[1500:1504]:
+    for attempt in attempts[6000:]:
         ledger.end(attempt, Outcome(lease_id=attempt.claimed.lease_id, kind="retry"))
         await asyncio.sleep(0.06)
         kinds.append(ledger.take_outcomes()[0].kind)

@@ -57,7 +57,7 @@ def test_the_first_job_alone_says_little() -> None:
     prefetch.measure(1, 0.00001)
     assert prefetch.target == 250
     prefetch.measure(9, 0.06)
-    assert prefetch.target == MOST  # known by now, though half of it is still the first one's
+    assert prefetch.target > 2500  # known by now, though half of it is still the first one's
 
 
 def test_what_begins_within_a_moment_is_known_once_the_rate_is() -> None:
