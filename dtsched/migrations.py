@@ -35,7 +35,7 @@ _HOLDERS: LiteralString = """
             session.state, 'since ' || to_char(session.xact_start, 'YYYY-MM-DD HH24:MI:SS')))
     from pg_stat_activity session
     where session.datname = current_database() and session.pid <> pg_backend_pid()
-        and clock_timestamp() - coalesce(session.xact_start, '-infinity') > interval '1 second'
+        and (session.xact_start < clock_timestamp() - interval '1 second') is not false
         and exists (
             select
             from pg_locks lock

@@ -614,11 +614,15 @@ class Store:
         tasks: Sequence[str],
         *,
         slots: int | None = None,
+        entry: Entry | None = None,
     ) -> tuple[list[Claimed], list[int]]:
         """Finishes, claims (`slots` of these jobs can start at once; None: all of them); returns the claimed jobs and
-        the leases that were refused because they are gone."""
+        the leases that were refused because they are gone. Where there is nothing to finish, a claim is content with
+        the job of that `entry`, if it is to be had."""
         if not outcomes:
-            rows = await self._rows(_CLAIM, worker_id, queue, limit, _names(tasks), slots)
+            named = () if entry is None else (entry.priority, str(entry.xid), entry.job_id)
+            statement = _CLAIM if entry is None else _CLAIM_ENTRY
+            rows = await self._rows(statement, worker_id, queue, limit, _names(tasks), slots, *named)
             return list(starmap(Claimed, rows)), []
         done, results, others = _split(outcomes)
         rows = await self._rows(_WORK, worker_id, done, results, others, queue, limit, _names(tasks), slots)
@@ -626,16 +630,6 @@ class Store:
             claimed = [Claimed(*row) for row in rows if row[1] is not None]
             return claimed, [row[0] for row in rows if row[1] is None]
         return list(starmap(Claimed, rows)), []
-
-    async def claim_entry(
-        self, worker_id: UUID, queue: str, limit: int, tasks: Sequence[str], *, slots: int, entry: Entry
-    ) -> list[Claimed]:
-        """The job of one entry of `ready`, if it is to be had; else whatever work() would claim."""
-        xid = str(entry.xid)
-        rows = await self._rows(
-            _CLAIM_ENTRY, worker_id, queue, limit, _names(tasks), slots, entry.priority, xid, entry.job_id
-        )
-        return list(starmap(Claimed, rows))
 
     async def poll(self, worker_id: UUID, rooms: Mapping[str, tuple[int, int]], tasks: Sequence[str]) -> Polled:
         """Promotes, then claims for several queues: all that an idle worker has to ask, in one statement. A room is how

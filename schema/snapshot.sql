@@ -733,6 +733,14 @@ create function dtsched.claim(p_worker uuid, p_queue text, p_limit integer, p_ta
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off
     set enable_bitmapscan=off;
+create function dtsched.claim_entry(p_worker uuid, p_queue text, p_limit integer, p_tasks text[], p_slots integer, p_priority smallint, p_xid xid8, p_job bigint)
+    returns TABLE(lease_id bigint, job_id bigint, task text, args jsonb, attempt integer, max_attempts integer, timeout_seconds double precision, correlation_id text, backoff jsonb)
+    language plpgsql volatile security definer
+    set search_path=pg_catalog, dtsched, pg_temp
+    set jit=off
+    set plan_cache_mode=force_generic_plan
+    set enable_seqscan=off
+    set enable_bitmapscan=off;
 create function dtsched.claim_leases(p_worker uuid, p_owner text, p_limit integer, p_queues text[] DEFAULT NULL::text[])
     returns TABLE(lease_id bigint, secret text, job_id bigint, queue text, task text, args jsonb, attempt integer, max_attempts integer, timeout_seconds double precision, deadline timestamp with time zone, correlation_id text)
     language plpgsql volatile security definer
@@ -2190,6 +2198,7 @@ grant execute on function dtsched.cancel_operation(p_id bigint, p_queues text[])
 grant execute on function dtsched.cancel_workflow(p_id bigint) to dtsched_api;
 grant execute on function dtsched.cancel_workflow(p_id bigint) to dtsched_operator;
 grant execute on function dtsched.claim(p_worker uuid, p_queue text, p_limit integer, p_tasks text[], p_slots integer) to dtsched_worker;
+grant execute on function dtsched.claim_entry(p_worker uuid, p_queue text, p_limit integer, p_tasks text[], p_slots integer, p_priority smallint, p_xid xid8, p_job bigint) to dtsched_worker;
 grant execute on function dtsched.claim_leases(p_worker uuid, p_owner text, p_limit integer, p_queues text[]) to dtsched_api;
 grant execute on function dtsched.complete(p_worker uuid, p_lease bigint, p_result jsonb) to dtsched_worker;
 grant execute on function dtsched.create_operation(p_action text, p_filter jsonb, p_changes jsonb, p_run_at timestamp with time zone, p_dry_run boolean, p_said text, p_queues text[], p_by text) to dtsched_api;

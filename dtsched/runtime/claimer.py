@@ -207,17 +207,9 @@ class Claimer:
             if self._reports.concern(batch):
                 await self._reports.flush(store, worker_id)
             room = Room(asked, slots.startable)
-            if entry is not None and not batch:
-                claimed, refused = (
-                    await store.claim_entry(
-                        worker_id, slots.queue, asked, self._tasks, slots=room.startable, entry=entry
-                    ),
-                    (),
-                )
-            else:
-                claimed, refused = await store.work(
-                    worker_id, batch, slots.queue, asked, self._tasks, slots=room.startable
-                )
+            claimed, refused = await store.work(
+                worker_id, batch, slots.queue, asked, self._tasks, slots=room.startable, entry=entry
+            )
         except Exception as error:
             if not batch or not self._finisher.is_about_rows(error):
                 self._ledger.put_back(batch)

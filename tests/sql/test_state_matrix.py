@@ -64,6 +64,17 @@ def claim(subject: Subject) -> Any:
     return len(subject.worker.claim(queue=subject.queue))
 
 
+def claim_entry(subject: Subject) -> Any:
+    """As it would be named; in other states than ready it is not there."""
+    worker = subject.worker
+    entry = "select priority, xid::text from dtsched.ready where job_id = %s"
+    priority, xid = next(iter(worker.rows(entry, subject.id)), (5, "1"))
+    call = "select job_id, lease_id from dtsched.claim_entry(%s, %s, 100, null, 100, %s::smallint, %s::text::xid8, %s)"
+    claimed = worker.rows(call, worker.id, subject.queue, priority, xid, subject.id)
+    worker.leases.update((job, lease) for job, lease in claimed)
+    return len(claimed)
+
+
 def finish(outcome: str, delay: float | None = None) -> Do:
     def do(subject: Subject) -> Any:
         other = Jsonb([{"lease": subject.lease, "outcome": outcome, "delay": delay}])
@@ -224,6 +235,9 @@ REPORTED = Jsonb({"lines": [{"message": "a line"}]})
 ENDED = ("completed", "failed", "cancelled")
 DIRECTLY = (
     Operation(name="claim", do=claim, where=to("running", 1, "ready"), elsewhere=0, functions=("claim",)),
+    Operation(
+        name="claim its entry", do=claim_entry, where=to("running", 1, "ready"), elsewhere=0, functions=("claim_entry",)
+    ),
     Operation(
         name="complete", do=complete_all, where=to("completed", 1, "running"), elsewhere=0, functions=("finish",)
     ),

@@ -171,7 +171,7 @@ async def test_a_fault_that_waits_for_another_one_lets_that_go_on(stage: LocalSt
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_f10_told_to_end(stage: LocalStage, seed: int) -> None:
-    busy(stage)
+    busy(stage, jobs=30)
     await struck(stage, ToldToEnd(Random(seed)))
     said = noted(stage, "F10").note
     assert said["wrong"] == []

@@ -328,10 +328,11 @@ class ToldToEnd(Fault):
             if self.random.random() < 0.3:
                 with stage.connect() as connection:
                     connection.execute(_TERMINATE, ("dtsched listener",))
-            held = stage.in_flight(worker)
+            held = freeze(stage, [worker])
             identities = _identities(stage, worker)
             began = monotonic()
             send(worker, signal.SIGTERM)
+            thaw([worker])
             if self.random.random() < 0.5:
                 await asyncio.sleep(self.random.uniform(0, 1))
                 send(worker, signal.SIGTERM)

@@ -6,11 +6,19 @@ import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from random import Random
-from time import monotonic
+from time import monotonic, sleep
+from typing import LiteralString
+
+import psycopg
 
 from dtsched.torture.faults.base import Member, Stage
 
 _LOOK_SECONDS = 0.02
+_ANSWER_SECONDS = 1.0
+
+_ASKING: LiteralString = """
+    select pid, query_start from pg_stat_activity
+    where datname = current_database() and starts_with(application_name, 'dtsched ') and state = 'active'"""
 
 
 def send(member: Member, number: signal.Signals) -> None:
@@ -20,10 +28,21 @@ def send(member: Member, number: signal.Signals) -> None:
 
 
 def freeze(stage: Stage, members: Sequence[Member]) -> list[int]:
-    """Returns what they hold."""
+    """Returns what they hold once all that they have asked for is done."""
     for member in members:
         member.freeze()
+    _until_answered(stage)
     return sorted({job for member in members for job in stage.in_flight(member)})
+
+
+def _until_answered(stage: Stage) -> None:
+    """Statements go on without those who sent them: one that finishes a job may commit after a look at the leases."""
+    with suppress(psycopg.Error, OSError, ValueError), stage.connect(application="torture look") as connection:
+        asked = set(connection.execute(_ASKING).fetchall())
+        deadline = monotonic() + _ANSWER_SECONDS
+        while asked and monotonic() < deadline:
+            sleep(_LOOK_SECONDS)
+            asked.intersection_update(connection.execute(_ASKING).fetchall())
 
 
 def thaw(members: Sequence[Member]) -> None:
