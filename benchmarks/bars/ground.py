@@ -91,7 +91,8 @@ class Ground:
         self._until(lambda: self._registered(workers), f"{workers} workers have registered", 0.1)
 
     def until_finished(self) -> None:
-        """The narrow tables say what is left without reading every job."""
+        """The narrow tables say what is left without reading every job; but under a pinned xmin that reads all that
+        has ever been in them."""
         self._until(lambda: not self.value(_LEFT), "all jobs are finished", 0.1)
 
     def until_completed(self, jobs: range, *, pause: float = 0.1) -> None:
@@ -114,7 +115,7 @@ class Ground:
         """The rate at which workers finish what is there."""
         self.settle()
         workers = self.start_workers(processes, slots=slots)
-        self.until_finished()
+        self.until_completed(jobs)
         self.stop(workers)
         self.check()
         return self.rate(jobs)
