@@ -41,6 +41,7 @@ class Hunger:
         self._pause = _SHORTEST_SECONDS
         self._woken = False
         self._told: Entry | None = None
+        self._looked = True  # the last claim was for everything
         self._settled = False
         self._no_room_since: float | None = None
         self.next_poll = 0.0
@@ -70,8 +71,11 @@ class Hunger:
         self.next_poll = 0.0
 
     def claiming(self, now: float) -> Entry | None:
-        """A claim begins. The entry that it may be content with: nothing else has been heard of while it slept."""
-        entry, self._told = self._told, None
+        """A claim begins. The entry that it may be content with: nothing else has been heard of while it slept. Never
+        twice running: what nobody tells of, as a job that somebody has had locked, would wait for the stream to end."""
+        entry = self._told if self._looked else None
+        self._told = None
+        self._looked = entry is None
         self._begun_at = now
         self._woken = False
         self._no_room_since = None

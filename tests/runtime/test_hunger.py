@@ -54,6 +54,18 @@ def test_whoever_does_not_sleep_looks_at_everything() -> None:
     assert hunger.claiming(0.0) is None
 
 
+def test_a_steady_stream_of_single_entries_keeps_nobody_from_looking_at_everything() -> None:
+    hunger = asleep()
+    content: list[bool] = []
+    for number in range(6):  # each told before the look that would come after the claim before
+        at = 1.0 + 0.015 * number
+        hunger.wake(Entry(5, 700 + number, number))
+        content.append(hunger.claiming(at) is not None)
+        hunger.claimed(10, 1, at, settled=True)
+        assert hunger.next_poll > at + 0.015
+    assert content == [True, False, True, False, True, False]
+
+
 def test_what_is_heard_during_a_claim_is_for_the_next() -> None:
     hunger = asleep()
     hunger.claiming(1.0)
