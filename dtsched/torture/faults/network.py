@@ -4,7 +4,7 @@ import os
 import signal
 from asyncio import sleep, to_thread
 from collections.abc import Sequence
-from time import monotonic_ns
+from time import monotonic, monotonic_ns
 from typing import ClassVar
 
 from dtsched.torture.faults.base import Fault, Group, Member, Stage
@@ -12,6 +12,8 @@ from dtsched.torture.faults.servers import busy
 from dtsched.torture.history import recent
 from dtsched.torture.ways import Direction
 from dtsched.torture.wire import FINISHES, SUBMITS
+
+_LOOK_SECONDS = 0.02
 
 
 class OnTheWire(Fault):
@@ -27,12 +29,17 @@ class OnTheWire(Fault):
         for what, count in (await stage.wire.heal(by=self.by)).items():
             self.done[what] = self.done.get(what, 0) + count
 
-    def one_of(self, stage: Stage) -> tuple[Member, list[int]]:
-        """A worker and the jobs that it has in flight; one that has some, if there is any."""
-        workers = [(worker, stage.in_flight(worker)) for worker in stage.members("worker")]
-        if not workers:
-            raise LookupError("no worker of the run lives")
-        return self.random.choice([one for one in workers if one[1]] or workers)
+    async def one_of(self, stage: Stage, *, seconds: float = 3.0) -> tuple[Member, list[int]]:
+        """A worker and the jobs that it has in flight; one that has some, as soon as there is any in that time."""
+        deadline = monotonic() + seconds
+        while True:
+            workers = [(worker, stage.in_flight(worker)) for worker in stage.members("worker")]
+            if not workers:
+                raise LookupError("no worker of the run lives")
+            busy_ones = [one for one in workers if one[1]]
+            if busy_ones or monotonic() > deadline:
+                return self.random.choice(busy_ones or workers)
+            await sleep(_LOOK_SECONDS)
 
 
 class HalfOpen(OnTheWire):
@@ -46,7 +53,7 @@ class HalfOpen(OnTheWire):
     overlaps: ClassVar[bool] = True
 
     async def inject(self, stage: Stage) -> Sequence[int]:
-        member, jobs = self.one_of(stage)
+        member, jobs = await self.one_of(stage)
         role = self.random.choice(["", "", "claimer", "deliverer", "renewer", "listener", "maintenance"])
         direction: Direction = self.random.choice(["both", "asked", "answered"])
         for which in (role, ""):  # not every worker has opened each of them
@@ -109,7 +116,7 @@ class Partition(OnTheWire):
     directions: ClassVar[Sequence[Direction]] = ("both", "asked", "answered")
 
     async def inject(self, stage: Stage) -> Sequence[int]:
-        member, jobs = self.one_of(stage)
+        member, jobs = await self.one_of(stage)
         direction = self.random.choice(self.directions)
         await stage.wire.silence(pid=member.pid, direction=direction, new_ones_too=True, by=self.by)
         return jobs
