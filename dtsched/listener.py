@@ -172,22 +172,25 @@ class Listener:
 
     async def _until_stirred(self, connection: Connection) -> None:
         loop, socket = asyncio.get_running_loop(), connection.fileno()
-        loop.add_reader(socket, self._arrived, connection)
+        loop.add_reader(socket, self._arrived, connection, socket)
         probe = loop.call_later(_PROBE_SECONDS, self._request, "select 1")
         try:
             await self._stirred.wait()
         finally:
             probe.cancel()
-            loop.remove_reader(socket)  # psycopg waits on the same socket while it runs a statement
+            if self._failure is None:
+                loop.remove_reader(socket)  # psycopg waits on the same socket while it runs a statement
         self._stirred.clear()
 
-    def _arrived(self, connection: Connection) -> None:
+    def _arrived(self, connection: Connection, socket: int) -> None:
         """Tells in the callback of the socket: to wake a task first would keep the job waiting that has come."""
         try:
             connection.pgconn.consume_input()
             while notified := connection.pgconn.notifies():
                 self._dispatch(notified)
         except Exception as error:  # for who serves
+            # forgotten now: by the next round another may have the number of a socket that libpq has closed
+            asyncio.get_running_loop().remove_reader(socket)
             self._failure = error
             self._stirred.set()
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
+import stat
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager
 
@@ -16,6 +19,8 @@ from tests.runtime.workers import until
 from tests.support.servers import Databases
 
 NAME = "dtsched_test_ascii"
+PATIENCE_SECONDS = 5
+TERMINATE = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'dtsched listener'"
 BAD = b"select pg_notify('dtsched_wake', E'\\xff\\xfe')"
 
 
@@ -75,3 +80,36 @@ async def test_an_unforeseen_error_costs_a_reconnection_and_not_the_listener(dat
             await until(lambda: listener.generation == 2 and listener.connected)
             sender.execute("select pg_notify('dtsched_wake', 'good')")
             await until(lambda: got == ["good"])
+
+
+async def test_a_lost_socket_is_forgotten_before_another_has_its_number(database: str) -> None:
+    """libpq closes it while it is read from. What is opened next may have its number, and is not to go unheard."""
+    before = sockets()
+    with contextlib.closing(psycopg.connect(database, autocommit=True)) as killer:
+        before |= sockets()
+        async with listening(database, lambda _: None) as listener:
+            (number,) = sockets() - before
+            killer.execute(TERMINATE)
+            while is_open(number):  # noqa: ASYNC110 - each round of the event loop, lest the number be another's first
+                await asyncio.sleep(0)
+            following, other_end = socket.socketpair()
+            with following, other_end:
+                assert following.fileno() == number
+                reader, writer = await asyncio.open_connection(sock=following)
+                await until(lambda: listener.generation == 2 and listener.connected)
+                other_end.send(b"heard")
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    assert await reader.readexactly(5) == b"heard"
+                writer.close()
+
+
+def sockets() -> set[int]:
+    return {number for number in range(256) if is_open(number) and stat.S_ISSOCK(os.fstat(number).st_mode)}
+
+
+def is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
