@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import LiteralString, TypeVar, cast
+from typing import Literal, LiteralString, TypeVar, cast
 
 import psycopg
 import sqlalchemy
@@ -19,6 +19,7 @@ import sqlalchemy.exc
 from alembic import command, op
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from psycopg.sql import SQL, Identifier
 
 from dtsched.connections import open_sync, parameters, unreachable
 from dtsched.errors import DatabaseUnreachable, SchemaInUse
@@ -29,23 +30,54 @@ _LOCK = 7245263114  # one migration at a time per database; any number does that
 _SEARCH_PATH = "set local search_path = pg_catalog, pg_temp"
 _LOCK_TIMEOUT = "set local lock_timeout = '1s'"
 _PAUSE_SECONDS = 2.0
-_IN_USE = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
+_TABLES: LiteralString = """
+    select relname
+    from pg_class
+    where relnamespace = to_regnamespace('dtsched') and relkind in ('r', 'p') and not relispartition
+    order by oid
+"""
+_DEADLOCK_MS = "select setting::integer from pg_settings where name = 'deadlock_timeout'"
+_SET_MS = "select set_config(%s, %s, true)"
+_KEPT_WAITING_MS = 800
 _HOLDERS: LiteralString = """
-    select format('session %s (%s)', session.pid, concat_ws(', ', nullif(session.application_name, ''), session.usename,
+    with held as (
+        select lock.pid, lock.virtualtransaction
+        from pg_locks lock
+        join pg_class relation on relation.oid = lock.relation
+        where lock.granted and relation.relnamespace = to_regnamespace('dtsched')
+    )
+    select holder
+    from (
+        select session.xact_start, format('session %s (%s)', session.pid, concat_ws(', ',
+            nullif(session.application_name, ''), nullif(session.backend_type, 'client backend'), session.usename,
             session.state, 'since ' || to_char(session.xact_start, 'YYYY-MM-DD HH24:MI:SS')))
-    from pg_stat_activity session
-    where session.datname = current_database() and session.pid <> pg_backend_pid()
-        and (session.xact_start < clock_timestamp() - interval '1 second') is not false
-        and exists (
-            select
-            from pg_locks lock
-            join pg_class held on held.oid = lock.relation
-            where lock.pid = session.pid and lock.granted and held.relnamespace = to_regnamespace('dtsched'))
-    order by session.xact_start
+        from pg_stat_activity session
+        where session.datname = current_database() and session.pid <> pg_backend_pid()
+            and (session.xact_start < clock_timestamp() - interval '1 second') is not false
+            and session.pid in (select pid from held)
+        union all
+        select prepared.prepared, format('the prepared transaction %L (%s, since %s)', prepared.gid, prepared.owner,
+            to_char(prepared.prepared, 'YYYY-MM-DD HH24:MI:SS'))
+        from pg_prepared_xacts prepared
+        where prepared.database = current_database()
+            and exists (
+                select
+                from pg_locks own
+                join held using (virtualtransaction)
+                where own.transactionid = prepared.transaction and own.pid is null and held.pid is null)
+    ) transaction (began_at, holder)
+    order by began_at
     limit 3
 """
 
 T = TypeVar("T")
+
+
+class _InUse(Exception):
+    """Not all tables were free in the time that others may be kept waiting."""
+
+
+_IN_USE = (_InUse, psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,17 +97,23 @@ def _nobody(_: str) -> None:
 def up(dsn: str, *, patience_seconds: float = 60.0, tell: Callable[[str], None] = _nobody) -> Status:
     """Lays the newest schema; without effect when it is there. Serialised against others by an advisory lock.
 
-    Some changes need a table for themselves. Who waits for one has all that comes later wait behind him, so it is
-    waited for a second at a time, and tried again after a pause, until `patience_seconds` are over: then SchemaInUse
-    is raised, and nothing has changed. `tell` hears meanwhile who uses the tables."""
+    Whoever waits for a table for himself has all that comes later wait behind him. So the tables are waited for less
+    than a second, all together, and tried again after a pause, until `patience_seconds` are over: then SchemaInUse is
+    raised, and nothing has changed. `tell` hears meanwhile who uses the tables. Functions alone are laid beside whoever
+    only reads."""
 
     def lay(connection: sqlalchemy.Connection) -> Status:
         driver = _driver(connection)
         driver.execute("create schema if not exists dtsched")
         _run_script(driver, _ownership())
-        command.upgrade(_config(connection), "head")
-        if _installed_digest(driver) != _digest():
-            _run_script(driver, _repeatable())
+        found = _status(connection)
+        if found.revision != found.head:
+            _take_tables(driver, "access exclusive")
+            command.upgrade(_config(connection), "head")
+        if not found.current:
+            _run_script(driver, _functions())
+            _take_tables(driver, "share row exclusive")
+            _run_script(driver, _rest())
             driver.execute(
                 """
                 insert into dtsched.installed (contract, functions_digest) values (%s, %s)
@@ -93,6 +131,7 @@ def down(dsn: str, *, patience_seconds: float = 60.0, tell: Callable[[str], None
     """Removes the schema with every job in it. Waits as up() does."""
 
     def remove(connection: sqlalchemy.Connection) -> None:
+        _take_tables(_driver(connection), "access exclusive")
         _driver(connection).execute("drop schema if exists dtsched cascade")
 
     _insist(dsn, remove, patience_seconds, tell)
@@ -113,7 +152,8 @@ def sql() -> str:
             _ownership(),
             (_schema() / "functions" / "now.sql").read_text(),
             *(path.read_text() for path in sorted((_schema() / "versions").glob("*.sql"))),
-            _repeatable(),
+            _functions(),
+            _rest(),
             "commit;",
         ]
     )
@@ -202,6 +242,34 @@ def _config(connection: sqlalchemy.Connection | None = None) -> Config:
     return config
 
 
+def _take_tables(
+    driver: psycopg.Connection[tuple[object, ...]], mode: Literal["access exclusive", "share row exclusive"]
+) -> None:
+    """Until the end of the transaction. Raises one of _IN_USE."""
+    names = [str(name) for (name,) in driver.execute(_TABLES).fetchall()]
+    if not names:
+        return
+    tables = SQL(", ").join(Identifier("dtsched", name) for name in names)
+    row = driver.execute(_DEADLOCK_MS).fetchone()
+    deadlock_ms = cast("int", row[0]) if row else 0
+
+    # In this mode they are waited for at nobody's cost but vacuums'. The server ends an autovacuum that has kept
+    # somebody waiting for a deadlock_timeout, and no other begins on what is held so.
+    driver.execute(_SET_MS, ("lock_timeout", f"{deadlock_ms + 1000}ms"))
+    driver.execute(SQL("lock table {} in share update exclusive mode").format(tables))
+
+    # All within less than a deadlock_timeout: who waits for one of them, and holds another that is waited for here,
+    # goes on before the server looks for a deadlock and ends him.
+    driver.execute(_SET_MS, ("lock_timeout", "0"))
+    driver.execute(_SET_MS, ("statement_timeout", f"{min(_KEPT_WAITING_MS, 8 * deadlock_ms // 10)}ms"))
+    try:
+        driver.execute(SQL("lock table {} in {} mode").format(tables, SQL(mode)))
+    except psycopg.errors.QueryCanceled as error:
+        raise _InUse from error
+    driver.execute("set local statement_timeout to default")
+    driver.execute(_LOCK_TIMEOUT)
+
+
 def _run_script(driver: psycopg.Connection[tuple[object, ...]], script: str) -> None:
     driver.execute(cast("LiteralString", script))  # our own files, without parameters: many statements in one go
 
@@ -214,25 +282,17 @@ def _ownership() -> str:
     return (_schema() / "ownership.sql").read_text()
 
 
-def _repeatable() -> str:
+def _functions() -> str:
     functions = [path.read_text() for path in sorted((_schema() / "functions").glob("*.sql"))]
-    return "\n".join(
-        [
-            "set local check_function_bodies = off;",  # they call one another
-            *functions,
-            (_schema() / "triggers.sql").read_text(),
-            (_schema() / "grants.sql").read_text(),
-        ]
-    )
+    return "\n".join(["set local check_function_bodies = off;", *functions])  # they call one another
+
+
+def _rest() -> str:
+    return "\n".join((_schema() / name).read_text() for name in ("triggers.sql", "grants.sql"))
 
 
 def _digest() -> str:
-    return hashlib.sha256(_repeatable().encode()).hexdigest()
-
-
-def _installed_digest(driver: psycopg.Connection[tuple[object, ...]]) -> object:
-    row = driver.execute("select functions_digest from dtsched.installed").fetchone()
-    return row[0] if row else None
+    return hashlib.sha256(f"{_functions()}\n{_rest()}".encode()).hexdigest()
 
 
 def _status(connection: sqlalchemy.Connection) -> Status:

@@ -11,10 +11,14 @@ create or replace trigger route_new_jobs after insert on dtsched.jobs_default
     referencing new table as new_jobs
     for each statement execute function dtsched.route_new_jobs();
 
-drop trigger if exists link_parents on dtsched.unlinked;
-create constraint trigger link_parents after insert on dtsched.unlinked
-    deferrable initially deferred
-    for each row execute function dtsched.link_parents();
+do $$
+begin  -- a constraint trigger cannot be replaced, and to drop it takes the table from who only reads it: a revision has to, if it changes
+    if not exists (select from pg_trigger where tgrelid = 'dtsched.unlinked'::regclass and tgname = 'link_parents') then
+        create constraint trigger link_parents after insert on dtsched.unlinked
+            deferrable initially deferred
+            for each row execute function dtsched.link_parents();
+    end if;
+end $$;
 
 create or replace trigger wake_hungry_workers after insert on dtsched.ready
     referencing new table as new_entries
