@@ -8,6 +8,9 @@ bounds a claim, not this."""
 MOST = 2 * BATCH
 """Jobs that wait here at most: while a claim is under way the slots have the one before."""
 
+MOST_BYTES = 16 * 1024 * 1024
+"""Of args that wait here, about: so many jobs are fetched ahead as had that many in the claims before."""
+
 MOMENT_SECONDS = 0.02
 """A job that begins within this time begins at once, as far as limits and breakers are concerned."""
 
@@ -27,6 +30,7 @@ class Prefetch:
         self._ended = 0
         self._busy_since: float | None = None
         self._idle_since = 0.0
+        self._job_bytes = 1.0
 
     def busy(self, now: float) -> None:
         """There are jobs here. A rate learnt before an idle while says nothing about what comes now."""
@@ -34,6 +38,11 @@ class Prefetch:
             if now - self._idle_since > _FORGET_SECONDS:
                 self._rate, self._sure = 0.0, False
             self._busy_since = now
+
+    def fed(self, jobs: int, size: int) -> None:
+        """A claim has brought so many, whose args have so many bytes. That they have grown is believed at once."""
+        brought = size / jobs
+        self._job_bytes = max(1.0, brought, (self._job_bytes + brought) / 2)
 
     def idle(self, now: float) -> None:
         if self._busy_since is not None:
@@ -67,4 +76,5 @@ class Prefetch:
 
     @property
     def target(self) -> int:
-        return min(MOST if self._sure else _UNSURE, int(self._rate * _HORIZON_SECONDS))
+        most = min(MOST if self._sure else _UNSURE, int(MOST_BYTES / self._job_bytes))
+        return min(most, int(self._rate * _HORIZON_SECONDS))

@@ -116,6 +116,7 @@ class Slots:
 
     def feed(self, attempts: Sequence[Attempt]) -> None:
         self._prefetch.busy(monotonic())
+        self._prefetch.fed(len(attempts), sum(len(attempt.claimed.args) for attempt in attempts))
         self.pending.extend(attempts)
         self._wake(min(len(attempts), _FIRST))
 

@@ -6,7 +6,8 @@
 -- Unusual are limits of the queue or of the job, a breaker, a job that is not ready, that this worker does not know the task of or
 -- whose deadline has passed, and an entry or a job that somebody else holds. The lease, the attempt and the timeout are as in claim(),
 -- which says why; so are the gate and the epoch. One crash point only, the commit.
--- p_priority, p_xid and p_job come out of a notification, which anybody can send: they are looked for, not trusted.
+-- p_priority, p_xid and p_job come out of a notification, which anybody can send: they are looked for, not trusted. Above 10 it
+-- would be the turn of a limit key, which is not to be taken like this.
 -- Reads ready_pkey, jobs_pkey. Locks: the entry, then its job, both SKIP LOCKED; then as claim().
 create or replace function dtsched.claim_entry(
     p_worker uuid,
@@ -42,7 +43,7 @@ declare
     v_timed boolean;
     v_timeouts jsonb;
 begin
-    if p_slots > 0 and p_limit > 0 and current_setting('transaction_isolation') = 'read committed'
+    if p_slots > 0 and p_limit > 0 and p_priority <= 10 and current_setting('transaction_isolation') = 'read committed'
         and current_setting('synchronous_commit') <> 'off'
         and pg_try_advisory_xact_lock_shared(dtsched.gate() + 3, hashtext(p_queue)) then
         select not worker.draining and queue.paused_at is null and queue.open_until is null

@@ -1,6 +1,6 @@
 """Prefetch is bounded by time: jobs are fetched ahead for a moment of work, however long or short they are."""
 
-from dtsched.runtime.prefetch import BATCH, MOST, Prefetch
+from dtsched.runtime.prefetch import BATCH, MOST, MOST_BYTES, Prefetch
 
 
 def work(prefetch: Prefetch, *, job_seconds: float, slots: int, jobs: int) -> None:
@@ -49,6 +49,18 @@ def test_after_an_idle_while_it_starts_anew() -> None:
     prefetch.idle(2.0)
     prefetch.busy(60.0)
     assert prefetch.target == 0
+
+
+def test_of_large_args_no_more_are_fetched_ahead_than_fit() -> None:
+    prefetch = Prefetch()
+    work(prefetch, job_seconds=0.00001, slots=1, jobs=10_000)
+    prefetch.fed(1000, 1000 * 100)
+    assert prefetch.target == MOST
+    prefetch.fed(4, 4 << 20)
+    assert prefetch.target == MOST_BYTES >> 20
+    for _ in range(20):
+        prefetch.fed(16, 16 * 100)
+    assert prefetch.target == MOST
 
 
 def test_the_first_job_alone_says_little() -> None:

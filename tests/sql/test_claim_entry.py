@@ -183,6 +183,15 @@ def test_a_lost_worker_is_told_so(worker: Worker):
     assert refused.value.sqlstate == "JQ005"
 
 
+def test_the_turn_of_a_limit_key_is_no_entry_to_be_content_with(worker: Worker):
+    jobs = worker.insert(2)
+    worker.run(
+        "insert into dtsched.ready (queue, priority, job_id, limit_key) values ('default', 15, %s, 'key')", jobs[0]
+    )
+    (xid,) = worker.column("select xid::text::bigint from dtsched.ready where priority = 15")
+    assert claim_entry(worker, (15, xid, jobs[0])) == jobs
+
+
 def test_it_refuses_other_isolation_levels_as_a_claim_does(worker: Worker):
     (job,) = worker.insert()
     entry = entry_of(worker, job)
