@@ -92,6 +92,13 @@ create table dtsched.cancelled_by (
     child_id bigint not null,
     constraint cancelled_by_pkey PRIMARY KEY (parent_id, child_id)
 ) with ();
+create table dtsched.cursors (
+    queue text not null,
+    cursor text not null,
+    server_started_at timestamp with time zone not null,
+    kept_at timestamp with time zone default clock_timestamp() not null,
+    constraint cursors_pkey PRIMARY KEY (queue)
+) with ();
 create table dtsched.deadlines (
     deadline timestamp with time zone not null,
     job_id bigint not null,
@@ -1207,6 +1214,11 @@ create function dtsched.jobs_of_workflow(p_id bigint, p_states text[])
     set search_path=pg_catalog, dtsched, pg_temp
     set plan_cache_mode=force_generic_plan
     set enable_seqscan=off;
+create function dtsched.keep_cursor(p_queue text, p_cursor text)
+    returns void
+    language plpgsql volatile
+    set search_path=pg_catalog, dtsched, pg_temp
+    set plan_cache_mode=force_generic_plan;
 create function dtsched.keep_turns(p_queue text, p_keys text[])
     returns void
     language plpgsql volatile

@@ -14,7 +14,9 @@
 -- So the cursor holds, per queue: a head (xid, job_id) and a low mark for each of the lanes, and one list of the
 -- transactions that were open below any head. A call probes those that have ended since ("late"), then reads on from the
 -- heads. The cursor states facts about the lanes, not about the claimer, so it lives in a session setting: it is rolled
--- back with an aborted claim, and harmless when a pooler hands the session to somebody else.
+-- back with an aborted claim, and harmless when a pooler hands the session to somebody else. For the same reason a session that
+-- begins goes on from the cursor of another one (keep_cursor): under a pinned xmin it would read all that was ever consumed.
+-- What is kept there is committed with the claim that has read so far, and true as long as this server runs.
 --
 -- What that misses are entries this session saw locked and passed, and whose locker then gave up and fell silent. So every
 -- few seconds (dtsched.sweep, 5 s) a call takes whatever is left below the heads too, from the low marks on; an unread
@@ -55,6 +57,7 @@ declare
     v_text text := current_setting(v_setting, true);      -- queue; swept at; open; heads; head ids; lows
     v_cursor text[];
     v_known boolean;
+    v_begins boolean := coalesce(v_text, '') = '';        -- this session has not claimed here yet
     v_snapshot pg_snapshot := pg_current_snapshot();
     v_max xid8 := pg_snapshot_xmax(v_snapshot);
     v_seconds double precision := extract(epoch from clock_timestamp());
@@ -103,10 +106,16 @@ begin
         return;
     end if;
 
+    if v_begins then
+        select kept.cursor
+        into v_text
+        from dtsched.cursors kept
+        where kept.queue = p_queue and kept.server_started_at = pg_postmaster_start_time();
+    end if;
     -- Each expression costs something in every transaction, run or not run before: so they are few on the usual way.
     if v_text ~ '^[^;]+;[0-9]+(\.[0-9]+)?;([0-9]+(,[0-9]+)*)?;[0-9]+(,[0-9]+)*;-?[0-9]+(,-?[0-9]+)*;[0-9]+(,[0-9]+)*$' then
         v_cursor := string_to_array(v_text, ';');
-        v_swept := v_cursor[2]::double precision;
+        v_swept := case when v_begins then 0 else v_cursor[2]::double precision end;  -- what the other one has passed, too
         v_open := ('{' || v_cursor[3] || '}')::xid8[];
         v_heads := ('{' || v_cursor[4] || '}')::xid8[];
         v_head_ids := ('{' || v_cursor[5] || '}')::bigint[];
@@ -390,4 +399,7 @@ begin
 
     v_text := set_config(v_setting, p_queue || ';' || v_swept || ';' || array_to_string(v_open, ',') || ';'
         || array_to_string(v_heads, ',') || ';' || array_to_string(v_head_ids, ',') || ';' || array_to_string(v_lows, ','), false);
+    if v_own is not null and (v_sweeping or v_begins) then  -- a claim that has found nothing writes nothing
+        perform dtsched.keep_cursor(p_queue, v_text);
+    end if;
 end $$;
