@@ -202,6 +202,8 @@ class Claimer:
         entry = hunger.claiming(monotonic())
         settled = hunger.unsettled is not None and await store.settled(hunger.unsettled)
         batch = self._ledger.take_outcomes()
+        if self._ledger.behind:  # no more comes than goes, or what a stop would throw away grows without end
+            asked = min(asked, len(batch))
         worker_id = self._membership.worker_id
         try:
             if self._reports.concern(batch):

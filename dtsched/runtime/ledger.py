@@ -28,6 +28,8 @@ class Ledger:
         self._outcomes_since = 0.0
         self._others_since = 0.0
         self._went_apart = False
+        self.behind = False
+        """The last batch had to leave outcomes behind because of their size: they come faster than they go."""
         self._gathered = asyncio.Event()
         self._deferred: list[Outcome] = []
         self.never_started: set[int] = set()
@@ -116,6 +118,7 @@ class Ledger:
         self._went_apart = many and bool(batch)  # the next batch is of those that have completed, whatever else is due
         if not self._went_apart:
             _move(self._completed, batch)
+        self.behind = len(batch) < _BATCH and bool(self._completed) and not self._went_apart
         self._outcomes_since = now
         return batch
 

@@ -12,6 +12,7 @@ import pytest
 
 from dtsched import App, Context
 from dtsched.answers import ErrorInfo, Outcome
+from dtsched.runtime import ledger as ledger_module
 from dtsched.runtime.attempt import Attempt
 from dtsched.runtime.ledger import Ledger
 from dtsched.store import Claimed, Store
@@ -69,6 +70,33 @@ async def test_outcomes_do_not_wait_for_a_claim_that_is_under_way(database: str,
     assert one(connection, UNLOGGED) == 0
     assert one(connection, "select count(*) from dtsched.attempts") == 0
     assert len(begun) == 300
+
+
+async def test_no_more_is_claimed_than_can_be_delivered(
+    database: str, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results so large that a batch of them is small."""
+    app = App()
+    most = 0
+    take = Ledger.take_outcomes
+
+    def watch(ledger: Ledger) -> list[Outcome]:
+        nonlocal most
+        batch = take(ledger)
+        most = max(most, len(ledger))
+        return batch
+
+    @app.task
+    async def return_much() -> str:
+        return "x" * 1000
+
+    monkeypatch.setattr(ledger_module, "_BATCH_BYTES", 20_000)
+    monkeypatch.setattr(Ledger, "take_outcomes", watch)
+    connection = connect()
+    connection.execute("insert into dtsched.jobs (task) select 'return_much' from generate_series(1, 8000)")
+    async with running_worker(app, database, {"default": 10}, poll=0.01):
+        await until(lambda: one(connection, COMPLETED) == 8000, seconds=60)
+    assert most < 2000
 
 
 async def test_no_outcome_overtakes_what_its_handler_has_told(
